@@ -1,0 +1,5 @@
+"""Prometheus exporter for Cyberun Cloud."""
+
+from importlib.metadata import version
+
+__version__ = version("cyberun-exporter")

@@ -1,0 +1,443 @@
+"""Every metric this exporter can expose: name, kind, help, labels, unit. Data only.
+
+This is the one place where a metric is named. Rendering, the reference page, dashboards and the tests take
+names from here. The order is the order of the payload: what is said about the exporter comes first.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Kind(Enum):
+    """Metric types, as OpenMetrics spells them."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    INFO = "info"
+
+
+class Scope(Enum):
+    """Who makes a metric's samples, and so how long they live."""
+
+    EXPORTER = "exporter"
+    """Made at every scrape; always present."""
+    TEAM = "team"
+    """Present while any of the team's data is fresh."""
+    TASKS = "tasks"
+    """Present while the team's task data is fresh."""
+    AGENTS = "agents"
+    """Present while the team's agent data is fresh."""
+    ELIGIBILITY = "eligibility"
+    """Present while both the team's task data and its agent data are fresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family.
+
+    Attributes:
+        name: as samples carry it: counters end in `_total`, infos in `_info`; histograms have no suffix here.
+        unit: the OpenMetrics unit; empty where there is none. The name (less `_total`) ends in it.
+        buckets: upper bounds of a histogram, ascending, without +Inf.
+    """
+
+    name: str
+    kind: Kind
+    scope: Scope
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def family(self) -> str:
+        """The OpenMetrics family name: without `_total` and `_info`."""
+        match self.kind:
+            case Kind.COUNTER:
+                return self.name.removesuffix("_total")
+            case Kind.INFO:
+                return self.name.removesuffix("_info")
+            case _:
+                return self.name
+
+
+# Closed sets of label values. An unknown value of the platform's is reported as OTHER and counted.
+OTHER: Final = "other"
+ACTIVE_TASK_STATUSES: Final = ("pending", "waiting", "queued", "running")
+FINAL_TASK_STATUSES: Final = ("completed", "failed", "cancelled")
+TASK_STATUSES: Final = ACTIVE_TASK_STATUSES + FINAL_TASK_STATUSES
+UNSTARTED_TASK_STATUSES: Final = ("pending", "waiting", "queued")
+AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
+COLLECTORS: Final = ("tasks", "agents")
+CREDENTIAL_KINDS: Final = ("integration", "device", "jwt")
+
+# Seconds to hours, constant: a bucket that moves breaks every quantile across the change.
+WAIT_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
+RUN_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
+REQUEST_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+_TEAM: Final = ("team_name",)
+_COLLECTOR: Final = ("team_name", "collector")
+_AGENT: Final = ("team_name", "agent_id")
+_GPU: Final = ("team_name", "agent_id", "gpu")
+
+
+def _exporter(
+    name: str,
+    kind: Kind,
+    text: str,
+    labels: tuple[str, ...] = (),
+    unit: str = "",
+    buckets: tuple[float, ...] = (),
+) -> Metric:
+    return Metric(name, kind, Scope.EXPORTER, text, labels, unit, buckets)
+
+
+# --- About the exporter -----------------------------------------------------------------------------------
+
+UP = _exporter(
+    "cyberun_up",
+    Kind.GAUGE,
+    "1 when every collector's last poll of the team succeeded and its data is fresh, else 0.",
+    _TEAM,
+)
+COLLECTOR_SUCCESS = _exporter(
+    "cyberun_collector_success", Kind.GAUGE, "Whether the collector's last poll succeeded.", _COLLECTOR
+)
+COLLECTOR_DURATION = _exporter(
+    "cyberun_collector_duration_seconds",
+    Kind.GAUGE,
+    "How long the collector's last poll took, failed or not.",
+    _COLLECTOR,
+    "seconds",
+)
+COLLECTOR_INTERVAL = _exporter(
+    "cyberun_collector_interval_seconds",
+    Kind.GAUGE,
+    "The configured time between two polls of the collector.",
+    _COLLECTOR,
+    "seconds",
+)
+COLLECTOR_LAST_SUCCESS = _exporter(
+    "cyberun_collector_last_success_timestamp_seconds",
+    Kind.GAUGE,
+    "When the collector's last successful poll ended; absent before the first.",
+    _COLLECTOR,
+    "seconds",
+)
+COLLECTOR_LAST_ATTEMPT = _exporter(
+    "cyberun_collector_last_attempt_timestamp_seconds",
+    Kind.GAUGE,
+    "When the collector's last poll started, failed or not; absent before the first.",
+    _COLLECTOR,
+    "seconds",
+)
+COLLECTOR_ITEMS = _exporter(
+    "cyberun_collector_items",
+    Kind.GAUGE,
+    "Items the last successful poll read. Tasks are counted by the platform's totals and read only in part.",
+    _COLLECTOR,
+)
+COLLECTOR_ITEMS_REPORTED = _exporter(
+    "cyberun_collector_items_reported",
+    Kind.GAUGE,
+    "Items the platform said there were at the last successful poll.",
+    _COLLECTOR,
+)
+COLLECTOR_TRUNCATED = _exporter(
+    "cyberun_collector_truncated",
+    Kind.GAUGE,
+    "1 when the last successful poll could not see all it should have: the totals do not add up or a bound was hit.",
+    _COLLECTOR,
+)
+API_REQUESTS = _exporter(
+    "cyberun_exporter_api_requests_total",
+    Kind.COUNTER,
+    "Requests sent to the platform.",
+    ("team_name", "path"),
+)
+API_REQUEST_FAILURES = _exporter(
+    "cyberun_exporter_api_request_failures_total",
+    Kind.COUNTER,
+    "Requests to the platform that gave no usable answer, by reason.",
+    ("team_name", "path", "reason"),
+)
+API_REQUEST_SECONDS = _exporter(
+    "cyberun_exporter_api_request_seconds",
+    Kind.HISTOGRAM,
+    "Time from sending a request to the last byte of its answer, over all teams.",
+    ("path",),
+    "seconds",
+    REQUEST_BUCKETS,
+)
+API_BACKOFF_UNTIL = _exporter(
+    "cyberun_exporter_api_backoff_until_timestamp_seconds",
+    Kind.GAUGE,
+    "Until when the team's polls are held back after failures or at the platform's request; absent when they are not.",
+    _TEAM,
+    "seconds",
+)
+UNKNOWN_VALUES = _exporter(
+    "cyberun_exporter_unknown_values_total",
+    Kind.COUNTER,
+    "Values in the platform's answers that were of a wrong type, out of range or not documented, by field.",
+    ("team_name", "field"),
+)
+SERIES = _exporter("cyberun_exporter_series", Kind.GAUGE, "Domain series of the team in this payload.", _TEAM)
+SERIES_DROPPED = _exporter(
+    "cyberun_exporter_series_dropped",
+    Kind.GAUGE,
+    "Domain series of the team left out of this payload because a limit such as collect.max_agents was reached.",
+    _TEAM,
+)
+CLOCK_SKEW = _exporter(
+    "cyberun_exporter_clock_skew_seconds",
+    Kind.GAUGE,
+    "The platform's clock minus ours, from the Date header of its last answer; its resolution is one second.",
+    (),
+    "seconds",
+)
+CREDENTIAL_LAST_LOAD = _exporter(
+    "cyberun_exporter_credential_last_load_timestamp_seconds",
+    Kind.GAUGE,
+    "When the team's credential was last read from where it is kept.",
+    _TEAM,
+    "seconds",
+)
+CREDENTIAL_EXPIRY = _exporter(
+    "cyberun_exporter_credential_expiry_timestamp_seconds",
+    Kind.GAUGE,
+    "When the team's credential expires; only where it says so itself (a JWT's exp).",
+    _TEAM,
+    "seconds",
+)
+CONFIG_RELOAD_SUCCESSFUL = _exporter(
+    "cyberun_exporter_config_last_reload_successful",
+    Kind.GAUGE,
+    "Whether the last attempt to load the configuration succeeded.",
+)
+CONFIG_RELOAD_SUCCESS = _exporter(
+    "cyberun_exporter_config_last_reload_success_timestamp_seconds",
+    Kind.GAUGE,
+    "When the configuration was last loaded with success.",
+    (),
+    "seconds",
+)
+BUILD_INFO = _exporter(
+    "cyberun_exporter_build_info",
+    Kind.INFO,
+    "The version of this exporter, the revision it was built from and the Python it runs on.",
+    ("version", "revision", "python_version"),
+)
+
+# --- Team -------------------------------------------------------------------------------------------------
+
+TEAM_INFO = Metric(
+    "cyberun_team_info",
+    Kind.INFO,
+    Scope.TEAM,
+    "The team's id, where configured, and the kind of credential it is polled with.",
+    ("team_name", "team_id", "credential_kind"),
+)
+TEAM_QUOTA = Metric(
+    "cyberun_team_quota",
+    Kind.GAUGE,
+    Scope.TEAM,
+    "The team's limits as /users/me states them; unlimited ones, and credentials that cannot read it, have no series.",
+    ("team_name", "quota"),
+)
+
+# --- Tasks ------------------------------------------------------------------------------------------------
+
+TASKS = Metric(
+    "cyberun_tasks",
+    Kind.GAUGE,
+    Scope.TASKS,
+    "Tasks listed in each status. Final statuses fall when the team's retention removes old tasks.",
+    ("team_name", "status"),
+)
+TASK_OLDEST_CREATED = Metric(
+    "cyberun_task_oldest_created_timestamp_seconds",
+    Kind.GAUGE,
+    Scope.TASKS,
+    "When the oldest task of the status was created; absent when there is none.",
+    ("team_name", "status"),
+    "seconds",
+)
+TASK_OLDEST_STARTED = Metric(
+    "cyberun_task_oldest_started_timestamp_seconds",
+    Kind.GAUGE,
+    Scope.TASKS,
+    "When the running task that started first did so; absent when none runs.",
+    _TEAM,
+    "seconds",
+)
+TASK_WAIT = Metric(
+    "cyberun_task_wait_seconds",
+    Kind.HISTOGRAM,
+    Scope.TASKS,
+    "Time from a task's creation to its start, once per task that started or finished after this exporter's first poll.",
+    _TEAM,
+    "seconds",
+    WAIT_BUCKETS,
+)
+TASK_RUN = Metric(
+    "cyberun_task_run_seconds",
+    Kind.HISTOGRAM,
+    Scope.TASKS,
+    "Time from a task's start to its end, once per task that finished after this exporter's first poll.",
+    ("team_name", "status"),
+    "seconds",
+    RUN_BUCKETS,
+)
+TASKS_FINISHED = Metric(
+    "cyberun_tasks_finished_total",
+    Kind.COUNTER,
+    Scope.TASKS,
+    "Tasks that finished after this exporter's first poll, each counted once.",
+    ("team_name", "status"),
+)
+TASK_RETRIES = Metric(
+    "cyberun_task_retries_total",
+    Kind.COUNTER,
+    Scope.TASKS,
+    "Retries of the tasks that finished after this exporter's first poll.",
+    _TEAM,
+)
+TASKS_WITHOUT_ELIGIBLE_AGENT = Metric(
+    "cyberun_tasks_without_eligible_agent",
+    Kind.GAUGE,
+    Scope.ELIGIBILITY,
+    "Waiting tasks whose required labels no connected agent has, among the waiting tasks read (the first and the last"
+    " page). That agent_labels of a task without an agent are the labels it requires is inferred.",
+    _TEAM,
+)
+
+# --- Agents -----------------------------------------------------------------------------------------------
+
+AGENTS = Metric(
+    "cyberun_agents", Kind.GAUGE, Scope.AGENTS, "Connected agents in each status.", ("team_name", "status")
+)
+AGENT_STATUS = Metric(
+    "cyberun_agent_status",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "1 for the status the agent is in, 0 for the others.",
+    ("team_name", "agent_id", "status"),
+)
+AGENT_RUNNING_TASKS = Metric(
+    "cyberun_agent_running_tasks",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "Tasks running on the agent, as its running_count states.",
+    _AGENT,
+)
+AGENT_GPU_CAPACITY = Metric(
+    "cyberun_agent_gpu_capacity",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "How many tasks or GPUs the agent offers, as its gpu_capacity states.",
+    _AGENT,
+)
+AGENT_TASKS_COMPLETED = Metric(
+    "cyberun_agent_tasks_completed_total",
+    Kind.COUNTER,
+    Scope.AGENTS,
+    "Tasks the agent completed by its own count; may restart at 0 when it reconnects.",
+    _AGENT,
+)
+AGENT_CONNECTED = Metric(
+    "cyberun_agent_connected",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "1 while the platform lists the agent; 0 when it is expected or was listed within collect.agent_memory.",
+    _AGENT,
+)
+AGENT_LAST_SEEN = Metric(
+    "cyberun_agent_last_seen_timestamp_seconds",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "When a poll last found the agent listed; absent if never.",
+    _AGENT,
+    "seconds",
+)
+AGENT_LAST_HEARTBEAT = Metric(
+    "cyberun_agent_last_heartbeat_timestamp_seconds",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "The agent's last heartbeat, by the platform's clock.",
+    _AGENT,
+    "seconds",
+)
+AGENT_CONNECTED_SINCE = Metric(
+    "cyberun_agent_connected_timestamp_seconds",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "When the agent connected, by the platform's clock.",
+    _AGENT,
+    "seconds",
+)
+AGENT_SYNC = Metric(
+    "cyberun_agent_sync_ratio",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "Progress of the file being synced, 0 to 1; only while the agent is syncing. It falls when the next file starts.",
+    ("team_name", "agent_id", "phase"),
+    "ratio",
+)
+AGENT_INFO = Metric(
+    "cyberun_agent_info",
+    Kind.INFO,
+    Scope.AGENTS,
+    "Versions and platform of the agent.",
+    (
+        "team_name",
+        "agent_id",
+        "agent_version",
+        "tool",
+        "tool_version",
+        "comfyui_version",
+        "pytorch_version",
+        "os_type",
+        "platform_arch",
+    ),
+)
+AGENT_LABEL = Metric(
+    "cyberun_agent_label",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "1 for each label of the agent; only with collect.agent_labels.",
+    ("team_name", "agent_id", "label"),
+)
+AGENT_GPU_VRAM_SIZE = Metric(
+    "cyberun_agent_gpu_vram_size_bytes",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "Total memory of the GPU at this position.",
+    _GPU,
+    "bytes",
+)
+AGENT_GPU_VRAM_FREE = Metric(
+    "cyberun_agent_gpu_vram_free_bytes",
+    Kind.GAUGE,
+    Scope.AGENTS,
+    "Free memory of the GPU at this position.",
+    _GPU,
+    "bytes",
+)
+AGENT_GPU_INFO = Metric(
+    "cyberun_agent_gpu_info",
+    Kind.INFO,
+    Scope.AGENTS,
+    "Name and type of the GPU at this position.",
+    ("team_name", "agent_id", "gpu", "device_name", "device_type"),
+)
+
+CATALOG: Final[tuple[Metric, ...]] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Metric)
+)
+"""All of them, in payload order."""
+EXPORTER_METRICS: Final = tuple(metric for metric in CATALOG if metric.scope is Scope.EXPORTER)
+DOMAIN_METRICS: Final = tuple(metric for metric in CATALOG if metric.scope is not Scope.EXPORTER)

@@ -1,0 +1,135 @@
+"""What can go wrong, as a tree.
+
+ExporterError
+├── ConfigError             the configuration or a credential file is wrong; one line per mistake
+└── PlatformError           one request to the platform failed; each leaf has the reason that metrics show
+    ├── RequestTimeout      timeout       no complete answer within api.timeout
+    ├── ConnectFailed       connect       no connection, or it broke
+    ├── TlsFailed           tls           the certificate or the handshake was refused
+    ├── Redirected          redirect      3xx; never followed, the credential would travel along
+    ├── Unauthorized        auth          401, or no usable credential at hand
+    ├── Forbidden           forbidden     403: the credential may not, or the licence lacks the feature
+    ├── NotFound            not_found     404
+    ├── RateLimited         rate_limited  429
+    ├── ClientRefused       http_4xx      any other 4xx
+    ├── ServerFailed        http_5xx      5xx, and any status that no other line names
+    ├── TooLarge            too_large     more bytes than api.max_response_bytes
+    ├── Undecodable         decode        not JSON, truncated, empty, or of an unknown encoding
+    └── SchemaMismatch      schema        JSON, but not what the platform documents
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ExporterError(Exception):
+    """Base of everything this program raises on purpose."""
+
+
+class ConfigError(ExporterError):
+    """The configuration cannot be used.
+
+    Attributes:
+        mistakes: one line each: where, what was found, what is allowed. Free of credentials.
+    """
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class PlatformError(ExporterError):
+    """A request to the platform failed.
+
+    Attributes:
+        reason: the value of the `reason` label; closed set, see `REASONS`.
+        retry_after: seconds the platform asked us to wait, if it did.
+    """
+
+    reason: ClassVar[str]
+
+    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class RequestTimeout(PlatformError):
+    """No complete answer within the time allowed for one request."""
+
+    reason = "timeout"
+
+
+class ConnectFailed(PlatformError):
+    """No connection could be made, or it broke before the last byte."""
+
+    reason = "connect"
+
+
+class TlsFailed(PlatformError):
+    """The TLS handshake failed: usually an unknown authority or another host's certificate."""
+
+    reason = "tls"
+
+
+class Redirected(PlatformError):
+    """The platform answered with a redirect, which is never followed."""
+
+    reason = "redirect"
+
+
+class Unauthorized(PlatformError):
+    """401, or the credential file is missing or empty."""
+
+    reason = "auth"
+
+
+class Forbidden(PlatformError):
+    """403: the credential lacks the permission or the licence lacks the feature."""
+
+    reason = "forbidden"
+
+
+class NotFound(PlatformError):
+    """404: usually a wrong base URL or path."""
+
+    reason = "not_found"
+
+
+class RateLimited(PlatformError):
+    """429."""
+
+    reason = "rate_limited"
+
+
+class ClientRefused(PlatformError):
+    """A 4xx that no other class names."""
+
+    reason = "http_4xx"
+
+
+class ServerFailed(PlatformError):
+    """A 5xx, or a status outside what HTTP defines."""
+
+    reason = "http_5xx"
+
+
+class TooLarge(PlatformError):
+    """The body, compressed or not, is larger than api.max_response_bytes."""
+
+    reason = "too_large"
+
+
+class Undecodable(PlatformError):
+    """The body is not JSON: truncated, HTML, empty or badly compressed."""
+
+    reason = "decode"
+
+
+class SchemaMismatch(PlatformError):
+    """The body is JSON but contradicts the documented shape, the filter or itself."""
+
+    reason = "schema"
+
+
+REASONS: tuple[str, ...] = tuple(leaf.reason for leaf in PlatformError.__subclasses__())
+"""Every value of the `reason` label, in the order of the tree."""

@@ -1,0 +1,98 @@
+"""What is known about the polls at one moment: frozen values, made anew whenever somebody asks.
+
+The self metrics, the status page, its JSON twin and `once` all read these and nothing else.
+Times are Unix seconds of our own clock; durations are seconds. None means "not known" or "does not apply".
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One poll of one collector, as the status page lists it."""
+
+    started_at: float
+    duration: float
+    pages: int
+    items: int | None
+    """Items read; None when the poll failed."""
+    reason: str | None
+    """Why it failed, from `exporter.errors.REASONS`; None when it succeeded."""
+    error: str | None
+    """The same in words, free of credentials; may hold text of the platform, so escape it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorStatus:
+    """One list of one team: `tasks` or `agents`."""
+
+    name: str
+    interval: float
+    attempts: tuple[Attempt, ...]
+    """The last polls, newest first."""
+    success: bool
+    """Whether the last poll succeeded; False before the first."""
+    fresh: bool
+    """Whether its data may be served now."""
+    last_attempt_at: float | None
+    last_success_at: float | None
+    items: int | None
+    """Items read in the last successful poll."""
+    items_reported: int | None
+    """What the platform said there were."""
+    truncated: bool | None
+    failures_in_a_row: int
+    backoff_until: float | None
+    """Not polled before this time; None when not backing off."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeamStatus:
+    """One configured team."""
+
+    name: str
+    team_id: str | None
+    credential_kind: str
+    """integration, device or jwt."""
+    collectors: tuple[CollectorStatus, ...]
+    next_poll_at: float | None
+    """None while a poll is under way."""
+    credential_loaded_at: float | None
+    credential_expires_at: float | None
+    series: int
+    """Domain series served now."""
+    series_dropped: int
+    """Domain series left out for a limit at the last poll."""
+
+    @property
+    def up(self) -> bool:
+        """Every collector's last poll succeeded and is fresh."""
+        return all(c.success and c.fresh for c in self.collectors)
+
+    @property
+    def attempted(self) -> bool:
+        """Every collector was tried at least once."""
+        return all(c.last_attempt_at is not None for c in self.collectors)
+
+    @property
+    def backoff_until(self) -> float | None:
+        """The latest time any of its collectors is held back to; None when none is."""
+        return max((c.backoff_until for c in self.collectors if c.backoff_until is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterStatus:
+    """The whole process."""
+
+    version: str
+    now: float
+    started_at: float
+    stale_after: float
+    clock_skew: float | None
+    """Platform's clock minus ours, from its last `Date` header."""
+    teams: tuple[TeamStatus, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Each team's first poll was attempted."""
+        return all(team.attempted for team in self.teams)
