@@ -68,7 +68,7 @@ OTHER: Final = "other"
 ACTIVE_TASK_STATUSES: Final = ("pending", "waiting", "queued", "running")
 FINAL_TASK_STATUSES: Final = ("completed", "failed", "cancelled")
 TASK_STATUSES: Final = ACTIVE_TASK_STATUSES + FINAL_TASK_STATUSES
-UNSTARTED_TASK_STATUSES: Final = ("pending", "waiting", "queued")
+UNSTARTED_TASK_STATUSES: Final = ACTIVE_TASK_STATUSES[:-1]
 AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
 COLLECTORS: Final = ("tasks", "agents")
 CREDENTIAL_KINDS: Final = ("integration", "device", "jwt")
@@ -84,15 +84,8 @@ _AGENT: Final = ("team_name", "agent_id")
 _GPU: Final = ("team_name", "agent_id", "gpu")
 
 
-def _exporter(
-    name: str,
-    kind: Kind,
-    text: str,
-    labels: tuple[str, ...] = (),
-    unit: str = "",
-    buckets: tuple[float, ...] = (),
-) -> Metric:
-    return Metric(name, kind, Scope.EXPORTER, text, labels, unit, buckets)
+def _exporter(name: str, kind: Kind, text: str, labels: tuple[str, ...] = (), unit: str = "") -> Metric:
+    return Metric(name, kind, Scope.EXPORTER, text, labels, unit)
 
 
 # --- About the exporter -----------------------------------------------------------------------------------
@@ -164,9 +157,10 @@ API_REQUEST_FAILURES = _exporter(
     "Requests to the platform that gave no usable answer, by reason.",
     ("team_name", "path", "reason"),
 )
-API_REQUEST_SECONDS = _exporter(
+API_REQUEST_SECONDS = Metric(
     "cyberun_exporter_api_request_seconds",
     Kind.HISTOGRAM,
+    Scope.EXPORTER,
     "Time from sending a request to the last byte of its answer, over all teams.",
     ("path",),
     "seconds",
@@ -278,7 +272,7 @@ TASK_WAIT = Metric(
     "cyberun_task_wait_seconds",
     Kind.HISTOGRAM,
     Scope.TASKS,
-    "Time from a task's creation to its start, once per task that started or finished after this exporter's first poll.",
+    "Time from a task's creation to its start, once per task that started or finished after the exporter's first poll.",
     _TEAM,
     "seconds",
     WAIT_BUCKETS,
@@ -287,7 +281,7 @@ TASK_RUN = Metric(
     "cyberun_task_run_seconds",
     Kind.HISTOGRAM,
     Scope.TASKS,
-    "Time from a task's start to its end, once per task that finished after this exporter's first poll.",
+    "Time from a task's start to its end, once per task that finished after the exporter's first poll.",
     ("team_name", "status"),
     "seconds",
     RUN_BUCKETS,
@@ -296,30 +290,28 @@ TASKS_FINISHED = Metric(
     "cyberun_tasks_finished_total",
     Kind.COUNTER,
     Scope.TASKS,
-    "Tasks that finished after this exporter's first poll, each counted once.",
+    "Tasks that finished after the exporter's first poll, each counted once.",
     ("team_name", "status"),
 )
 TASK_RETRIES = Metric(
     "cyberun_task_retries_total",
     Kind.COUNTER,
     Scope.TASKS,
-    "Retries of the tasks that finished after this exporter's first poll.",
+    "Retries of the tasks that finished after the exporter's first poll.",
     _TEAM,
 )
 TASKS_WITHOUT_ELIGIBLE_AGENT = Metric(
     "cyberun_tasks_without_eligible_agent",
     Kind.GAUGE,
     Scope.ELIGIBILITY,
-    "Waiting tasks whose required labels no connected agent has, among the waiting tasks read (the first and the last"
-    " page). That agent_labels of a task without an agent are the labels it requires is inferred.",
+    "Waiting tasks whose required labels no connected agent has, among the waiting tasks read (the first and"
+    " the last page). That agent_labels of a task without an agent are the labels it requires is inferred.",
     _TEAM,
 )
 
 # --- Agents -----------------------------------------------------------------------------------------------
 
-AGENTS = Metric(
-    "cyberun_agents", Kind.GAUGE, Scope.AGENTS, "Connected agents in each status.", ("team_name", "status")
-)
+AGENTS = Metric("cyberun_agents", Kind.GAUGE, Scope.AGENTS, "Connected agents in each status.", ("team_name", "status"))
 AGENT_STATUS = Metric(
     "cyberun_agent_status",
     Kind.GAUGE,
@@ -435,9 +427,7 @@ AGENT_GPU_INFO = Metric(
     ("team_name", "agent_id", "gpu", "device_name", "device_type"),
 )
 
-CATALOG: Final[tuple[Metric, ...]] = tuple(
-    value for value in list(globals().values()) if isinstance(value, Metric)
-)
+CATALOG: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them, in payload order."""
 EXPORTER_METRICS: Final = tuple(metric for metric in CATALOG if metric.scope is Scope.EXPORTER)
 DOMAIN_METRICS: Final = tuple(metric for metric in CATALOG if metric.scope is not Scope.EXPORTER)
