@@ -1,0 +1,77 @@
+# What a newcomer, a developer and CI run. Needs make and Python 3.11 or newer; `make help` lists the targets.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+LOCK_ARGS ?=
+
+# What the system has goes first; tools/get-prometheus fetches what it lacks.
+export PATH := $(PATH):$(CURDIR)/.tools/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PIP := $(BIN)/python -m pip install --quiet
+LOCKED := $(PIP) --require-hashes
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+	--python-version 3.11 $(LOCK_ARGS)
+# Folders too: a deleted file changes nothing but its folder.
+SOURCES := pyproject.toml README.md LICENSE $(shell find exporter -name __pycache__ -prune -o -print)
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: demo test lint generate bench coverage lock clean help
+
+demo: $(VENV)/.wheel ## serve a simulated GPU fleet's metrics on http://127.0.0.1:10042/
+	$(BIN)/cyberun-exporter demo $(DEMO_ARGS)
+
+test: lint ## install, then run every check and test; PYTEST_ARGS narrows the last step
+	tools/get-prometheus
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev $(VENV)/.wheel ## check style, types and generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	$(BIN)/python tools/generate.py --check
+
+generate: $(VENV)/.dev $(VENV)/.wheel ## write the generated files anew
+	$(BIN)/python tools/generate.py
+
+bench: $(VENV)/.dev $(VENV)/.wheel ## measure scrapes and polls; ratios within one run
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+coverage: $(VENV)/.dev $(VENV)/.wheel ## run the unit and contract tests and list the branches they miss
+	$(BIN)/pytest --cov=exporter --cov-branch --cov-report=term-missing:skip-covered tests/unit tests/contract
+
+lock: $(VENV)/.dev ## pin the dependencies anew; LOCK_ARGS=--upgrade takes the newest
+	$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
+	$(COMPILE) pyproject.toml requirements/dev.in -c requirements/runtime.txt -c requirements/build.txt -o requirements/dev.txt
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Each stamp stands for one step that was done; a second run repeats only what changed.
+
+$(VENV)/.made:
+	tools/make-venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: requirements/runtime.txt requirements/build.txt | $(VENV)/.made
+	$(LOCKED) -r requirements/runtime.txt -r requirements/build.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt | $(VENV)/.runtime
+	$(LOCKED) -r requirements/dev.txt
+	@touch $@
+
+# The wheel is what is served and tested, never the source folder.
+$(VENV)/.wheel: $(SOURCES) $(VENV)/.runtime
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t wheel
+	$(PIP) --no-index --no-deps --force-reinstall dist/*.whl
+	@touch $@
