@@ -1,0 +1,1 @@
+"""HTTP: the metrics, the status for people and for programs, and the probes of an orchestrator."""

@@ -1,0 +1,59 @@
+"""How a long answer leaves: whole when it is small, in slices that wait for the reader when it is not."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from aiohttp import hdrs, web
+
+WHOLE_UP_TO: Final = 1024 * 1024
+"""Bytes of the longest body that is sent as one object."""
+SLICE: Final = 256 * 1024
+"""Bytes of a slice of a longer one."""
+READER_PATIENCE: Final = 30.0
+"""Seconds a reader may take over one slice before its connection is dropped, so that nobody holds old data for ever."""
+
+
+async def send(
+    request: web.Request, headers: Mapping[str, str], length: int, parts: Iterable[bytes]
+) -> web.StreamResponse:
+    """Answer 200 with `parts`, `length` bytes in all; with the headers alone when the method is HEAD."""
+    headers = {**headers, hdrs.CONTENT_LENGTH: str(length)}
+    if request.method == hdrs.METH_HEAD:
+        return web.Response(headers=headers)
+    if length <= WHOLE_UP_TO:
+        return web.Response(headers=headers, body=b"".join(parts))
+    return await _stream(request, web.StreamResponse(headers=headers), parts)
+
+
+async def _stream(request: web.Request, response: web.StreamResponse, parts: Iterable[bytes]) -> web.StreamResponse:
+    """Send slice after slice. A reader that leaves or stands still is nobody's error: the connection just ends."""
+    try:
+        await response.prepare(request)
+        for piece in sliced(parts, SLICE):
+            async with asyncio.timeout(READER_PATIENCE):
+                await response.write(piece)
+            # A fast reader never makes write() wait; the polls want their turn all the same.
+            await asyncio.sleep(0)
+    except (ConnectionError, TimeoutError):
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+def sliced(parts: Iterable[bytes], size: int) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of `parts` in pieces of at most `size`: small parts joined, long ones cut without a copy."""
+    gathered: list[bytes] = []
+    room = size
+    for part in parts:
+        if len(part) > room and gathered:
+            yield b"".join(gathered)
+            gathered, room = [], size
+        if len(part) > size:
+            view = memoryview(part)
+            yield from (view[start : start + size] for start in range(0, len(view), size))
+        else:
+            gathered.append(part)
+            room -= len(part)
+    if gathered:
+        yield b"".join(gathered)

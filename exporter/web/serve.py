@@ -1,0 +1,61 @@
+"""Opening and closing the port."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+KEEP_ALIVE: Final = 330.0
+"""Seconds an idle connection is kept: longer than Prometheus keeps its own (5 minutes), so it is never us who hang up
+on a scrape that is just setting out."""
+SHUTDOWN_PHASE: Final = 1.5
+"""Seconds of each of the two waits at the end: first for answers to finish by themselves, then for cancelled ones."""
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Drop what aiohttp says about bytes that are no HTTP: a port scan is not an error of ours."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_log = logging.getLogger(__name__)
+_log.addFilter(_worth_a_line)
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application, host: str | None, port: int, ssl_context: SSLContext | None = None
+) -> AsyncIterator[tuple[int, ...]]:
+    """Serve `app` until the block ends; then let answers under way finish, 3 seconds at most.
+
+    Args:
+        app: the application.
+        host: the address or name to listen on; None for every interface, IPv4 and IPv6.
+        port: 0 picks a free one (one for each address family).
+        ssl_context: serve HTTPS with it.
+
+    Yields:
+        The ports listened on.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    # Handlers are not cancelled when their client leaves: their next write tells them, and a collection that
+    # others wait for as well must go on.
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=_log,
+        keepalive_timeout=KEEP_ALIVE,
+        shutdown_timeout=SHUTDOWN_PHASE,
+        handler_cancellation=False,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
+        yield tuple(dict.fromkeys(address[1] for address in runner.addresses))
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,72 @@
+"""Times, lengths and other people's text, put so that a person can read them safely."""
+
+import html
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+LONGEST: Final = 400
+"""Characters of one text of the platform that are shown."""
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+
+
+def visible(text: str) -> str:
+    """Show what does not print (controls, direction overrides, half characters) as its escape, and cut at `LONGEST`."""
+    if len(text) > LONGEST:
+        text = text[: LONGEST - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def escape(text: str) -> str:
+    """Make any text fit for HTML, between tags and inside quoted attributes."""
+    return html.escape(visible(text))
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Join names; of more than `most` the first ones and how many there are besides."""
+    shown = ", ".join(visible(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes: `85 ms`, `1.2 s`, `3 min`, `4 h`, `12 d`."""
+    seconds = max(seconds, 0.0)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:  # noqa: PLR2004  a tenth matters only to single digits
+        return f"{seconds:.1f} s"
+    return span(seconds)
+
+
+def span(seconds: float) -> str:
+    """Say a length of time in its largest fitting unit, whole: `0 s`, `59 s`, `3 min`, `4 h`, `12 d`."""
+    for unit, length in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
+        # From two units on: "90 s" says more than "1 min".
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0.0):.0f} s"
+
+
+def ago(moment: float, now: float) -> str:
+    """Say how long ago a moment was."""
+    return f"{span(now - moment)} ago"
+
+
+def until(moment: float, now: float) -> str:
+    """Say how far ahead a moment is; `now` when it has come."""
+    return f"in {span(moment - now)}" if moment - now >= 1 else "now"
+
+
+def utc(moment: float, now: float) -> str:
+    """Say when a moment was, in UTC: the time alone on the day of `now`, else with its date."""
+    try:
+        when = datetime.fromtimestamp(moment, UTC)
+    except (OverflowError, OSError, ValueError):
+        return f"{moment:.0f} seconds after 1970"
+    today = when.date() == datetime.fromtimestamp(now, UTC).date()
+    return when.strftime("%H:%M:%S UTC" if today else "%Y-%m-%d %H:%M UTC")
