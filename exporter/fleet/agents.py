@@ -1,0 +1,110 @@
+"""Agents, from the platform's items to our values."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from exporter.catalog import AGENT_STATUSES, OTHER
+from exporter.fleet.text import label_text, optional_label
+from exporter.platform import wire
+
+SYNCING: Final = "syncing"
+UNNAMED_PHASE: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU, known by its position only. Sizes are bytes."""
+
+    position: int
+    device_name: str
+    device_type: str
+    vram_size: float | None
+    vram_free: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One listed agent. Every text is fit to be a label value; times are Unix seconds of the platform's clock."""
+
+    agent_id: str
+    status: str | None
+    """One of `catalog.AGENT_STATUSES` or OTHER; None when the platform gave none."""
+    running_tasks: int | None
+    gpu_capacity: int | None
+    tasks_completed: int | None
+    last_heartbeat_at: float | None
+    connected_at: float | None
+    sync: tuple[str, float] | None
+    """Phase and progress from 0 to 1, while syncing."""
+    versions: tuple[str, str, str, str, str, str, str]
+    """agent_version, tool, tool_version, comfyui_version, pytorch_version, os_type, platform_arch; "" if missing."""
+    labels: frozenset[str]
+    gpus: tuple[Gpu, ...]
+
+
+def read_agents(page: wire.Page[wire.Agent], unknown: Counter[str]) -> Iterator[Agent]:
+    """Yield the page's agents; count items without an id and undocumented statuses in `unknown`."""
+    for item in page.items:
+        if item is None or not item.agent_id:
+            unknown["agent_id"] += 1
+            continue
+        status = item.agent_status
+        if status is not None and status not in AGENT_STATUSES:
+            unknown["agent_status"] += 1
+            status = OTHER
+        yield _agent(item, item.agent_id, status)
+
+
+def _agent(item: wire.Agent, agent_id: str, status: str | None) -> Agent:
+    stats = item.system_stats or wire.SystemStats()
+    return Agent(
+        agent_id=label_text(agent_id),
+        status=status,
+        running_tasks=item.running_count,
+        gpu_capacity=item.gpu_capacity,
+        tasks_completed=item.tasks_completed,
+        last_heartbeat_at=unix_time(item.last_heartbeat),
+        connected_at=unix_time(item.connected_at),
+        sync=_sync(item) if status == SYNCING else None,
+        versions=(
+            optional_label(item.agent_version),
+            optional_label(item.tool),
+            optional_label(item.tool_version),
+            # The sample names it twice, with different values: the agent's own word comes first.
+            optional_label(item.comfyui_version or stats.comfyui_version),
+            optional_label(stats.pytorch_version),
+            optional_label(stats.os_type),
+            optional_label(item.platform_arch),
+        ),
+        labels=label_set(item.agent_labels),
+        gpus=tuple(_gpus(stats.gpu_devices or ())),
+    )
+
+
+def _sync(item: wire.Agent) -> tuple[str, float] | None:
+    if item.sync_percent is None:
+        return None
+    return optional_label(item.sync_phase) or UNNAMED_PHASE, item.sync_percent / 100
+
+
+def _gpus(devices: Sequence[wire.GpuDevice | None]) -> Iterator[Gpu]:
+    for position, device in enumerate(devices):
+        if device is not None:
+            name, kind = optional_label(device.device_name), optional_label(device.device_type)
+            yield Gpu(position, name, kind, device.vram_total, device.vram_free)
+
+
+def label_set(labels: Sequence[str | None] | None) -> frozenset[str]:
+    """The labels of an agent, or those a task requires."""
+    return frozenset(label_text(label) for label in labels or () if label)
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def unix_time(moment: datetime | None) -> float | None:
+    """Unix seconds; None also for times before 1970, which servers write for "never"."""
+    return moment.timestamp() if moment is not None and moment > _EPOCH else None

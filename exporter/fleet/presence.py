@@ -1,0 +1,35 @@
+"""Which agents are connected, and which were until lately. The platform only lists those that are."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """The agents of one team that have a `connected` series."""
+
+    last_seen: Mapping[str, float] = field(default_factory=dict)
+    """By agent id: when a poll found it listed. Unix seconds of our clock."""
+    connected: frozenset[str] = frozenset()
+    """Those that count as connected now."""
+
+    def updated(self, listed: Iterable[str], now: float, *, whole: bool, memory: float, limit: int) -> "Presence":
+        """The presence after a poll.
+
+        Args:
+            listed: ids of the agents it found.
+            now: Unix seconds of our clock.
+            whole: whether it saw all there are; if not, nobody vanishes.
+            memory: seconds for which a vanished agent is remembered.
+            limit: how many vanished agents are remembered at most; the latest seen ones are kept.
+        """
+        listed = frozenset(listed)
+        connected = listed if whole else listed | self.connected
+        gone = sorted(
+            ((seen, agent_id) for agent_id, seen in self.last_seen.items() if agent_id not in connected),
+            reverse=True,
+        )
+        last_seen = {agent_id: seen for seen, agent_id in gone[:limit] if now - seen <= memory}
+        last_seen |= {agent_id: self.last_seen[agent_id] for agent_id in connected - listed}
+        last_seen |= dict.fromkeys(listed, now)
+        return Presence(last_seen, connected)

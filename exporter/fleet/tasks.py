@@ -1,0 +1,54 @@
+"""Tasks, from the platform's items to our values."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from exporter.fleet.agents import label_set, unix_time
+from exporter.fleet.text import label_text
+from exporter.platform import wire
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One listed task. Times are Unix seconds of the platform's clock."""
+
+    task_id: str
+    created_at: float | None
+    started_at: float | None
+    completed_at: float | None
+    retries: int
+    labels: frozenset[str]
+    """The labels it requires, while it has no agent (inferred)."""
+
+
+def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str]) -> Iterator[Task]:
+    """Yield the page's tasks; count items without an id in `unknown`."""
+    for item in page.items:
+        if item is None or not item.id:
+            unknown["id"] += 1
+            continue
+        yield Task(
+            label_text(item.id),
+            unix_time(item.created_at),
+            unix_time(item.started_at),
+            unix_time(item.completed_at),
+            item.retry_count or 0,
+            label_set(item.agent_labels),
+        )
+
+
+def oldest(times: Iterable[float | None]) -> float | None:
+    """The earliest of the known times; None when there is none."""
+    return min((time for time in times if time is not None), default=None)
+
+
+def without_eligible_agent(required: Counter[frozenset[str]], offered: Iterable[frozenset[str]]) -> int:
+    """How many tasks no agent can take.
+
+    Args:
+        required: how many tasks require each set of labels.
+        offered: the label sets of the connected agents. An agent is eligible when its set holds all required ones.
+    """
+    offered = tuple(offered)
+    return sum(count for labels, count in required.items() if not any(labels <= has for has in offered))

@@ -1,0 +1,26 @@
+"""Text of the platform's, made fit to be a label value: bounded, printable, and still distinct."""
+
+import re
+from hashlib import blake2s
+from typing import Final
+
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+MAX_LENGTH: Final = 128
+"""Longest label value, in characters."""
+
+# Control characters but tab and newline, line and paragraph separators, overrides of the writing direction and
+# lone surrogates: what breaks a parser, a line-wise reader or a reader's eye. Other text stays as it is.
+_UNFIT: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def label_text(raw: str) -> str:
+    """Return `raw`, or a changed form that ends in a digest of it, so that distinct texts stay distinct."""
+    if len(raw) <= MAX_LENGTH and (raw.isprintable() or not _UNFIT.search(raw)):
+        return raw
+    digest = blake2s(raw.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{_UNFIT.sub(REPLACEMENT, raw[: MAX_LENGTH - 9])}~{digest}"
+
+
+def optional_label(raw: str | None) -> str:
+    """The same for labels that may be missing: Prometheus' way to say so is the empty string."""
+    return label_text(raw) if raw else ""

@@ -1,0 +1,235 @@
+"""The platform's words, checked at the door: one page of a list from bytes to frozen values.
+
+Source: the documented samples of `GET /r/tasks` and `GET /agents`. Everything but the ids is optional there or
+inferred to be, so every field may be None. A field of a wrong type or out of range becomes None and is counted;
+it costs neither its item nor its page.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from pydantic import AwareDatetime, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from exporter.errors import SchemaMismatch, Undecodable
+
+PER_PAGE: Final = 100
+"""The largest page the platform serves."""
+
+Text = Annotated[str, Strict()]
+Count = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
+Bytes = Annotated[float, Strict(), Field(ge=0, lt=2**63, allow_inf_nan=False)]
+Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
+
+
+def _rfc3339(value: object) -> str:
+    # Left alone, pydantic also reads numbers, and texts of digits, as Unix times.
+    if not isinstance(value, str) or "T" not in value.upper():
+        raise ValueError("no RFC 3339 time")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An item of `task_list`. The status goes by either of two names; both may be missing."""
+
+    id: Text | None = None
+    task_status: Text | None = None
+    status: Text | None = None
+    created_at: Time | None = None
+    started_at: Time | None = None
+    completed_at: Time | None = None
+    retry_count: Count | None = None
+    agent_labels: list[Text | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuDevice:
+    """An item of `gpu_devices`; it has no identity but its position. VRAM in bytes (inferred)."""
+
+    device_name: Text | None = None
+    device_type: Text | None = None
+    vram_total: Bytes | None = None
+    vram_free: Bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStats:
+    """`system_stats` of an agent; missing for some tools and while syncing."""
+
+    comfyui_version: Text | None = None
+    pytorch_version: Text | None = None
+    os_type: Text | None = None
+    gpu_devices: list[GpuDevice | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An item of `agent_list`."""
+
+    agent_id: Text | None = None
+    agent_status: Text | None = None
+    agent_labels: list[Text | None] | None = None
+    last_heartbeat: Time | None = None
+    connected_at: Time | None = None
+    agent_version: Text | None = None
+    tool: Text | None = None
+    tool_version: Text | None = None
+    comfyui_version: Text | None = None
+    platform_arch: Text | None = None
+    gpu_capacity: Count | None = None
+    running_count: Count | None = None
+    tasks_completed: Count | None = None
+    sync_phase: Text | None = None
+    sync_percent: Percent | None = None
+    system_stats: SystemStats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageMeta:
+    """`page_meta`. Without a whole `total_count` a page says nothing about the list."""
+
+    total_count: Count
+    per_page: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskList:
+    """The answer of `GET /r/tasks`."""
+
+    task_list: list[Task | None] | None
+    page_meta: PageMeta
+
+
+@dataclass(frozen=True, slots=True)
+class AgentList:
+    """The answer of `GET /agents` and `GET /r/agents`."""
+
+    agent_list: list[Agent | None] | None
+    page_meta: PageMeta
+
+
+Item = TypeVar("Item", Task, Agent)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a list.
+
+    Attributes:
+        number: from 1.
+        items: in the platform's order; None where an item was no object.
+        total: the whole list's length, as the platform states it here.
+        per_page: the page size in force: ours, or the smaller one the platform states.
+        unknown: how often each field's value had to be dropped.
+    """
+
+    number: int
+    items: list[Item | None]
+    total: int
+    per_page: int
+    unknown: Counter[str]
+
+    @property
+    def last(self) -> int:
+        """The number of the list's last page, by this page's total; 1 for an empty list."""
+        return max(1, -(-self.total // self.per_page))
+
+    @property
+    def missing(self) -> int:
+        """How many items fewer (negative: more) this page holds than its own total promises."""
+        promised = self.total - (self.number - 1) * self.per_page
+        return min(max(promised, 0), self.per_page) - len(self.items)
+
+
+_TASKS: Final = TypeAdapter(TaskList)
+_AGENTS: Final = TypeAdapter(AgentList)
+
+
+def decode_tasks(body: bytes, number: int, status: str) -> Page[Task]:
+    """Read page `number` of the tasks filtered by `status`.
+
+    Raises:
+        Undecodable: the body is not JSON.
+        SchemaMismatch: it is not a task list, or holds a task of another status: the filter was ignored.
+    """
+    answer, unknown = _validate(_TASKS, body)
+    page = _page(answer.task_list, answer.page_meta, number, unknown)
+    for task in page.items:
+        stated = (task.task_status or task.status) if task else None
+        if stated is not None and stated != status:
+            raise SchemaMismatch(f"asked for {status} tasks, got one that says {stated[:40]!r}")
+    return page
+
+
+def decode_agents(body: bytes, number: int) -> Page[Agent]:
+    """Read page `number` of the agents.
+
+    Raises:
+        Undecodable: the body is not JSON.
+        SchemaMismatch: it is not an agent list.
+    """
+    answer, unknown = _validate(_AGENTS, body)
+    return _page(answer.agent_list, answer.page_meta, number, unknown)
+
+
+def _page(items: list[Item | None] | None, meta: PageMeta, number: int, unknown: Counter[str]) -> Page[Item]:
+    stated = meta.per_page
+    per_page = stated if type(stated) is int and 0 < stated < PER_PAGE else PER_PAGE
+    # An empty list may arrive as null: that is how some servers write one.
+    return Page(number, items or [], meta.total_count, per_page, unknown)
+
+
+def _validate(adapter: TypeAdapter[Any], body: bytes) -> tuple[Any, Counter[str]]:
+    try:
+        return adapter.validate_json(body), Counter()
+    except ValidationError:
+        # Rare, so it may be slow: only here is the page read a second time, as plain JSON.
+        return _repair(adapter, _lenient_json(body))
+
+
+def _repair(adapter: TypeAdapter[Any], answer: Any) -> tuple[Any, Counter[str]]:
+    """Replace what is wrong inside items by null, level by level, and count it by field."""
+    unknown: Counter[str] = Counter()
+    while True:
+        try:
+            return adapter.validate_python(answer), unknown
+        except ValidationError as error:
+            for mistake in error.errors(include_url=False, include_context=False, include_input=False):
+                unknown[_drop(answer, mistake)] += 1
+
+
+def _drop(answer: Any, mistake: ErrorDetails) -> str:
+    *above, last = mistake["loc"] or ("",)
+    if not above or above[0] == "page_meta":
+        where = ".".join(map(str, mistake["loc"])) or "the answer"
+        raise SchemaMismatch(f"{where}: {mistake['msg'][:200]}")
+    for step in above:
+        answer = answer[step]
+    answer[last] = None
+    return next(step for step in reversed(mistake["loc"]) if isinstance(step, str))
+
+
+def _lenient_json(body: bytes) -> Any:
+    """Read JSON that a strict reader refuses for one string or number in it.
+
+    Lone surrogates and invalid UTF-8 are replaced; a number of absurd length becomes infinite, which no field allows.
+    """
+    try:
+        answer = json.loads(body.decode("utf-8", "replace"), parse_int=_bounded_int)
+        return json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise Undecodable(f"the body is not JSON: {_cause(error)}") from None
+
+
+def _cause(error: Exception) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
+
+
+def _bounded_int(digits: str) -> float:
+    return int(digits) if len(digits) <= 20 else float("inf")  # noqa: PLR2004  2**63 has 19 digits
