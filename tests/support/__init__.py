@@ -1,0 +1,25 @@
+"""Helpers for tests that run real programs over TCP: the exporter, Prometheus, Alertmanager.
+
+All are asynchronous, so the simulated platform can live in the test's own event loop. Use them through the
+fixtures of tests/integration/conftest.py, which stop everything at the end, also of a test that fails.
+"""
+
+from support.exporter import Completed, RunningExporter, run_exporter
+from support.programs import free_port, required, wait_until
+from support.prometheus import RunningAlertmanager, RunningPrometheus, Series
+from support.samples import Samples, parse_openmetrics, parse_text
+
+__all__ = [
+    "Completed",
+    "RunningAlertmanager",
+    "RunningExporter",
+    "RunningPrometheus",
+    "Samples",
+    "Series",
+    "free_port",
+    "parse_openmetrics",
+    "parse_text",
+    "required",
+    "run_exporter",
+    "wait_until",
+]

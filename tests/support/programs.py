@@ -1,0 +1,159 @@
+"""One program under test: started, asked over HTTP, stopped for sure."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+import aiohttp
+import pytest
+
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def required(program: str) -> str:
+    """The path of a program the test cannot do without; skips the test where it is missing, fails it in CI."""
+    path = shutil.which(program)
+    if path is not None:
+        return path
+    reason = f"{program} is not on PATH; tools/get-prometheus fetches it where it can"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 10) -> T:
+    """Asks again and again until the answer is truthy, and returns it.
+
+    Args:
+        predicate: an asynchronous function; a refused or broken connection counts as "not yet".
+        within: seconds.
+
+    Raises:
+        TimeoutError: the last answer was still falsy.
+    """
+    answer: object = None
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    while loop.time() < deadline:
+        try:
+            value = await predicate()
+        except aiohttp.ClientConnectionError as error:
+            answer = error
+        else:
+            if value:
+                return value
+            answer = value
+        await asyncio.sleep(0.05)
+    raise TimeoutError(f"not within {within} s; the last answer was {answer!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a GET or POST gave, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+class Program:
+    """A subprocess that serves HTTP on 127.0.0.1. Mutable: it starts, runs and ends once.
+
+    An asynchronous context manager; leaving it stops the program and prints its log, which pytest shows for
+    tests that fail.
+    """
+
+    ready_path = "/-/ready"
+
+    def __init__(self, command: list[str], *, directory: Path, port: int, environment: Mapping[str, str]) -> None:
+        self.command = command
+        self.directory = directory
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._environment = environment
+        self._log = directory / f"{Path(command[0]).name}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def logs(self) -> str:
+        """All it wrote so far, on either stream."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        return self._running.pid
+
+    @property
+    def _running(self) -> asyncio.subprocess.Process:
+        assert self._process is not None, "not started"
+        return self._process
+
+    async def __aenter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.command, cwd=self.directory, env=dict(self._environment), stdout=log, stderr=log
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self.stop()
+        finally:
+            print(f"--- {' '.join(self.command)}\n{self.logs}")  # noqa: T201  shown by pytest on failure
+
+    async def wait_ready(self, *, within: float = 15) -> None:
+        """Until its readiness page answers 200.
+
+        Raises:
+            TimeoutError: it did not become ready.
+            AssertionError: it ended instead.
+        """
+
+        async def ready() -> bool:
+            assert self._running.returncode is None, f"ended with {self._running.returncode}:\n{self.logs}"
+            return (await self.get(self.ready_path)).status == 200
+
+        await wait_until(ready, within=within)
+
+    async def get(self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+        """One request on a connection of its own."""
+        connector = aiohttp.TCPConnector(force_close=True)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session,
+            session.request(method, self.url + path, headers=headers) as response,
+        ):
+            return Answer(response.status, response.headers, await response.text())
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the running process."""
+        self._running.send_signal(number)
+
+    async def stop(self, *, within: float = 10) -> int:
+        """Asks it to end by SIGTERM, unless it has ended, and returns its exit code.
+
+        Raises:
+            AssertionError: it did not end in time; it was killed then.
+        """
+        process = self._running
+        if process.returncode is None:
+            process.terminate()
+        try:
+            return await asyncio.wait_for(process.wait(), within)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise AssertionError(f"{self.command[0]} ran on {within} s after SIGTERM") from None

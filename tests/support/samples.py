@@ -1,0 +1,62 @@
+"""Expositions, parsed as strictly as the client library can, and a little stricter."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One exposition: every sample by its name and labels."""
+
+    values: dict[tuple[str, frozenset[tuple[str, str]]], float]
+    families: dict[str, Metric]
+    """By family name, as the parser gives it."""
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The sample with exactly these labels; None where there is none."""
+        return self.values.get((name, frozenset(labels.items())))
+
+    def series(self, name: str, **labels: str) -> list[dict[str, str]]:
+        """The label sets of all samples of a name that have at least these labels."""
+        return [dict(found) for each, found in self.values if each == name and labels.items() <= dict(found).items()]
+
+    def names(self) -> set[str]:
+        """Every sample name there is."""
+        return {name for name, _ in self.values}
+
+
+def parse_text(exposition: str) -> Samples:
+    """Text format 0.0.4.
+
+    Raises:
+        ValueError: it does not parse, or a series or family is there twice.
+    """
+    return _collect(text_string_to_metric_families(exposition))
+
+
+def parse_openmetrics(exposition: str) -> Samples:
+    """OpenMetrics 1.0.0.
+
+    Raises:
+        ValueError: it does not parse, or a series or family is there twice.
+    """
+    return _collect(openmetrics.text_string_to_metric_families(exposition))  # type: ignore[no-untyped-call]
+
+
+def _collect(parsed: Iterable[Metric]) -> Samples:
+    values: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+    families: dict[str, Metric] = {}
+    for family in parsed:
+        if family.name in families:
+            raise ValueError(f"family {family.name} comes twice")
+        families[family.name] = family
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            if key in values:
+                raise ValueError(f"series {sample.name}{sample.labels} comes twice")
+            values[key] = sample.value
+    return Samples(values, families)
