@@ -1,0 +1,20 @@
+"""The simulated Cyberun platform and its living GPU fleet, for demonstrations and tests. See docs/simulator.md."""
+
+from exporter.demo.access import User
+from exporter.demo.faults import KINDS, Fault, FaultError, Faults
+from exporter.demo.fleet import Order, SimulatedTeam
+from exporter.demo.journal import Call, Journal
+from exporter.demo.platform import SimulatedPlatform
+
+__all__ = [
+    "KINDS",
+    "Call",
+    "Fault",
+    "FaultError",
+    "Faults",
+    "Journal",
+    "Order",
+    "SimulatedPlatform",
+    "SimulatedTeam",
+    "User",
+]

@@ -1,0 +1,33 @@
+"""What the platform's JSON is made of: statuses, times, ids, paths."""
+
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+Item = dict[str, Any]
+"""One task or agent as the platform sends it: JSON, unchecked, since tests put anything into it."""
+
+TASKS: Final = "/r/tasks"
+RUNTIME_AGENTS: Final = "/r/agents"
+AGENTS: Final = "/agents"
+ME: Final = "/users/me"
+REFRESH: Final = "/auth/refresh"
+PATHS: Final = (TASKS, RUNTIME_AGENTS, AGENTS, ME, REFRESH)
+"""Path templates of the API, without the prefix."""
+
+FINAL_STATUSES: Final = ("completed", "failed", "cancelled")
+STATUSES: Final = ("pending", "waiting", "queued", "running", *FINAL_STATUSES)
+"""What the `status` filter of the task list accepts."""
+
+
+def rfc3339(moment: float) -> str:
+    """A Unix time in seconds as RFC 3339 in UTC; milliseconds only where there are any."""
+    time = datetime.fromtimestamp(round(moment, 3), UTC)
+    return time.isoformat(timespec="milliseconds" if time.microsecond else "seconds").replace("+00:00", "Z")
+
+
+def uuid7(random: Random, moment: float) -> str:
+    """A UUID version 7: sorts by `moment` (Unix seconds), the rest from `random`."""
+    value = (int(moment * 1000) & (1 << 48) - 1) << 80 | 0x7 << 76 | random.getrandbits(12) << 64
+    return str(UUID(int=value | 0b10 << 62 | random.getrandbits(62)))
