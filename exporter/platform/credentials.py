@@ -162,7 +162,7 @@ def _open(path: str, flags: int) -> int:
 def _read(path: Path) -> _Token | str:
     """The credential in the file, or what is wrong with the file. The signature is that of the bytes read."""
     try:
-        with open(path, "rb", opener=_open) as file:  # noqa: PTH123  Path.open takes no opener
+        with open(path, "rb", opener=_open) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 return f"{path}: is not a regular file; {_WANTED}"

@@ -1,0 +1,256 @@
+"""One GET at a time to the platform: limits, credentials, pacing, and failures as a closed set of reasons.
+
+What is sent again, and when, is decided here alone: once after a 401, when the credential's source holds another one
+by then. Everything else fails and waits for the next poll.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Protocol, Self
+
+import aiohttp
+from yarl import URL
+
+from exporter.errors import ConfigError, PlatformError, TooLarge, Unauthorized, Undecodable
+from exporter.platform.body import read_body
+from exporter.platform.credentials import Credential
+from exporter.platform.failures import Broken, breakdown, error_message, printable, refusal
+from exporter.platform.pacing import Pacer, parse_http_date, parse_retry_after
+
+_MAX_ERROR_BYTES = 64 * 1024
+"""As much of an error's body as is looked at for the platform's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may cost."""
+
+    timeout: float
+    """Seconds from the connect to the last byte; waiting for the pacer does not count."""
+    max_response_bytes: int
+    """Of a body, both as sent and decompressed."""
+
+
+class RequestLog(Protocol):
+    """Whoever wants to know what the client did. Paths are templates, never URLs."""
+
+    def request(self, team: str, path: str) -> None:
+        """A request is being sent, a repetition included."""
+
+    def answered(self, path: str, seconds: float) -> None:
+        """A request ended after so many seconds, well or not."""
+
+    def failed(self, team: str, path: str, reason: str) -> None:
+        """A `get` failed for good; reason is one of `exporter.errors.REASONS`."""
+
+    def clock_skew(self, seconds: float) -> None:
+        """The platform's clock minus ours."""
+
+
+class Platform:
+    """The platform, over one session that all teams share. Mutable: it holds connections; use it as a context."""
+
+    def __init__(  # noqa: PLR0913  what the wiring decides, each by its name
+        self,
+        base_url: str,
+        *,
+        limits: Limits,
+        pacer: Pacer,
+        log: RequestLog,
+        ssl_context: ssl.SSLContext | None,
+        keepalive: float,
+        user_agent: str,
+        proxy: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            base_url: with the version prefix, as `https://core.cyberun.cloud/api/v1`.
+            limits: of each request.
+            pacer: of all requests.
+            log: is told what happens.
+            ssl_context: from `trust`; None trusts what the system trusts.
+            keepalive: seconds an idle connection is kept; best longer than the longest interval.
+            user_agent: the header.
+            proxy: from `environment_proxy`; None connects directly.
+            clock: Unix seconds.
+        """
+        self.pacer = pacer
+        self.log = log
+        self._limits = limits
+        self._clock = clock
+        self._base = URL(base_url)
+        self._ssl = ssl_context
+        self._keepalive = keepalive
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent}
+        self._proxy = proxy
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        # No trust_env: aiohttp would look up ~/.netrc for each request and refuse it beside our Authorization header.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=self._keepalive, ssl=True if self._ssl is None else self._ssl
+            ),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+            middlewares=(_send_once,),
+            proxy=self._proxy,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def team(self, name: str, credential: Credential, team_id: str | None) -> "TeamClient":
+        """The client of one team; `team_id` is sent beside a JWT only."""
+        return TeamClient(self, name, credential, team_id)
+
+    async def send(
+        self, path: str, query: Mapping[str, str | int], token: str, headers: Mapping[str, str]
+    ) -> bytes | PlatformError:
+        """Send one request now, in a slot of the pacer that the caller holds.
+
+        Returns:
+            The decompressed body of a 200, or why there is none. The error is returned and not raised, so that no
+            traceback leads to frames that hold the credential.
+        """
+        started = asyncio.get_running_loop().time()
+        kind: type[PlatformError]
+        try:
+            async with asyncio.timeout(self._limits.timeout):
+                return await self._exchange(path, query, token, headers)
+        except (TooLarge, Undecodable) as error:
+            kind, why = type(error), f"200, but {error}"
+        except (aiohttp.ClientError, OSError, ValueError, Broken) as error:
+            kind, why = breakdown(error, self._limits.timeout)
+        finally:
+            self.log.answered(path, asyncio.get_running_loop().time() - started)
+        return kind(f"GET {path}: {printable(why, token)}")
+
+    async def _exchange(
+        self, path: str, query: Mapping[str, str | int], token: str, headers: Mapping[str, str]
+    ) -> bytes | PlatformError:
+        if self._session is None:
+            raise RuntimeError("the platform is not open")
+        url = self._base.joinpath(path.lstrip("/")).with_query(query)
+        started = asyncio.get_running_loop().time()
+        response = await self._session.get(
+            url, headers={**headers, "Authorization": f"Bearer {token}"}, allow_redirects=False
+        )
+        try:
+            elapsed = asyncio.get_running_loop().time() - started
+            self._note_clock(response, elapsed)
+            if response.status == HTTPStatus.OK:
+                return await _body(response, self._limits.max_response_bytes)
+            return await self._refused(path, response, token, (self._limits.timeout - elapsed) / 2)
+        finally:
+            response.close()  # back to the pool when it was read to its end; never drained
+
+    async def _refused(self, path: str, response: aiohttp.ClientResponse, token: str, patience: float) -> PlatformError:
+        wait = parse_retry_after(response.headers.get("Retry-After"), self._clock())
+        said = ""
+        # A status is an answer already: the platform's words may be missing, and take half of the time left.
+        with suppress(TimeoutError, aiohttp.ClientError, OSError, TooLarge, Undecodable):
+            async with asyncio.timeout(patience):
+                said = error_message(await _body(response, min(_MAX_ERROR_BYTES, self._limits.max_response_bytes)))
+        words = f": {printable(said, token)}" if said else ""
+        return refusal(response.status)(f"GET {path}: {response.status}{words}", retry_after=wait)
+
+    def _note_clock(self, response: aiohttp.ClientResponse, elapsed: float) -> None:
+        moment = parse_http_date(response.headers.get("Date", ""))
+        if moment is not None:
+            # Date is cut to the second; the platform wrote it about halfway.
+            self.log.clock_skew(moment + 0.5 - (self._clock() - elapsed / 2))
+
+
+class TeamClient:
+    """What one team may ask the platform."""
+
+    def __init__(self, platform: Platform, name: str, credential: Credential, team_id: str | None) -> None:
+        self._platform = platform
+        self._name = name
+        self._credential = credential
+        self._team_id = team_id
+
+    async def get(self, path: str, query: Mapping[str, str | int]) -> bytes:
+        """The decompressed body of a 200.
+
+        Args:
+            path: below the base URL, as `/r/tasks`; it is the `path` label, too.
+            query: parameters.
+
+        Raises:
+            PlatformError: one of its leaves but `SchemaMismatch`; counted already.
+        """
+        outcome = await self._outcome(path, query)
+        if isinstance(outcome, PlatformError):
+            self.fail(path, outcome)
+            raise outcome
+        return outcome
+
+    def fail(self, path: str, error: PlatformError) -> None:
+        """Count a failure that was found only when the body of `path` was looked at."""
+        self._platform.log.failed(self._name, path, error.reason)
+
+    async def _outcome(self, path: str, query: Mapping[str, str | int]) -> bytes | PlatformError:
+        try:
+            token = self._credential.current()
+            outcome = await self._request(path, query, token)
+            if isinstance(outcome, Unauthorized):
+                self._credential.reread()
+                # Not what reread() says: another request of this team may have read the new credential already.
+                renewed = self._credential.current()
+                if renewed != token:
+                    outcome = await self._request(path, query, renewed)
+        except Unauthorized as error:
+            outcome = Unauthorized(f"GET {path}: no usable credential: {error}")
+        return outcome
+
+    async def _request(self, path: str, query: Mapping[str, str | int], token: str) -> bytes | PlatformError:
+        headers = {"X-Team-ID": self._team_id} if self._team_id and self._credential.kind == "jwt" else {}
+        async with self._platform.pacer.slot():
+            self._platform.log.request(self._name, path)
+            return await self._platform.send(path, query, token, headers)
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext | None:
+    """Trust the authorities of a PEM bundle and no others; None without a bundle: those of the system.
+
+    Raises:
+        ConfigError: when the bundle cannot be read or holds no certificate.
+    """
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        problem = "is no PEM bundle of certificates"
+    except (OSError, ValueError) as error:
+        problem = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
+    raise ConfigError([f"{ca_file}: {problem}; expected the certificates of the authorities to trust"])
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise Broken from error
+
+
+async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    if (response.content_length or 0) > limit:
+        raise TooLarge(f"the body is larger than {limit} bytes")
+    encoding = ", ".join(response.headers.getall("Content-Encoding", ()))
+    return await read_body(response.content.iter_any(), encoding, limit)

@@ -1,0 +1,103 @@
+"""Turns what goes wrong with a request into one of `exporter.errors`, in words that hold no credential."""
+
+import json
+import re
+import ssl
+
+import aiohttp
+
+from exporter.errors import (
+    ClientRefused,
+    ConnectFailed,
+    Forbidden,
+    NotFound,
+    PlatformError,
+    RateLimited,
+    Redirected,
+    RequestTimeout,
+    ServerFailed,
+    TlsFailed,
+    Unauthorized,
+)
+
+MAX_TEXT = 200
+"""Characters of the platform's own words that an error repeats."""
+
+_CREDENTIAL = re.compile(r"(?<![A-Za-z0-9])(?:[sda]k-|eyJ)\S+")
+_LEAVES: dict[int, type[PlatformError]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 429: RateLimited}
+_FAMILIES: dict[int, type[PlatformError]] = {3: Redirected, 4: ClientRefused}
+
+
+class Broken(Exception):
+    """A broken connection, its cause, in an envelope that aiohttp does not know, or it would send the GET again."""
+
+
+def printable(text: str, secret: str) -> str:
+    """One printable line of at most `MAX_TEXT` characters, without `secret` or anything else like a credential."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    line = _CREDENTIAL.sub("[credential]", line.replace(secret, "[credential]"))
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+
+
+def error_message(body: bytes) -> str:
+    """What the platform says in the body of an error: `error_message`, or nothing."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    message = answer.get("error_message") if isinstance(answer, dict) else None
+    return message if isinstance(message, str) else ""
+
+
+def refusal(status: int) -> type[PlatformError]:
+    """The error that a status other than 200 stands for."""
+    return _LEAVES.get(status) or _FAMILIES.get(status // 100) or ServerFailed
+
+
+def breakdown(error: Exception, timeout: float) -> tuple[type[PlatformError], str]:
+    """The error that a request without a whole answer stands for, and why, in words.
+
+    The texts of aiohttp's own errors are not repeated: some quote headers.
+
+    Args:
+        error: what was raised.
+        timeout: seconds that were allowed.
+    """
+    if isinstance(error, TimeoutError):
+        return RequestTimeout, f"no complete answer within {timeout:g} s"
+    if (refused := _tls_cause(error)) is not None:
+        return (
+            TlsFailed,
+            f"TLS failed: {getattr(refused, 'verify_message', None) or refused.reason or 'no reason given'}",
+        )
+    return ConnectFailed, _why_broken(error.__cause__ if isinstance(error, Broken) else error)
+
+
+def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            error = error.certificate_error
+        else:
+            error = error.__cause__ or error.__context__
+    return None
+
+
+def _why_broken(error: BaseException | None) -> str:
+    match error:
+        case aiohttp.ClientConnectorError():
+            why = f"no connection: {error.os_error.strerror or 'the address cannot be reached'}"
+        case aiohttp.ClientHttpProxyError():
+            why = f"the proxy refused the connection with status {error.status}"
+        case aiohttp.ServerDisconnectedError():
+            why = "the platform closed the connection without an answer"
+        case aiohttp.ClientPayloadError():
+            why = "the connection broke before the last byte"
+        case aiohttp.ClientResponseError():
+            why = "the answer is not valid HTTP, or its headers are too large"
+        case OSError():
+            why = f"the connection broke: {error.strerror or 'no reason given'}"
+        case _:
+            why = "the request could not be sent"
+    return why
