@@ -1,0 +1,87 @@
+"""The metrics about the exporter, made at every scrape from live values: few, and never cached."""
+
+import os
+import platform
+from typing import Final
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics_exposition
+
+from exporter import catalog
+from exporter.expose.counters import ApiCounters
+from exporter.expose.text import OPENMETRICS_END, Samples, header
+from exporter.status import CollectorStatus, ExporterStatus, TeamStatus
+
+REVISION_VARIABLE: Final = "CYBERUN_EXPORTER_REVISION"
+"""Set by the image to the commit it was built from."""
+
+_process = CollectorRegistry()
+ProcessCollector(registry=_process)
+PlatformCollector(registry=_process)
+
+
+def about(status: ExporterStatus, counters: ApiCounters, *, openmetrics: bool) -> bytes:
+    """The lines about the exporter and its process, headers included, without an end mark."""
+    samples = Samples()
+    for team in status.teams:
+        _add_team(samples, team)
+    _add_counters(samples, counters)
+    _add_process(samples, status)
+    ours = b"".join(header(metric, openmetrics=openmetrics) + text for metric, text, _ in samples.families())
+    return ours + _process_lines(openmetrics=openmetrics)
+
+
+def _add_team(samples: Samples, team: TeamStatus) -> None:
+    samples.add(catalog.UP, int(team.up), team.name)
+    for collector in team.collectors:
+        _add_collector(samples, team.name, collector)
+    samples.add(catalog.SERIES, team.series, team.name)
+    samples.add(catalog.SERIES_DROPPED, team.series_dropped, team.name)
+    for metric, time in (
+        (catalog.API_BACKOFF_UNTIL, team.backoff_until),
+        (catalog.CREDENTIAL_LAST_LOAD, team.credential_loaded_at),
+        (catalog.CREDENTIAL_EXPIRY, team.credential_expires_at),
+    ):
+        if time is not None:
+            samples.add(metric, time, team.name)
+
+
+def _add_collector(samples: Samples, team: str, collector: CollectorStatus) -> None:
+    for metric, value in (
+        (catalog.COLLECTOR_SUCCESS, int(collector.success)),
+        (catalog.COLLECTOR_DURATION, collector.attempts[0].duration if collector.attempts else None),
+        (catalog.COLLECTOR_INTERVAL, collector.interval),
+        (catalog.COLLECTOR_LAST_SUCCESS, collector.last_success_at),
+        (catalog.COLLECTOR_LAST_ATTEMPT, collector.last_attempt_at),
+        (catalog.COLLECTOR_ITEMS, collector.items),
+        (catalog.COLLECTOR_ITEMS_REPORTED, collector.items_reported),
+        (catalog.COLLECTOR_TRUNCATED, None if collector.truncated is None else int(collector.truncated)),
+    ):
+        if value is not None:
+            samples.add(metric, value, team, collector.name)
+
+
+def _add_counters(samples: Samples, counters: ApiCounters) -> None:
+    for request, count in counters.requests.items():
+        samples.add(catalog.API_REQUESTS, count, *request)
+    for failure, count in counters.failures.items():
+        samples.add(catalog.API_REQUEST_FAILURES, count, *failure)
+    for unknown, count in counters.unknown.items():
+        samples.add(catalog.UNKNOWN_VALUES, count, *unknown)
+    for path, (buckets, total) in counters.seconds.items():
+        samples.add_histogram(catalog.API_REQUEST_SECONDS, buckets, total, path)
+    if counters.skew is not None:
+        samples.add(catalog.CLOCK_SKEW, counters.skew)
+
+
+def _add_process(samples: Samples, status: ExporterStatus) -> None:
+    samples.add(catalog.CONFIG_RELOAD_SUCCESSFUL, int(status.last_reload_ok))
+    samples.add(catalog.CONFIG_RELOAD_SUCCESS, status.last_reload_ok_at)
+    revision = os.environ.get(REVISION_VARIABLE, "")
+    samples.add(catalog.BUILD_INFO, 1, status.version, revision, platform.python_version())
+
+
+def _process_lines(*, openmetrics: bool) -> bytes:
+    if openmetrics:
+        return openmetrics_exposition.generate_latest(_process).removesuffix(OPENMETRICS_END)
+    return generate_latest(_process)

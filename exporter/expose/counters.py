@@ -1,0 +1,55 @@
+"""What happened between the exporter and the platform since the process started."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+
+from exporter.catalog import REQUEST_BUCKETS
+from exporter.errors import REASONS
+
+
+class ApiCounters:
+    """Requests, failures, durations and odd values. Mutable: the platform client and the collectors count here."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """By team and path."""
+        self.failures: Counter[tuple[str, str, str]] = Counter()
+        """By team, path and reason."""
+        self.unknown: Counter[tuple[str, str]] = Counter()
+        """By team and field."""
+        self.seconds: dict[str, tuple[list[int], float]] = {}
+        """By path: answers per bucket, not cumulated, and the sum of their durations."""
+        self.skew: float | None = None
+        """The platform's clock minus ours, in seconds, as of its last answer."""
+
+    def start(self, team: str, paths: Iterable[str]) -> None:
+        """Let every counter of the team begin at 0, so that its first increase can be seen."""
+        for path in paths:
+            self.requests.setdefault((team, path), 0)
+            for reason in REASONS:
+                self.failures.setdefault((team, path, reason), 0)
+        self.unknown.setdefault((team, "agent_status"), 0)
+
+    def request(self, team: str, path: str) -> None:
+        """Count a request that is being sent."""
+        self.requests[team, path] += 1
+
+    def answered(self, path: str, seconds: float) -> None:
+        """Observe how long a request took, whatever came of it."""
+        counts, total = self.seconds.get(path) or ([0] * (len(REQUEST_BUCKETS) + 1), 0.0)
+        counts[bisect_left(REQUEST_BUCKETS, seconds)] += 1
+        self.seconds[path] = counts, total + seconds
+
+    def failed(self, team: str, path: str, reason: str) -> None:
+        """Count a request that gave no usable answer."""
+        self.failures[team, path, reason] += 1
+
+    def clock_skew(self, seconds: float) -> None:
+        """Note how far the platform's clock is from ours."""
+        self.skew = seconds
+
+    def unknown_values(self, team: str, fields: Counter[str]) -> None:
+        """Count values that were dropped or not understood, by field."""
+        for field, count in fields.items():
+            self.unknown[team, field] += count
