@@ -90,10 +90,10 @@ class ExporterStatus:
     stale_after: float
     clock_skew: float | None
     """Platform's clock minus ours, from its last `Date` header."""
-    last_reload_ok: bool
-    """Whether the configuration was last read without a mistake."""
-    last_reload_ok_at: float
     teams: tuple[TeamStatus, ...]
+    last_reload_ok: bool = True
+    """Whether the configuration was last read without a mistake."""
+    last_reload_ok_at: float | None = None
 
     @property
     def ready(self) -> bool:

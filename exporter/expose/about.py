@@ -76,12 +76,14 @@ def _add_counters(samples: Samples, counters: ApiCounters) -> None:
 
 def _add_process(samples: Samples, status: ExporterStatus) -> None:
     samples.add(catalog.CONFIG_RELOAD_SUCCESSFUL, int(status.last_reload_ok))
-    samples.add(catalog.CONFIG_RELOAD_SUCCESS, status.last_reload_ok_at)
+    if status.last_reload_ok_at is not None:
+        samples.add(catalog.CONFIG_RELOAD_SUCCESS, status.last_reload_ok_at)
     revision = os.environ.get(REVISION_VARIABLE, "")
     samples.add(catalog.BUILD_INFO, 1, status.version, revision, platform.python_version())
 
 
 def _process_lines(*, openmetrics: bool) -> bytes:
-    if openmetrics:
-        return openmetrics_exposition.generate_latest(_process).removesuffix(OPENMETRICS_END)
-    return generate_latest(_process)
+    if not openmetrics:
+        return generate_latest(_process)
+    text: bytes = openmetrics_exposition.generate_latest(_process)  # type: ignore[no-untyped-call]  theirs has no types
+    return text.removesuffix(OPENMETRICS_END)
