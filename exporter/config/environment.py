@@ -1,0 +1,119 @@
+"""The environment as a `Source`: a variable for every key, and a short form for a single team."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource
+
+from exporter.config.mistakes import Loc, Source, key_path, nearest
+from exporter.config.settings import PREFIX, Settings
+from exporter.config.sources import parse_yaml
+
+_LISTS: Final = ("teams", "discover")
+"""Keys at the top that are no section: one variable holds all of it."""
+TOKEN: Final = f"{PREFIX}TOKEN"
+TOKEN_FILE: Final = f"{PREFIX}TOKEN_FILE"
+SHORTHAND: Final = {
+    "token_env": TOKEN,
+    "token_file": TOKEN_FILE,
+    "name": f"{PREFIX}TEAM_NAME",
+    "team_id": f"{PREFIX}TEAM_ID",
+}
+"""The variables that describe a single team, by the team's key."""
+REVISION: Final = f"{PREFIX}REVISION"
+"""Set by the image's build; no setting."""
+_SERVICE = re.compile(
+    r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
+)
+
+
+def variable(loc: Loc) -> str:
+    """The environment variable that sets the key at a path, such as `CYBERUN_EXPORTER_WEB__LISTEN_ADDRESS`."""
+    keys = loc[:1] if loc[0] in _LISTS else loc
+    return PREFIX + "__".join(map(str, keys)).upper()
+
+
+def key_paths() -> list[Loc]:
+    """Every key that has an environment variable, in the order of the settings."""
+    paths: list[Loc] = []
+    for name, field in Settings.model_fields.items():
+        paths += [(name,)] if name in _LISTS else [(name, key) for key in getattr(field.annotation, "model_fields", ())]
+    return paths
+
+
+class _Variables(EnvSettingsSource):
+    """The variables it is given instead of the process' own; lists are YAML, of which JSON is a part."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(Settings)
+        self.env_vars = {name.lower(): value for name, value in environ.items()}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002  pydantic-settings' signature
+        return parse_yaml(value, _place((field_name,)))
+
+
+def from_environment(environ: Mapping[str, str], mistakes: list[str]) -> Source:
+    """The variables of all keys; unknown ones are added to `mistakes`, empty ones count as absent.
+
+    Raises:
+        ConfigError: a list is not YAML.
+    """
+    known = [variable(loc) for loc in key_paths()]
+    single = [*SHORTHAND.values(), REVISION]
+    ours = {name: value for name, value in environ.items() if value and name.upper().startswith(PREFIX)}
+    mistakes += [
+        f"environment variable {key_path((name,))}: unknown variable; allowed: {nearest(name, [*known, *single])}"
+        for name in sorted(ours.keys() - {*known, *single})
+        if not _from_kubernetes(name.removeprefix(PREFIX), ours[name])
+    ]
+    return Source(_Variables({name: ours[name] for name in known if name in ours})(), _place)
+
+
+def _place(loc: Loc) -> str:
+    inside = f": {key_path(loc)}" if loc[0] in _LISTS and len(loc) > 1 else ""
+    return f"environment variable {variable(loc)}{inside}"
+
+
+def _from_kubernetes(name: str, value: str) -> bool:
+    """Whether Kubernetes sets this in every pod beside a Service whose name starts with `cyberun-exporter`."""
+    is_port = (name == "PORT" or name.endswith("_PORT")) and "://" in value
+    return "__" not in name and (is_port or _SERVICE.fullmatch(name) is not None)
+
+
+def from_shorthand(environ: Mapping[str, str], teams: Any, nowhere: str, mistakes: list[str]) -> Source:
+    """The single team that the environment describes where no other source configures teams.
+
+    Args:
+        environ: the environment.
+        teams: what the other sources configure, not validated yet.
+        nowhere: the place to name when there is no team at all.
+        mistakes: receives a line for each contradiction.
+    """
+    present = {key: name for key, name in SHORTHAND.items() if environ.get(name)}
+    mistakes += _contradictions(present, teams, nowhere)
+    if teams or len(present.keys() & {"token_env", "token_file"}) != 1:
+        return Source({}, _place)
+    team = {key: name if key == "token_env" else environ[name] for key, name in present.items()}
+    return Source({"teams": [{"name": "default", **team}]}, _shorthand_place)
+
+
+def _contradictions(present: Mapping[str, str], teams: Any, nowhere: str) -> Iterator[str]:
+    if teams:
+        # A configured team may well have its credential in a variable of this name.
+        used = (
+            [str(team.get("token_env")) for team in teams if isinstance(team, Mapping)]
+            if isinstance(teams, list)
+            else []
+        )
+        for name in sorted(set(present.values()).difference(used)):
+            yield f"environment variable {name}: found a value beside configured teams; allowed: one of the two"
+    elif "token_env" in present and "token_file" in present:
+        yield f"environment variable {TOKEN}: found {TOKEN_FILE} as well; allowed: one of the two"
+    elif "token_env" not in present and "token_file" not in present:
+        yield f"{nowhere}: found none; allowed: at least one, or {TOKEN_FILE} or {TOKEN} in the environment"
+
+
+def _shorthand_place(loc: Loc) -> str:
+    return f"environment variable {SHORTHAND[str(loc[-1])]}"

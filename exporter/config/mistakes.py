@@ -1,0 +1,156 @@
+"""Mistakes in words: one line each, with where, what was found and what is allowed. Free of credentials."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from exporter.config.settings import Settings
+from exporter.config.types import Allowed
+from exporter.redact import quoted, redact
+
+Loc = tuple[int | str, ...]
+"""A key path, such as ("teams", 0, "name")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Values of one origin.
+
+    Attributes:
+        values: nested like the settings; only what this origin sets.
+        where: names the place of a key path for people, without the value.
+    """
+
+    values: Mapping[str, Any]
+    where: Callable[[Loc], str]
+
+
+def key_path(loc: Loc) -> str:
+    """`teams[0].name` for ("teams", 0, "name")."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_shown_key(part)}" for part in loc).lstrip(".")
+
+
+def explain(error: ValidationError, sources: Sequence[Source]) -> list[str]:
+    """One line per mistake.
+
+    Args:
+        error: what the validation of `Settings` raised.
+        sources: where the values came from, the strongest first.
+    """
+    details = error.errors(include_url=False)
+    misspelt = {item["loc"][:-1] for item in details if item["type"] == "extra_forbidden"}
+    return [
+        f"{_origin(loc, sources).where(loc)}: {text}"
+        for item in details
+        # A team with a misspelt key most likely has its credential there: one mistake, not two.
+        if item["type"] != "clash" or item["loc"][-1] != "token_env" or item["loc"][:-1] not in misspelt
+        for loc, text in _texts(item)
+    ]
+
+
+def _texts(item: ErrorDetails) -> Iterator[tuple[Loc, str]]:
+    loc = item["loc"]
+    match item["type"]:
+        case "clash":
+            for below, found, allowed in item["ctx"]["clashes"]:
+                yield (*loc[:-1], *below), f"found {found}; allowed: {allowed}"
+        case "extra_forbidden" | "invalid_key":
+            yield loc, f"unknown key; allowed: {nearest(str(loc[-1]), _keys(type_at(loc[:-1])))}"
+        case "missing":
+            yield loc, f"found nothing; allowed: {words(type_at(loc))}"
+        case _:
+            yield loc, f"found {_found(loc, item['input'])}; allowed: {words(type_at(loc))}"
+
+
+def nearest(key: str, known: Sequence[str]) -> str:
+    """The known keys that resemble an unknown one, all of them if none does: `token_file or token_env`."""
+    near = difflib.get_close_matches(key, known, cutoff=0.5)
+    options = [option for option in known if option in near] or known
+    return " or ".join(filter(None, [", ".join(options[:-1]), *options[-1:]]))
+
+
+def _origin(loc: Loc, sources: Sequence[Source]) -> Source:
+    """The strongest source that holds the key, or else as much of its path as any does."""
+    return max(sources, key=lambda source: _held(loc, source.values))
+
+
+def _held(loc: Loc, values: Any) -> int:
+    for depth, part in enumerate(loc):
+        try:
+            values = values[part]
+        except (LookupError, TypeError):
+            return depth
+    return len(loc)
+
+
+# Values -----------------------------------------------------------------------------------------------------------
+
+
+def _found(loc: Loc, value: object) -> str:
+    # What is pasted where a variable's name belongs may be a secret of any form.
+    return "text that is no such name" if loc[-1] == "token_env" and isinstance(value, str) else shown(value)
+
+
+def shown(value: object) -> str:
+    """A value of the configuration, fit to print: redacted, on one line, cut; never the inside of a collection."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case Mapping():
+            return "a mapping"
+        case list() | tuple() | set():
+            return "a list"
+        case str():
+            return quoted(_cut(redact(value)))
+        case _:
+            return _cut(redact(str(value)))
+
+
+def _shown_key(key: str) -> str:
+    return quoted(_cut(redact(key)))[1:-1]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else text[:79] + "…"  # noqa: PLR2004  a line stays readable
+
+
+# What is allowed --------------------------------------------------------------------------------------------------
+
+
+def type_at(loc: Loc) -> Any:
+    """The annotated type of the value at a key path."""
+    found: Any = Settings
+    for part in loc:
+        found = get_args(found)[0] if isinstance(part, int) else annotated(found.model_fields[part])
+    return found
+
+
+def annotated(field: FieldInfo) -> Any:
+    """The type of a field as it was written, with its metadata."""
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def words(kind: Any) -> str:
+    """What a type accepts, in words."""
+    if get_origin(kind) is Annotated:
+        base, *metadata = get_args(kind)
+        return next((m.text for m in metadata if isinstance(m, Allowed)), "") or words(base)
+    if kind is NoneType:
+        return "null"
+    if get_origin(kind) is tuple:
+        return f"a list; each item: {words(get_args(kind)[0])}"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return f"a mapping with the keys {', '.join(_keys(kind))}"
+    return ", or ".join(words(option) for option in get_args(kind))
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return list(model.model_fields)

@@ -1,0 +1,81 @@
+"""The configuration reference as markdown, made from the settings themselves."""
+
+from collections.abc import Iterable, Iterator
+
+from pydantic.fields import FieldInfo
+
+from exporter.config.environment import SHORTHAND, key_paths, variable
+from exporter.config.mistakes import Loc, annotated, key_path, words
+from exporter.config.settings import Settings, Team
+from exporter.config.types import format_duration, parse_duration
+
+
+def reference() -> str:
+    """Every key with its variable, what it allows, its default and its meaning: three markdown tables."""
+    keys = ((loc, _field(loc)) for loc in key_paths())
+    return "\n".join(
+        (
+            "## Keys",
+            "",
+            *_table("Key", "Environment variable", "Allowed", "Default", "Meaning"),
+            *(_row(f"`{key_path(loc)}`", f"`{variable(loc)}`", *_facts(field)) for loc, field in keys),
+            "",
+            "## Keys of a team",
+            "",
+            f"`{variable(('teams',))}` holds the whole list, as YAML or JSON.",
+            "",
+            *_table("Key", "Allowed", "Default", "Meaning"),
+            *(_row(f"`{key}`", *_facts(field)) for key, field in Team.model_fields.items()),
+            "",
+            "## One team from the environment",
+            "",
+            "Where no teams are configured, these variables describe a single one.",
+            "",
+            *_table("Environment variable", "Meaning"),
+            *_shorthand(),
+            "",
+        )
+    )
+
+
+def _field(loc: Loc) -> FieldInfo:
+    section = Settings.model_fields[str(loc[0])]
+    fields: dict[str, FieldInfo] = getattr(section.annotation, "model_fields", {})
+    return fields[str(loc[1])] if len(loc) > 1 else section
+
+
+def _facts(field: FieldInfo) -> Iterator[str]:
+    yield words(annotated(field))
+    yield _default(field)
+    yield field.description or ""
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if field.is_required():
+        return "required"
+    if any(getattr(item, "func", None) is parse_duration for item in field.metadata):
+        return f"`{format_duration(value)}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return "none" if value is None or value == () else f"`{value}`"
+
+
+def _shorthand() -> Iterator[str]:
+    meanings = {
+        "token_env": "The credential itself.",
+        "token_file": "File that holds the credential, instead.",
+        "name": "Value of the `team_name` label; `default` when not set.",
+        "team_id": "The team's id; needed with a JWT.",
+    }
+    return (_row(f"`{name}`", meanings[key]) for key, name in SHORTHAND.items())
+
+
+def _table(*head: str) -> Iterable[str]:
+    return _row(*head), "|" + " --- |" * len(head)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,193 @@
+"""The settings: every key of the configuration, its type, default and meaning.
+
+Field descriptions are the text of the configuration reference. Durations are seconds once validated.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from exporter.config.later import EmptyOnly, FalseOnly, NullOnly
+from exporter.config.types import (
+    Age,
+    AgentId,
+    Agents,
+    AgentsPath,
+    BaseUrl,
+    ByteSize,
+    Concurrency,
+    File,
+    Flag,
+    Interval,
+    Listen,
+    ListenAddress,
+    LogFormat,
+    LogLevel,
+    Pages,
+    RequestRate,
+    TeamId,
+    TeamName,
+    TelemetryPath,
+    Timeout,
+    VariableName,
+    format_duration,
+)
+
+PREFIX = "CYBERUN_EXPORTER_"
+
+
+Clash = tuple[tuple[int | str, ...], str, str]
+"""Where (key path from the model that finds it), what was found, what is allowed."""
+
+
+def _clashing(*clashes: Clash) -> PydanticCustomError:
+    """An error about values that are each right on their own."""
+    return PydanticCustomError("clash", "values clash", {"clashes": clashes})
+
+
+class Section(BaseModel):
+    """Base of the sections: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Api(Section):
+    """How to reach the platform."""
+
+    base_url: BaseUrl = Field("https://core.cyberun.cloud/api/v1", description="The platform's API.")
+    ca_file: File | None = Field(None, description="PEM bundle of a private certificate authority.")
+    timeout: Timeout = Field(10.0, description="Longest time for one request, from connect to the last byte.")
+    max_requests_per_second: RequestRate = Field(10.0, description="Request rate over all teams.")
+    max_concurrency: Concurrency = Field(8, description="Requests under way at once, over all teams.")
+    max_response_bytes: ByteSize = Field(16_777_216, description="Largest answer read, compressed or not.")
+    max_pages: Pages = Field(1000, description="Most pages read per list and poll.")
+
+
+class Collect(Section):
+    """When to poll and how much to keep."""
+
+    interval: Interval = Field(30.0, description="Time between two polls of a team.")
+    stale_after: Age = Field(120.0, description="Age at which a team's data is withheld; at least the interval.")
+    agent_memory: Age = Field(3600.0, description="How long a vanished agent stays visible as disconnected.")
+    max_agents: Agents = Field(10_000, description="Agents exposed per team; more are counted only.")
+    agent_labels: Flag = Field(default=False, description="Whether to expose `cyberun_agent_label` series.")
+
+
+class Team(Section):
+    """One team and the credential to read it with."""
+
+    name: TeamName = Field(description="Value of the `team_name` label; unique.")
+    token_file: File | None = Field(None, description="File that holds the credential.")
+    token_env: VariableName | None = Field(
+        None,
+        validate_default=True,
+        description="Environment variable that holds the credential, instead of `token_file`.",
+    )
+    refresh_token_file: NullOnly = Field(None, description="File that holds the refresh token of a JWT session.")
+    team_id: TeamId | None = Field(None, description="The team's id; needed with a JWT.")
+    interval: Interval | None = Field(None, description="Time between two polls, instead of `collect.interval`.")
+    agents_path: AgentsPath | None = Field(
+        None, description="The list of agents to read, instead of the one that fits the credential."
+    )
+    expected_agents: tuple[AgentId, ...] = Field(
+        (), description="Agents reported as disconnected when they are absent from the start."
+    )
+
+    @field_validator("token_env", mode="after")
+    @classmethod
+    def _one_credential(cls, token_env: str | None, info: ValidationInfo) -> str | None:
+        if "token_file" not in info.data:  # refused on its own
+            return token_env
+        count = (token_env is not None) + (info.data["token_file"] is not None)
+        if count != 1:
+            found = "both token_file and token_env" if count else "neither token_file nor token_env"
+            raise _clashing(((), found, "exactly one of them"))
+        return token_env
+
+
+class Web(Section):
+    """What the exporter serves."""
+
+    listen_address: Listen = Field(
+        ListenAddress(None, 10042), description="Address to listen on; without a host every interface."
+    )
+    telemetry_path: TelemetryPath = Field("/metrics", description="Path of the metrics.")
+    config_file: NullOnly = Field(None, description="File with TLS and authentication settings.")
+    enable_lifecycle: FalseOnly = Field(default=False, description="Whether `/-/reload` is enabled.")
+
+
+class Log(Section):
+    """What the exporter logs, to standard error."""
+
+    level: LogLevel = Field("info", description="Least severity that is logged.")
+    format: LogFormat = Field("logfmt", description="Format of a line.")
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Built by `exporter.config.load`; the constructor reads no environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+    )
+
+    api: Api = Api()
+    collect: Collect = Collect()
+    teams: tuple[Team, ...] = Field((), description="The teams to poll; at least one.")
+    discover: EmptyOnly = Field((), description="Credentials whose teams are found through the platform.")
+    web: Web = Web()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        *_sources: PydanticBaseSettingsSource,
+        **_named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but what the constructor is given: `load` merges the sources and knows which said what."""
+        return (init_settings,)
+
+    @field_validator("api", "collect", "web", "log", mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        return {} if value is None else value  # a section whose keys are all commented out
+
+    @field_validator("teams", mode="after")
+    @classmethod
+    def _teams_agree(cls, teams: tuple[Team, ...], info: ValidationInfo) -> tuple[Team, ...]:
+        clashes = [*_repeated_names(teams), *_flapping(teams, info.data.get("collect"))]
+        if clashes:
+            raise _clashing(*clashes)
+        return teams
+
+    def interval_of(self, team: Team) -> float:
+        """Seconds between two polls of the team."""
+        return self.collect.interval if team.interval is None else team.interval
+
+
+def _repeated_names(teams: tuple[Team, ...]) -> Iterator[Clash]:
+    first: dict[str, int] = {}
+    for i, team in enumerate(teams):
+        if first.setdefault(team.name, i) != i:
+            yield ("teams", i, "name"), f"the name of teams[{first[team.name]}] again", "a name of its own"
+
+
+def _flapping(teams: tuple[Team, ...], collect: Collect | None) -> Iterator[Clash]:
+    """Data that goes stale before the next poll would come and go with every poll."""
+    if collect is None:  # refused on its own
+        return
+    stale = format_duration(collect.stale_after)
+    if collect.interval > collect.stale_after and any(team.interval is None for team in teams):
+        yield ("collect", "stale_after"), stale, f"at least collect.interval ({format_duration(collect.interval)})"
+    for i, team in enumerate(teams):
+        if team.interval is not None and team.interval > collect.stale_after:
+            yield ("teams", i, "interval"), format_duration(team.interval), f"at most collect.stale_after ({stale})"

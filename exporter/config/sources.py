@@ -1,0 +1,84 @@
+"""The configuration file and the flags, each as a `Source`."""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, ScalarNode
+
+from exporter.config.mistakes import Source, key_path, nearest, shown
+from exporter.config.settings import Settings
+from exporter.errors import ConfigError
+from exporter.redact import quoted, redact
+
+# YAML -------------------------------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where YAML libraries silently keep the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> MappingNode:
+        node: MappingNode = super().compose_mapping_node(anchor)
+        seen: set[Hashable] = set()
+        for key, _ in node.value:
+            if isinstance(key, ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, ScalarNode) else None)
+        return node
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML (or JSON) document; None when it is empty.
+
+    Raises:
+        ConfigError: `text` is not one well-formed document; says where in it.
+    """
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  derived from SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = f"{place}{_line(error.problem or error.context or 'malformed')}"
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        problem = _line(str(error))  # an impossible date, a tag that does not fit its value, endless nesting
+    raise ConfigError([f"{where}: found {problem}; allowed: YAML"])
+
+
+def _line(text: str) -> str:
+    return quoted(redact(text).splitlines()[0] if text else "malformed text")[1:-1]
+
+
+def from_file(path: Path, mistakes: list[str]) -> Source:
+    """The configuration file; unknown sections are left out and added to `mistakes`.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, no UTF-8, no YAML or no mapping.
+    """
+    document = parse_yaml(_read(path), str(path))
+    if not isinstance(document, dict | None):
+        raise ConfigError([f"{path}: found {shown(document)}; allowed: a mapping of sections"])
+    values = document or {}
+    sections = list(Settings.model_fields)
+    mistakes += [
+        f"{path}: {key_path((str(key),))}: unknown key; allowed: {nearest(str(key), sections)}"
+        for key in values
+        if key not in sections
+    ]
+    known = {key: value for key, value in values.items() if key in sections}
+    return Source(known, lambda loc: f"{path}: {key_path(loc)}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        problem = (error.strerror or "an unreadable file").lower()
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start} that is no UTF-8"
+    raise ConfigError([f"{path}: found {problem}; allowed: a readable YAML file"])
+
+
+def from_flags(values: Mapping[str, Any]) -> Source:
+    """Values of the command line, nested like the settings."""
+    return Source(values, lambda loc: f"flag --{key_path(loc).replace('_', '-')}")

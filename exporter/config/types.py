@@ -1,0 +1,211 @@
+"""Named types of configuration values.
+
+Each type carries in `Allowed` the words that mistakes and the reference page use for what it accepts, so its
+validator needs none: whatever it refuses is answered with those words.
+"""
+
+import ipaddress
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, PlainValidator
+
+from exporter.redact import is_credential
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a type accepts, in words that follow "allowed: "."""
+
+    text: str
+
+
+# Durations --------------------------------------------------------------------------------------------------------
+
+_UNITS = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS))
+
+
+def parse_duration(text: object) -> float:
+    """Seconds in a duration as Prometheus writes it: `1h30m`, `15s`, `500ms`; units from large to small.
+
+    Raises:
+        ValueError: anything else, plain numbers and the empty text included.
+    """
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if not match or not match[0]:
+        raise ValueError("no duration")
+    return sum(float(n or 0) * unit for n, unit in zip(match.groups(), _UNITS.values(), strict=True))
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest duration text that `parse_duration` reads as these seconds, to the millisecond."""
+    rest, parts = round(seconds * 1000), []
+    for name in ("d", "h", "m", "s", "ms"):
+        count, rest = divmod(rest, round(_UNITS[name] * 1000))
+        parts.append(f"{count}{name}" if count else "")
+    return "".join(parts) or "0s"
+
+
+def _duration(least: str, most: str) -> tuple[BeforeValidator, Any, Allowed]:
+    bounds = Field(ge=parse_duration(least), le=parse_duration(most))
+    words = f"a duration such as 30s, 2m or 1h30m, from {least} to {most}"
+    return BeforeValidator(parse_duration), bounds, Allowed(words)
+
+
+Interval = Annotated[float, *_duration("1s", "1d")]
+Timeout = Annotated[float, *_duration("1ms", "1h")]
+Age = Annotated[float, *_duration("1s", "1y")]
+
+# Numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a boolean is no number")  # noqa: TRY004  pydantic reads ValueError alone as a refusal
+    return value
+
+
+def _count(least: int, most: int) -> tuple[BeforeValidator, Any, Allowed]:
+    words = f"a whole number from {least} to {most}"
+    return BeforeValidator(_no_bool), Field(ge=least, le=most), Allowed(words)
+
+
+Concurrency = Annotated[int, *_count(1, 10_000)]
+Pages = Annotated[int, *_count(1, 1_000_000)]
+Agents = Annotated[int, *_count(1, 1_000_000)]
+ByteSize = Annotated[int, *_count(1024, 2**30)]
+RequestRate = Annotated[
+    float,
+    BeforeValidator(_no_bool),
+    Field(gt=0, le=100_000, allow_inf_nan=False),
+    Allowed("a number above 0, at most 100000; fractions such as 0.5 too"),
+]
+Flag = Annotated[bool, Allowed("true or false")]
+
+# Texts ------------------------------------------------------------------------------------------------------------
+
+
+def _text(accepts: Callable[[str], object]) -> BeforeValidator:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not accepts(value):
+            raise ValueError("refused")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _is_team_name(text: str) -> bool:
+    return 1 <= len(text) <= 100 and text.isprintable() and text == text.strip() and not is_credential(text)  # noqa: PLR2004  the bound stands in the words below
+
+
+def _is_path(text: str) -> bool:
+    return bool(text.strip()) and text.isprintable() and not is_credential(text)
+
+
+def _is_uuid(text: str) -> bool:
+    return str(uuid.UUID(text)) == text.lower()
+
+
+TeamName = Annotated[
+    str,
+    _text(_is_team_name),
+    Allowed("text of 1 to 100 printable characters without spaces around it, and no credential"),
+]
+TeamId = Annotated[str, _text(_is_uuid), Allowed("a UUID such as 019abc12-4567-7890-abcd-ef1234567891")]
+AgentId = Annotated[str, _text(bool), Allowed("an agent's id, as text")]
+File = Annotated[Path, _text(_is_path), Allowed("the path of a file, not a credential itself")]
+VariableName = Annotated[
+    str,
+    _text(re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch),
+    Allowed("the name of an environment variable, such as RENDER_TOKEN"),
+]
+AgentsPath = Annotated[Literal["/agents", "/r/agents"], Allowed("/agents or /r/agents")]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], Allowed("debug, info, warning or error")]
+LogFormat = Annotated[Literal["logfmt", "json"], Allowed("logfmt or json")]
+
+# Addresses --------------------------------------------------------------------------------------------------------
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
+_LAST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where to listen.
+
+    Attributes:
+        host: a name or an IP address without brackets; None means every interface.
+        port: 0 lets the system choose.
+    """
+
+    host: str | None
+    port: int
+
+    def __str__(self) -> str:
+        host = self.host or ""
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Read `:10042`, `0.0.0.0:10042`, `[::1]:10042` or `localhost:10042`.
+
+        Raises:
+            ValueError: anything else.
+        """
+        match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
+        if not match or int(match["port"]) > _LAST_PORT:
+            raise ValueError("no listen address")
+        host = str(ipaddress.IPv6Address(match["v6"])) if match["v6"] is not None else _host(match["host"])
+        return cls(host, int(match["port"]))
+
+
+def _host(text: str) -> str | None:
+    if not text:
+        return None
+    if not re.search("[A-Za-z]", text):
+        return str(ipaddress.IPv4Address(text))
+    if not _HOST.fullmatch(text):
+        raise ValueError("no host name")
+    return text
+
+
+def _base_url(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not set(value).isdisjoint(' ?#@\\"<>'):
+        raise ValueError("no base URL")
+    url = urlsplit(value)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.port == 0:
+        raise ValueError("no base URL")
+    return value.rstrip("/")
+
+
+RESERVED_PATHS = frozenset({"/probe", "/sd", "/api/v1/status", "/-/healthy", "/-/ready", "/-/reload"})
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+
+
+def _is_telemetry_path(text: str) -> bool:
+    dots = {".", ".."}.intersection(text.split("/"))
+    return bool(_PATH.fullmatch(text)) and not dots and text.rstrip("/") not in RESERVED_PATHS
+
+
+BaseUrl = Annotated[
+    str,
+    PlainValidator(_base_url),
+    Allowed("an http:// or https:// URL without user, query or fragment"),
+]
+Listen = Annotated[
+    ListenAddress,
+    PlainValidator(ListenAddress.parse),
+    Allowed("[HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, with a port from 0 to 65535"),
+]
+TelemetryPath = Annotated[
+    str,
+    _text(_is_telemetry_path),
+    Allowed("a path such as /metrics of letters, digits and . _ ~ -, none of the exporter's other paths"),
+]
