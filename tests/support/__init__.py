@@ -5,12 +5,16 @@ fixtures of tests/integration/conftest.py, which stop everything at the end, als
 """
 
 from support.exporter import Completed, RunningExporter, run_exporter
+from support.factories import AlertmanagerFactory, ExporterFactory, PrometheusFactory
 from support.programs import free_port, required, wait_until
 from support.prometheus import RunningAlertmanager, RunningPrometheus, Series
 from support.samples import Samples, parse_openmetrics, parse_text
 
 __all__ = [
+    "AlertmanagerFactory",
     "Completed",
+    "ExporterFactory",
+    "PrometheusFactory",
     "RunningAlertmanager",
     "RunningExporter",
     "RunningPrometheus",

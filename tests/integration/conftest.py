@@ -1,0 +1,87 @@
+import itertools
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.demo import SimulatedPlatform
+from support import (
+    AlertmanagerFactory,
+    ExporterFactory,
+    PrometheusFactory,
+    RunningAlertmanager,
+    RunningExporter,
+    RunningPrometheus,
+)
+
+
+@pytest.fixture
+def platform() -> SimulatedPlatform:
+    """A simulated platform without teams; `base_url` serves it in the test's own loop."""
+    return SimulatedPlatform()
+
+
+@pytest.fixture
+async def base_url(platform: SimulatedPlatform) -> AsyncIterator[str]:
+    """Where the platform is served."""
+    async with platform.serve() as url:
+        yield url
+
+
+@pytest.fixture
+async def programs() -> AsyncIterator[AsyncExitStack]:
+    """Whatever is entered here is stopped at the end, last come first."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def exporter_factory(
+    platform: SimulatedPlatform, base_url: str, programs: AsyncExitStack, tmp_path: Path
+) -> ExporterFactory:
+    numbers = itertools.count(1)
+
+    async def start(
+        config: Mapping[str, Any] | None = None,
+        *,
+        tokens: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> RunningExporter:
+        keys = {name: team.token for name, team in platform.teams.items() if team.token}
+        config = {"teams": [{"name": name} for name in keys], **(config or {})}
+        config["api"] = {"base_url": base_url, **config.get("api", {})}
+        directory = tmp_path / f"exporter-{next(numbers)}"
+        directory.mkdir()
+        exporter = RunningExporter.configured(
+            directory, config, tokens=keys if tokens is None else tokens, arguments=arguments, environment=environment
+        )
+        return await programs.enter_async_context(exporter)
+
+    return start
+
+
+@pytest.fixture
+def prometheus(programs: AsyncExitStack, tmp_path: Path) -> PrometheusFactory:
+    async def start(config: Mapping[str, Any]) -> RunningPrometheus:
+        directory = tmp_path / "prometheus"
+        directory.mkdir()
+        server = await programs.enter_async_context(RunningPrometheus.configured(directory, config))
+        await server.wait_ready(within=30)
+        return server
+
+    return start
+
+
+@pytest.fixture
+def alertmanager(programs: AsyncExitStack, tmp_path: Path) -> AlertmanagerFactory:
+    async def start(config: Mapping[str, Any]) -> RunningAlertmanager:
+        directory = tmp_path / "alertmanager"
+        directory.mkdir()
+        server = await programs.enter_async_context(RunningAlertmanager.configured(directory, config))
+        await server.wait_ready(within=30)
+        return server
+
+    return start
