@@ -11,11 +11,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from exporter import config
 from exporter.expose import reference
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
+CONFIGURATION: Final = """\
+# Configuration
+
+A YAML file, given as `--config.file`; every key is also an environment variable. Flags win over the environment, which
+wins over the file. Paths in the file are relative to its folder. A key or value that is not listed here is a mistake:
+the program says where it is and what is allowed, and ends with exit code 2 before it opens its port.
+`cyberun-exporter check` says the same without serving.
+All keys in one file: [cyberun-exporter.example.yaml](examples/cyberun-exporter.example.yaml).
+
+"""
+
+
+def configuration() -> str:
+    """The configuration reference with its introduction."""
+    return CONFIGURATION + config.reference()
+
+
 GENERATED: Final[dict[str, Callable[[], str]]] = {
+    "docs/configuration.md": configuration,
     "docs/metrics.md": reference.markdown,
 }
 """What each generated file holds, by its path in the repository."""

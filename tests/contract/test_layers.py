@@ -14,6 +14,7 @@ PACKAGE = ROOT / "exporter"
 # A room imports only from rooms above its own line. Rooms on one line do not know each other.
 LAYERS = (
     {"catalog", "errors", "status", "redact"},
+    {"log"},
     {"config"},
     {"platform"},
     {"fleet"},
