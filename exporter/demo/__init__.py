@@ -4,7 +4,9 @@ from exporter.demo.access import User
 from exporter.demo.faults import KINDS, Fault, FaultError, Faults
 from exporter.demo.fleet import Order, SimulatedTeam
 from exporter.demo.journal import Call, Journal
+from exporter.demo.life import FleetLife
 from exporter.demo.platform import SimulatedPlatform
+from exporter.demo.showcase import demo_platform
 
 __all__ = [
     "KINDS",
@@ -12,9 +14,11 @@ __all__ = [
     "Fault",
     "FaultError",
     "Faults",
+    "FleetLife",
     "Journal",
     "Order",
     "SimulatedPlatform",
     "SimulatedTeam",
     "User",
+    "demo_platform",
 ]

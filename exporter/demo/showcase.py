@@ -1,0 +1,45 @@
+"""The platform that demonstrations show: a few teams, each with another kind of credential, and a living fleet."""
+
+import time
+from collections.abc import Callable
+
+from exporter.demo.life import FleetLife
+from exporter.demo.platform import SimulatedPlatform
+
+_NAMES = ("render", "research", "batch", "studio", "vfx", "archviz")
+_KINDS = {"research": "device", "batch": "jwt"}
+_QUOTAS = {"max_agents": 50, "max_concurrent_tasks": 200, "max_workflows": -1}
+
+
+def demo_platform(
+    *,
+    teams: int = 3,
+    agents: int = 36,
+    seed: int = 0,
+    faults: str = "",
+    clock: Callable[[], float] = time.time,
+) -> SimulatedPlatform:
+    """A platform whose fleet lives by `clock`, with about twenty minutes of history.
+
+    The first team has an integration key, `research` a device key, `batch` a JWT session, all others integration keys.
+
+    Args:
+        teams: at least 1.
+        agents: over all teams.
+        seed: of credentials and everything that happens.
+        faults: as `Faults.parse` reads it.
+        clock: gives Unix seconds.
+
+    Raises:
+        FaultError: `faults` cannot be read.
+        ValueError: there is no such number of teams or agents.
+    """
+    if teams < 1 or agents < 0:
+        raise ValueError(f"{teams} teams and {agents} agents; allowed: at least 1 team and 0 agents")
+    platform = SimulatedPlatform(seed=seed, clock=clock)
+    for number in range(1, teams + 1):
+        name = _NAMES[number - 1] if number <= len(_NAMES) else f"team-{number:02}"
+        platform.add_team(name, kind=_KINDS.get(name), quotas=_QUOTAS)
+    platform.faults.parse(faults)
+    platform.life = FleetLife(list(platform.teams.values()), agents=agents, seed=seed, start=clock())
+    return platform
