@@ -85,5 +85,5 @@ def _add_process(samples: Samples, status: ExporterStatus) -> None:
 def _process_lines(*, openmetrics: bool) -> bytes:
     if not openmetrics:
         return generate_latest(_process)
-    text: bytes = openmetrics_exposition.generate_latest(_process)  # type: ignore[no-untyped-call]  theirs has no types
+    text: bytes = openmetrics_exposition.generate_latest(_process)  # type: ignore[no-untyped-call]  # theirs has no types
     return text.removesuffix(OPENMETRICS_END)

@@ -12,36 +12,34 @@ from exporter.expose.text import OPENMETRICS_END, Samples, header
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Families that became known together and stay fresh equally long."""
+    """Families that became known together."""
 
     pieces: Mapping[Metric, Piece]
     series: int
-    fresh_until: float
-    """On the monotonic clock; `inf` for what does not age by itself."""
 
 
-def batch(samples: Samples, fresh_until: float) -> Batch:
+def batch(samples: Samples) -> Batch:
     """Compress what a poll gave. For a large team this takes milliseconds, mostly outside the interpreter's lock."""
     families = list(samples.families())
-    pieces = {metric: deflate(text) for metric, text, _ in families}
-    return Batch(pieces, sum(lines for _, _, lines in families), fresh_until)
+    return Batch({metric: deflate(text) for metric, text, _ in families}, sum(lines for _, _, lines in families))
 
 
-class TeamPayload:
+@dataclass(frozen=True, slots=True)
+class _Served:
+    batch: Batch
+    fresh_until: float
+
+
+class _Team:
     """The batches of one team, one per scope. Mutable: every poll replaces some."""
 
     def __init__(self) -> None:
-        self._batches: dict[Scope, Batch] = {}
+        self.served: dict[Scope, _Served] = {}
 
-    def put(self, scope: Scope, new: Batch) -> None:
-        """Serve `new` in place of the scope's last batch."""
-        self._batches[scope] = new
-
-    def fresh(self, now: float) -> list[Batch]:
-        """The batches that may be served now; what is true of the team as a whole goes with any of its data."""
-        fresh = [batch for scope, batch in self._batches.items() if scope is not Scope.TEAM and now < batch.fresh_until]
-        team = self._batches.get(Scope.TEAM)
-        return [*fresh, team] if fresh and team else fresh
+    def fresh(self, now: float) -> list[_Served]:
+        """What may be served now; what is true of the team as a whole goes with any of its data."""
+        fresh = [served for served in self.served.values() if now < served.fresh_until]
+        return fresh if any(served.fresh_until < inf for served in fresh) else []
 
 
 class Payload:
@@ -49,18 +47,19 @@ class Payload:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._teams: dict[str, TeamPayload] = {}
+        self._teams: dict[str, _Team] = {}
         self._joined: dict[bool, tuple[Run, float]] = {}
 
-    def put(self, team: str, scope: Scope, new: Batch) -> None:
-        """Serve `new` as the team's data of this scope."""
-        self._teams.setdefault(team, TeamPayload()).put(scope, new)
+    def put(self, team: str, scope: Scope, new: Batch, fresh_until: float | None) -> None:
+        """Serve `new` as the team's data of this scope, until then; None: as long as any other of the team's data."""
+        until = inf if fresh_until is None else fresh_until
+        self._teams.setdefault(team, _Team()).served[scope] = _Served(new, until)
         self._joined.clear()
 
     def series(self, team: str) -> int:
         """How many domain series of the team are served now."""
-        payload = self._teams.get(team)
-        return sum(batch.series for batch in payload.fresh(self._clock())) if payload else 0
+        known = self._teams.get(team)
+        return sum(served.batch.series for served in known.fresh(self._clock())) if known else 0
 
     def answer(self, about: bytes, *, openmetrics: bool) -> Answer:
         """The exposition: `about`, the exporter's own lines, first."""
@@ -72,9 +71,9 @@ class Payload:
         return Answer.of(deflate(about), joined)
 
     def _join(self, now: float, *, openmetrics: bool) -> tuple[Run, float]:
-        batches = [batch for team in self._teams.values() for batch in team.fresh(now)]
-        until = min((batch.fresh_until for batch in batches), default=inf)
-        return splice(_family_by_family(batches, openmetrics=openmetrics)), until
+        fresh = [served for team in self._teams.values() for served in team.fresh(now)]
+        until = min((served.fresh_until for served in fresh), default=inf)
+        return splice(_family_by_family([served.batch for served in fresh], openmetrics=openmetrics)), until
 
 
 def _family_by_family(batches: list[Batch], *, openmetrics: bool) -> Iterator[Piece]:

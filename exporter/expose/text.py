@@ -42,6 +42,11 @@ class Samples:
         lines.append(_template(metric, "_sum") % (*values, total))
         lines.append(_template(metric, "_count") % (*values, sum(counts)))
 
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return sum(map(len, self._lines.values()))
+
     def _family(self, metric: Metric) -> list[str]:
         return self._lines.setdefault(metric, [])
 

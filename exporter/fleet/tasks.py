@@ -1,7 +1,7 @@
 """Tasks, from the platform's items to our values."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.fleet.agents import label_set, unix_time
@@ -43,7 +43,7 @@ def oldest(times: Iterable[float | None]) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def without_eligible_agent(required: Counter[frozenset[str]], offered: Iterable[frozenset[str]]) -> int:
+def without_eligible_agent(required: Mapping[frozenset[str], int], offered: Iterable[frozenset[str]]) -> int:
     """How many tasks no agent can take.
 
     Args:

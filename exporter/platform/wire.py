@@ -125,7 +125,7 @@ class Page(Generic[Item]):
         number: from 1.
         items: in the platform's order; None where an item was no object.
         total: the whole list's length, as the platform states it here.
-        per_page: the page size in force: ours, or the smaller one the platform states.
+        per_page: the page size in force: ours, unless the platform states a smaller one or sends more.
         unknown: how often each field's value had to be dropped.
     """
 
@@ -142,7 +142,7 @@ class Page(Generic[Item]):
 
     @property
     def missing(self) -> int:
-        """How many items fewer (negative: more) this page holds than its own total promises."""
+        """How many items fewer this page holds than its own total promises."""
         promised = self.total - (self.number - 1) * self.per_page
         return min(max(promised, 0), self.per_page) - len(self.items)
 
@@ -156,7 +156,8 @@ def decode_tasks(body: bytes, number: int, status: str) -> Page[Task]:
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: it is not a task list, or holds a task of another status: the filter was ignored.
+        SchemaMismatch: it is not a task list, holds more than its own total, or a task of another status, which
+            shows that the filter was ignored.
     """
     answer, unknown = _validate(_TASKS, body)
     page = _page(answer.task_list, answer.page_meta, number, unknown)
@@ -172,17 +173,19 @@ def decode_agents(body: bytes, number: int) -> Page[Agent]:
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: it is not an agent list.
+        SchemaMismatch: it is not an agent list, or holds more than its own total.
     """
     answer, unknown = _validate(_AGENTS, body)
     return _page(answer.agent_list, answer.page_meta, number, unknown)
 
 
 def _page(items: list[Item | None] | None, meta: PageMeta, number: int, unknown: Counter[str]) -> Page[Item]:
-    stated = meta.per_page
-    per_page = stated if type(stated) is int and 0 < stated < PER_PAGE else PER_PAGE
-    # An empty list may arrive as null: that is how some servers write one.
-    return Page(number, items or [], meta.total_count, per_page, unknown)
+    items = items or []  # null is how some servers write an empty list
+    stated = meta.per_page if type(meta.per_page) is int and 0 < meta.per_page < PER_PAGE else PER_PAGE
+    page = Page(number, items, meta.total_count, max(stated, len(items)), unknown)
+    if page.missing < 0:
+        raise SchemaMismatch(f"page {number} holds {len(items)} items of a list of {page.total}")
+    return page
 
 
 def _validate(adapter: TypeAdapter[Any], body: bytes) -> tuple[Any, Counter[str]]:
@@ -204,9 +207,12 @@ def _repair(adapter: TypeAdapter[Any], answer: Any) -> tuple[Any, Counter[str]]:
                 unknown[_drop(answer, mistake)] += 1
 
 
+_LISTS: Final = (("task_list",), ("agent_list",))
+
+
 def _drop(answer: Any, mistake: ErrorDetails) -> str:
     *above, last = mistake["loc"] or ("",)
-    if not above or above[0] == "page_meta":
+    if not mistake["loc"] or mistake["loc"][0] == "page_meta" or mistake["loc"] in _LISTS:
         where = ".".join(map(str, mistake["loc"])) or "the answer"
         raise SchemaMismatch(f"{where}: {mistake['msg'][:200]}")
     for step in above:
@@ -233,3 +239,34 @@ def _cause(error: Exception) -> str:
 
 def _bounded_int(digits: str) -> float:
     return int(digits) if len(digits) <= 20 else float("inf")  # noqa: PLR2004  2**63 has 19 digits
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTeam:
+    """An item of `team_list`."""
+
+    id: Text | None = None
+    display_name: Text | None = None
+    quotas: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The answer of `GET /users/me`. The shape of the quotas is inferred: names with numbers, -1 for unlimited."""
+
+    team_list: list[OwnTeam | None] | None = None
+    quotas: dict[str, Any] | None = None
+
+
+_ME: Final = TypeAdapter(Me)
+
+
+def decode_me(body: bytes) -> Me:
+    """Read what the platform says about the credential's user.
+
+    Raises:
+        Undecodable: the body is not JSON.
+        SchemaMismatch: it is not an object.
+    """
+    me: Me = _validate(_ME, body)[0]
+    return me

@@ -1,0 +1,1 @@
+"""Polling: when, how much, and what may still be served. The only mutable cells of the data's way are here."""

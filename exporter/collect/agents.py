@@ -1,0 +1,150 @@
+"""The agents of one team: a walk over all pages, published whole or not at all.
+
+The list has no cursor, so it may move while it is walked. Growing at either end loses nothing that was there at the
+start; shrinking can hide an agent between two pages. Then the list is walked once more, and if that does not add up
+either, the reading says it is truncated.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from exporter.catalog import OTHER
+from exporter.collect.reading import AgentsReading, FetchAgents, Unknown
+from exporter.errors import SchemaMismatch
+from exporter.expose import families
+from exporter.expose.text import Samples
+from exporter.fleet.agents import Agent, read_agents
+from exporter.fleet.presence import Presence
+from exporter.platform import wire
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRules:
+    """What the configuration says about one team's agents."""
+
+    team: str
+    max_pages: int
+    max_agents: int
+    memory: float
+    """Seconds a vanished agent is remembered."""
+    expected: frozenset[str]
+    with_labels: bool
+
+
+async def collect_agents(
+    fetch: FetchAgents, rules: AgentRules, before: Presence, now: float, unknown: Unknown
+) -> AgentsReading:
+    """Walk the list, twice if it moved too much.
+
+    Args:
+        fetch: gets a page.
+        rules: of this team.
+        before: who was there until now.
+        now: Unix seconds of our clock.
+        unknown: is added to.
+
+    Raises:
+        PlatformError: a page could not be had, or the list contradicts itself.
+    """
+    walk = await _Walk(rules, before).run(fetch, unknown)
+    if not walk.settled:
+        walk = await _Walk(rules, before).run(fetch, unknown)
+    walk.check()
+    return walk.reading(now)
+
+
+class _Walk:
+    """One walk. Mutable: pages are turned into samples as they come, and dropped."""
+
+    def __init__(self, rules: AgentRules, before: Presence) -> None:
+        self._rules = rules
+        self._before = before
+        self._samples = Samples()
+        self._totals: list[int] = []
+        self._raw = 0
+        self._unnamed = 0
+        self._statuses: Counter[str] = Counter()
+        self._listed: set[str] = set()
+        self._exposed: set[str] = set()
+        self._newcomers = 0
+        self._offered: set[frozenset[str]] = set()
+        self._dropped = 0
+        self._bounded = False
+        self._short = False
+
+    async def run(self, fetch: FetchAgents, unknown: Unknown) -> "_Walk":
+        number = 0
+        done = False
+        while not done:
+            number += 1
+            page = await fetch(number)
+            self._add(page, unknown)
+            done = self._raw >= page.total or page.missing > 0 or not page.items
+            if not done and number >= self._rules.max_pages:
+                self._bounded = done = True
+        return self
+
+    @property
+    def settled(self) -> bool:
+        """Whether another walk is of no use: nothing that was there at the start can have been missed."""
+        return self._bounded or (not self._short and self._totals[0] <= self._seen <= self._totals[-1])
+
+    @property
+    def _seen(self) -> int:
+        return len(self._listed) + self._unnamed
+
+    def check(self) -> None:
+        """Refuse what cannot be right however the list moved."""
+        if self._raw and not self._listed:
+            raise SchemaMismatch(f"none of {self._raw} agents has an agent_id")
+        if self._seen > max(self._totals):
+            raise SchemaMismatch(f"{self._seen} agents seen of a list of {max(self._totals)}")
+
+    def _add(self, page: wire.Page[wire.Agent], unknown: Unknown) -> None:
+        unknown.update(page.unknown)
+        self._totals.append(page.total)
+        self._raw += len(page.items)
+        self._short = self._short or page.missing > 0
+        agents = {agent.agent_id: agent for agent in read_agents(page, unknown)}
+        # Without an id, or twice on one page: no sign that the list moved. Twice on two pages is one.
+        self._unnamed += len(page.items) - len(agents)
+        for agent_id, agent in agents.items():
+            if agent_id not in self._listed:
+                self._add_agent(agent)
+
+    def _add_agent(self, agent: Agent) -> None:
+        self._listed.add(agent.agent_id)
+        self._statuses[agent.status or OTHER] += 1
+        self._offered.add(agent.labels)
+        if self._admitted(agent.agent_id):
+            self._exposed.add(agent.agent_id)
+            families.add_agent(self._samples, self._rules.team, agent, with_labels=self._rules.with_labels)
+        else:
+            ignored = Samples()
+            families.add_agent(ignored, self._rules.team, agent, with_labels=self._rules.with_labels)
+            self._dropped += ignored.count
+
+    def _admitted(self, agent_id: str) -> bool:
+        """Those that were exposed at the last poll stay so, that the limit does not make series come and go."""
+        if agent_id in self._before.connected:
+            return True
+        self._newcomers += 1
+        return self._newcomers + len(self._before.connected) <= self._rules.max_agents
+
+    def reading(self, now: float) -> AgentsReading:
+        rules, truncated = self._rules, self._bounded or self._seen < self._totals[-1]
+        presence = self._before.updated(
+            self._exposed, now, whole=not truncated, memory=rules.memory, limit=rules.max_agents
+        )
+        families.add_agent_counts(self._samples, rules.team, self._statuses)
+        families.add_presence(self._samples, rules.team, presence, rules.expected)
+        return AgentsReading(
+            samples=self._samples,
+            pages=len(self._totals),
+            items=len(self._listed),
+            reported=self._totals[-1],
+            truncated=truncated,
+            series_dropped=self._dropped,
+            presence=presence,
+            offered=frozenset(self._offered),
+        )

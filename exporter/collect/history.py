@@ -1,0 +1,93 @@
+"""How the polls of one list went."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.collect.reading import Reading
+from exporter.errors import PlatformError
+from exporter.platform.pacing import Backoff
+from exporter.status import Attempt, CollectorStatus
+
+ATTEMPTS_KEPT: Final = 8
+INTERNAL: Final = "internal"
+"""Reason of a failure that is our own; in no metric's vocabulary, but logged with its traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Two clocks: one for people and metrics, one for durations, which nobody sets."""
+
+    wall: Callable[[], float]
+    """Unix seconds."""
+    monotonic: Callable[[], float]
+    """Seconds."""
+
+    def wall_time(self, monotonic: float) -> float:
+        """The Unix time of a monotonic one, by today's distance between the two."""
+        return self.wall() + monotonic - self.monotonic()
+
+
+class History:
+    """The polls of one list of one team. Mutable: each poll is noted here."""
+
+    def __init__(
+        self, name: str, interval: float, stale_after: float, clock: Clock, random: Callable[[], float]
+    ) -> None:
+        self.name = name
+        self.backoff = Backoff(interval, random=random)
+        self._interval = interval
+        self._stale_after = stale_after
+        self._clock = clock
+        self._attempts: deque[Attempt] = deque(maxlen=ATTEMPTS_KEPT)
+        self._last: Reading | None = None
+        self._last_success_at: float | None = None
+        self._fresh_until: float | None = None
+
+    def succeeded(self, started: float, reading: Reading) -> float:
+        """Note a poll that went well; return until when its data is fresh.
+
+        Args:
+            started: when, on the monotonic clock; the result is on the same.
+            reading: what it gave.
+        """
+        now = self._clock.monotonic()
+        self.backoff.succeeded()
+        self._note(started, reading.pages, reading.items, None, None)
+        self._last, self._last_success_at = reading, self._clock.wall()
+        self._fresh_until = now + self._stale_after
+        return self._fresh_until
+
+    def failed(self, started: float, error: Exception) -> None:
+        """Note a poll that failed."""
+        retry_after = error.retry_after if isinstance(error, PlatformError) else None
+        self.backoff.failed(self._clock.monotonic(), retry_after)
+        reason = error.reason if isinstance(error, PlatformError) else INTERNAL
+        words = str(error) if isinstance(error, PlatformError) else f"an error of the exporter: {type(error).__name__}"
+        self._note(started, 0, None, reason, words)
+
+    def _note(self, started: float, pages: int, items: int | None, reason: str | None, words: str | None) -> None:
+        duration = self._clock.monotonic() - started
+        self._attempts.appendleft(Attempt(self._clock.wall_time(started), duration, pages, items, reason, words))
+
+    def status(self, held_until: float | None) -> CollectorStatus:
+        """What is known now; `held_until`, monotonic, is the team's own hold."""
+        now, last = self._clock.monotonic(), self._last
+        until = max(
+            (time for time in (self.backoff.until, held_until) if time is not None and time > now), default=None
+        )
+        return CollectorStatus(
+            name=self.name,
+            interval=self._interval,
+            attempts=tuple(self._attempts),
+            success=bool(self._attempts) and self._attempts[0].reason is None,
+            fresh=self._fresh_until is not None and now < self._fresh_until,
+            last_attempt_at=self._attempts[0].started_at if self._attempts else None,
+            last_success_at=self._last_success_at,
+            items=last.items if last else None,
+            items_reported=last.reported if last else None,
+            truncated=last.truncated if last else None,
+            failures_in_a_row=self.backoff.failures,
+            backoff_until=None if until is None else self._clock.wall_time(until),
+        )

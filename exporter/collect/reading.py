@@ -1,0 +1,51 @@
+"""What one successful poll of one list gives."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from exporter.expose.text import Samples
+from exporter.fleet.presence import Presence
+from exporter.fleet.timings import Timings
+from exporter.platform import wire
+
+FetchAgents = Callable[[int], Awaitable[wire.Page[wire.Agent]]]
+"""Get a page of the agents by its number."""
+FetchTasks = Callable[[str, int], Awaitable[wire.Page[wire.Task]]]
+"""Get a page of the tasks of one status by its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The samples of one list, and how far they can be trusted."""
+
+    samples: Samples
+    pages: int
+    items: int
+    """Read, each counted once."""
+    reported: int
+    """What the platform said there were."""
+    truncated: bool
+    series_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsReading(Reading):
+    """One complete walk over a team's agents."""
+
+    presence: Presence
+    offered: frozenset[frozenset[str]]
+    """The distinct label sets of the connected agents."""
+
+
+@dataclass(frozen=True, slots=True)
+class TasksReading(Reading):
+    """One look at a team's tasks."""
+
+    timings: Timings
+    required: Mapping[frozenset[str], int]
+    """How many of the waiting tasks that were read require each set of labels."""
+
+
+Unknown = Counter[str]
+"""Values dropped or not understood, by field; counted also when the poll fails in the end."""

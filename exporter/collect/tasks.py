@@ -1,0 +1,124 @@
+"""The tasks of one team: counted by the platform's totals, at a number of requests that does not grow with them.
+
+An active status costs its first page, plus the last one where there are more, so that the oldest task is on one of
+the two whichever way the list is sorted. A final status costs one page: the one where new tasks arrive. Statuses are
+asked for in the order tasks pass through them, so a task that moves meanwhile is seen twice rather than never.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, UNSTARTED_TASK_STATUSES
+from exporter.collect.reading import FetchTasks, TasksReading, Unknown
+from exporter.errors import SchemaMismatch
+from exporter.expose import families
+from exporter.expose.text import Samples
+from exporter.fleet import finished
+from exporter.fleet.tasks import Task, oldest, read_tasks
+from exporter.fleet.timings import Timings
+from exporter.platform import wire
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """One active status: how many tasks there are, and those that were read."""
+
+    total: int
+    tasks: tuple[Task, ...]
+    pages: int
+    truncated: bool
+
+    @property
+    def whole(self) -> bool:
+        return len(self.tasks) >= self.total
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    """One final status."""
+
+    reading: finished.Reading
+    truncated: bool
+
+
+async def collect_tasks(fetch: FetchTasks, team: str, before: Timings, unknown: Unknown) -> TasksReading:
+    """Look at every status once.
+
+    Args:
+        fetch: gets a page.
+        team: the value of the `team_name` label.
+        before: the timings until now.
+        unknown: is added to.
+
+    Raises:
+        PlatformError: a page could not be had, or contradicts itself.
+    """
+    active = {status: await _active(fetch, status, unknown) for status in ACTIVE_TASK_STATUSES}
+    final = {status: await _final(fetch, status, before, unknown) for status in FINAL_TASK_STATUSES}
+    running, waiting = active["running"], active["waiting"]
+    advance = before.advanced(
+        running.tasks, whole=running.whole, finals={status: seen.reading for status, seen in final.items()}
+    )
+    unknown.update({"started_at": advance.reversed_starts, "completed_at": advance.reversed_ends})
+    totals = {status: seen.total for status, seen in active.items()}
+    totals |= {status: seen.reading.total for status, seen in final.items()}
+
+    samples = Samples()
+    families.add_task_counts(samples, team, totals)
+    created = {status: oldest(task.created_at for task in active[status].tasks) for status in UNSTARTED_TASK_STATUSES}
+    families.add_oldest(samples, team, created, oldest(task.started_at for task in running.tasks))
+    families.add_timings(samples, team, advance.timings)
+    read = sum(len(seen.tasks) for seen in active.values())
+    return TasksReading(
+        samples=samples,
+        pages=sum(seen.pages for seen in active.values()) + sum(len(seen.reading.leaves) for seen in final.values()),
+        items=read + sum(len(leaf.tasks) for seen in final.values() for leaf in seen.reading.leaves),
+        reported=sum(totals.values()),
+        truncated=any(seen.truncated for seen in active.values()) or any(seen.truncated for seen in final.values()),
+        series_dropped=0,
+        timings=advance.timings,
+        required=Counter(task.labels for task in waiting.tasks),
+    )
+
+
+async def _active(fetch: FetchTasks, status: str, unknown: Unknown) -> _Active:
+    """Read both ends of an active status; once more when they do not add up."""
+    seen = await _ends(fetch, status, unknown)
+    if not seen.truncated:
+        return seen
+    again = await _ends(fetch, status, unknown)
+    return replace(again, pages=seen.pages + again.pages)
+
+
+async def _ends(fetch: FetchTasks, status: str, unknown: Unknown) -> _Active:
+    first = await fetch(status, 1)
+    pages = [first] if first.last == 1 else [first, await fetch(status, first.last)]
+    tasks = {task.task_id: task for page in pages for task in _tasks(page, unknown)}
+    # An empty last page whose total agrees means that the list shrank meanwhile: its real end was not read.
+    adds_up = all(page.missing == 0 and page.number <= page.last for page in pages)
+    return _Active(first.total, tuple(tasks.values()), len(pages), truncated=not adds_up)
+
+
+async def _final(fetch: FetchTasks, status: str, before: Timings, unknown: Unknown) -> _Final:
+    """Read a final status from the end where tasks arrive, as far as there is something new."""
+    known = before.lists.get(status)
+    number: int | None = known.entry if known else 1
+    reading = finished.Reading(known, ())
+    short = False
+    while number is not None and not short:
+        page = await fetch(status, number)
+        if page.missing:
+            page = await fetch(status, number)
+            short = page.missing > 0
+        leaf = finished.Leaf(number, page.last, page.total, tuple(_tasks(page, unknown)))
+        reading = finished.Reading(known, (*reading.leaves, leaf))
+        number = reading.next_page()
+    return _Final(reading, truncated=short or reading.truncated)
+
+
+def _tasks(page: wire.Page[wire.Task], unknown: Unknown) -> list[Task]:
+    unknown.update(page.unknown)
+    tasks = list(read_tasks(page, unknown))
+    if page.items and not tasks:
+        raise SchemaMismatch(f"none of {len(page.items)} tasks has an id")
+    return tasks

@@ -1,0 +1,225 @@
+"""One team: its two lists, polled side by side, each failing on its own."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from exporter.catalog import Scope
+from exporter.collect.agents import AgentRules, collect_agents
+from exporter.collect.history import Clock, History
+from exporter.collect.reading import AgentsReading, Reading, TasksReading, Unknown
+from exporter.collect.tasks import collect_tasks
+from exporter.errors import PlatformError, SchemaMismatch, Undecodable
+from exporter.expose import families
+from exporter.expose.counters import ApiCounters
+from exporter.expose.payload import Payload, batch
+from exporter.expose.text import Samples
+from exporter.fleet.presence import Presence
+from exporter.fleet.quotas import own_quotas
+from exporter.fleet.tasks import without_eligible_agent
+from exporter.fleet.timings import Timings
+from exporter.log import event
+from exporter.platform import wire
+from exporter.platform.client import TeamClient
+from exporter.platform.credentials import Credential
+from exporter.platform.pacing import MAX_RETRY_AFTER
+from exporter.status import TeamStatus
+
+TASKS_PATH: Final = "/r/tasks"
+ME_PATH: Final = "/users/me"
+ME_INTERVAL: Final = 3600.0
+"""Seconds between two looks at the quotas, which people change rarely."""
+
+_log = logging.getLogger(__name__)
+R = TypeVar("R", bound=Reading)
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class TeamRules:
+    """What the configuration says about one team."""
+
+    name: str
+    team_id: str | None
+    interval: float
+    stale_after: float
+    agents_path: str | None
+    """None: the one that fits the credential."""
+    agents: AgentRules
+
+
+class Team:
+    """One team's polls and data. Mutable: nothing else writes its part of the payload."""
+
+    def __init__(  # noqa: PLR0913  what the wiring decides, each by its name
+        self,
+        rules: TeamRules,
+        *,
+        client: TeamClient,
+        credential: Credential,
+        payload: Payload,
+        counters: ApiCounters,
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self.rules = rules
+        self._client = client
+        self._credential = credential
+        self._payload = payload
+        self._counters = counters
+        self._clock = clock
+        self._tasks = History("tasks", rules.interval, rules.stale_after, clock, random)
+        self._agents = History("agents", rules.interval, rules.stale_after, clock, random)
+        self._timings = Timings()
+        self._presence = Presence()
+        self._required: tuple[Mapping[frozenset[str], int], float] | None = None
+        self._offered: tuple[frozenset[frozenset[str]], float] | None = None
+        self._dropped = 0
+        self._held_until: float | None = None
+        self._quotas: Mapping[str, float] = {}
+        self._quotas_due = clock.monotonic()
+        self._was_up: bool | None = None
+        counters.start(rules.name, (TASKS_PATH, self.agents_path))
+
+    @property
+    def agents_path(self) -> str:
+        """Where this team's agents are listed: integration keys may use the runtime surface only."""
+        if self.rules.agents_path is not None:
+            return self.rules.agents_path
+        return "/r/agents" if self._credential.kind == "integration" else "/agents"
+
+    def status(self, next_poll_at: float | None) -> TeamStatus:
+        """What is known now; `next_poll_at` is Unix seconds."""
+        return TeamStatus(
+            name=self.rules.name,
+            team_id=self.rules.team_id,
+            credential_kind=self._credential.kind,
+            collectors=(self._tasks.status(self._held_until), self._agents.status(self._held_until)),
+            next_poll_at=next_poll_at,
+            credential_loaded_at=self._credential.loaded_at,
+            credential_expires_at=self._credential.expires_at,
+            series=self._payload.series(self.rules.name),
+            series_dropped=self._dropped,
+        )
+
+    async def poll(self) -> None:
+        """Poll what is not held back; what fails is noted, and only a cancellation ends this early."""
+        started = self._clock.monotonic()
+        async with asyncio.TaskGroup() as group:
+            if self._due(self._tasks):
+                group.create_task(self._poll_tasks())
+            if self._due(self._agents):
+                group.create_task(self._poll_agents())
+            if self._credential.kind != "integration" and started >= self._quotas_due:
+                group.create_task(self._poll_quotas())
+        self._put_team()
+        self._tell(self._clock.monotonic() - started)
+
+    def _due(self, history: History) -> bool:
+        now = self._clock.monotonic()
+        return all(until is None or now >= until for until in (history.backoff.until, self._held_until))
+
+    async def _poll_tasks(self) -> None:
+        async def collect(unknown: Unknown) -> TasksReading:
+            return await collect_tasks(self._fetch_tasks, self.rules.name, self._timings, unknown)
+
+        if result := await self._attempt(self._tasks, Scope.TASKS, collect):
+            reading, fresh_until = result
+            self._timings = reading.timings
+            self._required = reading.required, fresh_until
+            self._put_eligibility()
+
+    async def _poll_agents(self) -> None:
+        async def collect(unknown: Unknown) -> AgentsReading:
+            now = self._clock.wall()
+            return await collect_agents(self._fetch_agents, self.rules.agents, self._presence, now, unknown)
+
+        if result := await self._attempt(self._agents, Scope.AGENTS, collect):
+            reading, fresh_until = result
+            self._presence, self._dropped = reading.presence, reading.series_dropped
+            self._offered = reading.offered, fresh_until
+            self._put_eligibility()
+
+    async def _attempt(
+        self, history: History, scope: Scope, collect: Callable[[Unknown], Awaitable[R]]
+    ) -> tuple[R, float] | None:
+        """One poll of one list: publish and note it, or note why it failed."""
+        started, unknown = self._clock.monotonic(), Counter[str]()
+        try:
+            reading = await collect(unknown)
+            prepared = await asyncio.to_thread(batch, reading.samples)
+        except PlatformError as error:
+            history.failed(started, error)
+            self._hold(error)
+        except Exception as error:  # noqa: BLE001  see below
+            # A mistake of ours on one team's data must not end the others' polls; it is loud in the log.
+            _log.exception("a poll failed inside the exporter", extra={"team_name": self.rules.name})
+            history.failed(started, error)
+        else:
+            fresh_until = history.succeeded(started, reading)
+            self._payload.put(self.rules.name, scope, prepared, fresh_until)
+            return reading, fresh_until
+        finally:
+            self._counters.unknown_values(self.rules.name, unknown)
+        return None
+
+    def _hold(self, error: PlatformError) -> None:
+        """A wait the platform asks for concerns the credential, so both lists keep it."""
+        if error.retry_after is not None:
+            until = self._clock.monotonic() + min(error.retry_after, MAX_RETRY_AFTER)
+            self._held_until = max(until, self._held_until or until)
+
+    def _put_eligibility(self) -> None:
+        if self._required is None or self._offered is None:
+            return
+        (required, tasks_until), (offered, agents_until) = self._required, self._offered
+        samples = Samples()
+        families.add_eligibility(samples, self.rules.name, without_eligible_agent(required, offered))
+        self._payload.put(self.rules.name, Scope.ELIGIBILITY, batch(samples), min(tasks_until, agents_until))
+
+    async def _poll_quotas(self) -> None:
+        self._quotas_due = self._clock.monotonic() + ME_INTERVAL
+        try:
+            me = await self._get(ME_PATH, {}, wire.decode_me)
+        except PlatformError:  # counted by the client; without an answer there are no quota series
+            self._quotas = {}
+        else:
+            self._quotas = own_quotas(me, self.rules.team_id)
+
+    def _put_team(self) -> None:
+        samples = Samples()
+        families.add_team(samples, self.rules.name, self.rules.team_id, self._credential.kind)
+        families.add_quotas(samples, self.rules.name, self._quotas)
+        self._payload.put(self.rules.name, Scope.TEAM, batch(samples), None)
+
+    async def _fetch_tasks(self, status: str, number: int) -> wire.Page[wire.Task]:
+        query: dict[str, str | int] = {"status": status, "current_page": number, "per_page": wire.PER_PAGE}
+        return await self._get(TASKS_PATH, query, lambda body: wire.decode_tasks(body, number, status))
+
+    async def _fetch_agents(self, number: int) -> wire.Page[wire.Agent]:
+        query = {"current_page": number, "per_page": wire.PER_PAGE}
+        return await self._get(self.agents_path, query, lambda body: wire.decode_agents(body, number))
+
+    async def _get(self, path: str, query: Mapping[str, str | int], decode: Callable[[bytes], P]) -> P:
+        body = await self._client.get(path, query)
+        try:
+            return decode(body)
+        except (Undecodable, SchemaMismatch) as error:
+            self._client.fail(path, error)
+            raise
+
+    def _tell(self, duration: float) -> None:
+        """Log what an operator wants to be told: the team came up or went down, or its polls take too long."""
+        status, name = self.status(None), self.rules.name
+        if status.up != self._was_up:
+            self._was_up = status.up
+            if status.up:
+                event(_log, logging.INFO, "team is up", team_name=name)
+            else:
+                last = {c.name: c.attempts[0].error for c in status.collectors if c.attempts and c.attempts[0].error}
+                event(_log, logging.WARNING, "team is down", team_name=name, **last)
+        if duration > self.rules.interval:
+            event(_log, logging.WARNING, "slow poll", team_name=name, seconds=duration, interval=self.rules.interval)
