@@ -35,7 +35,7 @@ def parse_text(exposition: str) -> Samples:
     Raises:
         ValueError: it does not parse, or a series or family is there twice.
     """
-    return _collect(text_string_to_metric_families(exposition))
+    return _collect(exposition, text_string_to_metric_families(exposition))
 
 
 def parse_openmetrics(exposition: str) -> Samples:
@@ -44,10 +44,10 @@ def parse_openmetrics(exposition: str) -> Samples:
     Raises:
         ValueError: it does not parse, or a series or family is there twice.
     """
-    return _collect(openmetrics.text_string_to_metric_families(exposition))  # type: ignore[no-untyped-call]
+    return _collect(exposition, openmetrics.text_string_to_metric_families(exposition))  # type: ignore[no-untyped-call]
 
 
-def _collect(parsed: Iterable[Metric]) -> Samples:
+def _collect(exposition: str, parsed: Iterable[Metric]) -> Samples:
     values: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     families: dict[str, Metric] = {}
     for family in parsed:
@@ -59,4 +59,8 @@ def _collect(parsed: Iterable[Metric]) -> Samples:
             if key in values:
                 raise ValueError(f"series {sample.name}{sample.labels} comes twice")
             values[key] = sample.value
+    # The OpenMetrics parser drops some duplicates in silence.
+    written = sum(bool(line) and not line.startswith("#") for line in exposition.split("\n"))
+    if written != len(values):
+        raise ValueError(f"{written} series were written, {len(values)} read: one comes twice")
     return Samples(values, families)

@@ -1,0 +1,163 @@
+"""A platform that does what a test says, and a client of it whose every failure is searched for the credential."""
+
+import asyncio
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from exporter.errors import PlatformError
+from exporter.platform.client import Limits, Platform, TeamClient
+from exporter.platform.credentials import Credential
+from exporter.platform.pacing import Pacer
+
+MARKER = "MARKERmarkerMARKER"
+KEY = f"sk-{MARKER}"
+NOW = 1739194200.25  # a quarter of a second after Mon, 10 Feb 2025 13:30:00 GMT
+
+Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(slots=True)
+class Server:
+    """A real server on loopback. Mutable: a test sets the script and reads what came."""
+
+    script: Script
+    base_url: str = ""
+    requests: list[web.Request] = field(default_factory=list)
+    connections: set[object] = field(default_factory=set)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a client left before its answer was complete."""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Note the request and play the script."""
+        self.requests.append(request)
+        self.connections.add(request.transport)
+        try:
+            return await self.script(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.gone.set()
+            raise
+
+
+async def healthy(_: web.Request) -> web.StreamResponse:
+    """Answer with the smallest JSON."""
+    return web.Response(body=b"{}", content_type="application/json")
+
+
+@asynccontextmanager
+async def serving(script: Script = healthy, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    """Serve until the context ends; hanging scripts are cut off."""
+    server = Server(script)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.01, handler_cancellation=True, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    server.base_url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/api/v1"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+@dataclass(slots=True)
+class Log:
+    """What the client told. Mutable."""
+
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[tuple[str, float]] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    skews: list[float] = field(default_factory=list)
+
+    def request(self, team: str, path: str) -> None:
+        """Note it."""
+        self.requests.append((team, path))
+
+    def answered(self, path: str, seconds: float) -> None:
+        """Note it."""
+        self.answers.append((path, seconds))
+
+    def failed(self, team: str, path: str, reason: str) -> None:
+        """Note it."""
+        self.failures.append((team, path, reason))
+
+    def clock_skew(self, seconds: float) -> None:
+        """Note it."""
+        self.skews.append(seconds)
+
+
+@dataclass(slots=True)
+class Client:
+    """A team's client with everything around it."""
+
+    log: Log
+    platform: Platform
+    team: TeamClient
+
+    async def get(self, path: str = "/r/tasks", query: Mapping[str, str | int] | None = None) -> bytes:
+        """Ask for a body."""
+        return await self.team.get(path, query or {})
+
+    async def failure(self, path: str = "/r/tasks") -> PlatformError:
+        """Ask for a body in vain; whatever can be printed of the failure is free of the credential."""
+        with pytest.raises(PlatformError) as caught:
+            await self.get(path)
+        assert self.log.failures[-1] == ("render", path, caught.value.reason)
+        assert str(caught.value).startswith(f"GET {path}: ")
+        assert str(caught.value).isprintable()
+        assert MARKER not in everything_in(caught.value)
+        return caught.value
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """How a client is set up, but for the address."""
+
+    credential: Credential
+    limits: Limits = field(default_factory=lambda: Limits(timeout=5.0, max_response_bytes=100_000))
+    pacer: Pacer = field(default_factory=lambda: Pacer(1000, 8))
+    trusted: ssl.SSLContext | None = None
+    proxy: str | None = None
+
+    @asynccontextmanager
+    async def client(self, base_url: str) -> AsyncIterator[Client]:
+        """Open a client of the server there."""
+        log = Log()
+        async with Platform(
+            base_url,
+            limits=self.limits,
+            pacer=self.pacer,
+            log=log,
+            ssl_context=self.trusted,
+            keepalive=60.0,
+            user_agent="cyberun-exporter/1.0.0",
+            proxy=self.proxy,
+            clock=lambda: NOW,
+        ) as platform:
+            yield Client(log, platform, platform.team("render", self.credential, "019abc12"))
+
+
+def credential(token: str = KEY) -> Credential:
+    """A credential that never changes."""
+    return Credential.from_environment("TOKEN", {"TOKEN": token}, clock=lambda: NOW)
+
+
+def everything_in(error: BaseException) -> str:
+    """What a traceback with local variables prints of an error, its causes and its contexts; the package's frames."""
+    pending: list[BaseException | None] = [error]
+    texts = []
+    while pending:
+        one = pending.pop()
+        if one is None:
+            continue
+        pending += [one.__cause__, one.__context__]
+        trace = traceback.TracebackException.from_exception(one, capture_locals=True)
+        frames = [frame for frame in trace.stack if "/exporter/" in Path(frame.filename).as_posix()]
+        texts.append(f"{one!r} {one} {[(frame.name, frame.line, frame.locals) for frame in frames]}")
+    return "\n".join(texts)
