@@ -62,13 +62,20 @@ def _pairs(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
     yield "level", record.levelname.lower()
     yield "logger", record.name.removeprefix("exporter.")
     yield "msg", _clean(record.getMessage())
-    extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
-    for key, value in (extra | extra.pop("fields", {})).items():
+    for key, value in _fields(record):
         yield _key(key), _clean(value)
     if record.exc_info and (error := record.exc_info[1]):
         yield "error_type", type(error).__qualname__
         yield "error", _clean(str(error))
         yield "traceback", _clean("".join(traceback.format_exception(error)))
+
+
+def _fields(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
+    for key, value in record.__dict__.items():
+        if key == "fields":
+            yield from value.items()
+        elif key not in _STANDARD:
+            yield key, value
 
 
 def _key(name: str) -> str:
@@ -78,7 +85,9 @@ def _key(name: str) -> str:
 
 def _clean(value: Any) -> Any:
     """A value as JSON knows it: numbers, booleans and None as they are, all else as redacted text."""
-    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))[:_LONGEST]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return redact(str(value)[: 2 * _LONGEST])[:_LONGEST]
 
 
 def _json(pairs: dict[str, Any]) -> str:

@@ -51,7 +51,7 @@ class _Variables(EnvSettingsSource):
         self.env_vars = {name.lower(): value for name, value in environ.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002  pydantic-settings' signature
-        return parse_yaml(value, _place((field_name,)))
+        return parse_yaml(value, _place((field_name,))) if field_name in _LISTS else value
 
 
 def from_environment(environ: Mapping[str, str], mistakes: list[str]) -> Source:
@@ -64,7 +64,7 @@ def from_environment(environ: Mapping[str, str], mistakes: list[str]) -> Source:
     single = [*SHORTHAND.values(), REVISION]
     ours = {name: value for name, value in environ.items() if value and name.upper().startswith(PREFIX)}
     mistakes += [
-        f"environment variable {key_path((name,))}: unknown variable; allowed: {nearest(name, [*known, *single])}"
+        f"environment variable {key_path((name,))}: unknown variable; allowed: {nearest(name, [*known, *single], PREFIX)}"
         for name in sorted(ours.keys() - {*known, *single})
         if not _from_kubernetes(name.removeprefix(PREFIX), ours[name])
     ]

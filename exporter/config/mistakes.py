@@ -68,10 +68,17 @@ def _texts(item: ErrorDetails) -> Iterator[tuple[Loc, str]]:
             yield loc, f"found {_found(loc, item['input'])}; allowed: {words(type_at(loc))}"
 
 
-def nearest(key: str, known: Sequence[str]) -> str:
-    """The known keys that resemble an unknown one, all of them if none does: `token_file or token_env`."""
-    near = difflib.get_close_matches(key, known, cutoff=0.5)
-    options = [option for option in known if option in near] or known
+def nearest(key: str, known: Sequence[str], prefix: str = "") -> str:
+    """The known keys that resemble an unknown one, all of them if none does: `token_file or token_env`.
+
+    Args:
+        key: the unknown key.
+        known: those that exist, in the order to print them.
+        prefix: what all of them start with, which makes none of them more alike.
+    """
+    rest = {option.removeprefix(prefix): option for option in known}
+    near = difflib.get_close_matches(key.removeprefix(prefix), rest)
+    options = [option for short, option in rest.items() if short in near] or known
     return " or ".join(filter(None, [", ".join(options[:-1]), *options[-1:]]))
 
 

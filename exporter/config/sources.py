@@ -38,15 +38,12 @@ def parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, _Loader)  # noqa: S506  derived from SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = f"{place}{_line(error.problem or error.context or 'malformed')}"
+        place = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = error.problem or error.context or ""
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        problem = _line(str(error))  # an impossible date, a tag that does not fit its value, endless nesting
-    raise ConfigError([f"{where}: found {problem}; allowed: YAML"])
-
-
-def _line(text: str) -> str:
-    return quoted(redact(text).splitlines()[0] if text else "malformed text")[1:-1]
+        place, problem = "", str(error)  # a control character, an impossible date, a tag unfit for its value
+    detail = quoted(redact(problem.partition("\n")[0]))[1:-1]
+    raise ConfigError([f"{where}{place}: found malformed YAML ({detail}); allowed: YAML with each key once"])
 
 
 def from_file(path: Path, mistakes: list[str]) -> Source:

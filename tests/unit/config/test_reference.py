@@ -1,0 +1,32 @@
+from exporter.config import reference
+from exporter.config.environment import SHORTHAND, key_paths, variable
+from exporter.config.mistakes import key_path
+from exporter.config.settings import Team
+
+
+def test_every_key_is_described_once() -> None:
+    """The reference has a row for each key and variable, with a meaning and what is allowed."""
+    rows = [line.strip("| ").split(" | ") for line in reference().splitlines() if line.startswith("| `")]
+    keys = [(f"`{key_path(loc)}`", f"`{variable(loc)}`") for loc in key_paths()]
+    assert [tuple(row[:2]) for row in rows[: len(keys)]] == keys
+    assert [row[0] for row in rows[len(keys) :]] == [f"`{name}`" for name in (*Team.model_fields, *SHORTHAND.values())]
+    assert all(cell.strip() for row in rows for cell in row)
+
+
+def test_defaults_are_shown_as_they_are_written() -> None:
+    """A default could be copied into a configuration file."""
+    text = reference()
+    for row in (
+        (
+            "| `collect.stale_after` | `CYBERUN_EXPORTER_COLLECT__STALE_AFTER` | a duration such as 30s, 2m or 1h30m, "
+            "from 1s to 1y | `2m` | "
+        ),
+        (
+            "| `api.max_requests_per_second` | `CYBERUN_EXPORTER_API__MAX_REQUESTS_PER_SECOND` | a number above 0, "
+            "at most 100000; fractions such as 0.5 too | `10` | "
+        ),
+        "with a port from 0 to 65535 | `:10042` | ",
+        "| true or false | `false` | ",
+        "| `name` | text of 1 to 100 printable characters without spaces around it, and no credential | required | ",
+    ):
+        assert row in text
