@@ -160,13 +160,14 @@ class Platform:
 
     async def _refused(self, path: str, response: aiohttp.ClientResponse, token: str, patience: float) -> PlatformError:
         wait = parse_retry_after(response.headers.get("Retry-After"), self._clock())
-        said = ""
+        words = ""
         # A status is an answer already: the platform's words may be missing, and take half of the time left.
         with suppress(TimeoutError, aiohttp.ClientError, OSError, TooLarge, Undecodable):
             async with asyncio.timeout(patience):
-                said = error_message(await _body(response, min(_MAX_ERROR_BYTES, self._limits.max_response_bytes)))
-        words = f": {printable(said, token)}" if said else ""
-        return refusal(response.status)(f"GET {path}: {response.status}{words}", retry_after=wait)
+                body = await _body(response, min(_MAX_ERROR_BYTES, self._limits.max_response_bytes))
+                words = printable(error_message(body), token)
+        text = f"GET {path}: {response.status}{': ' if words else ''}{words}"
+        return refusal(response.status)(text, retry_after=wait)
 
     def _note_clock(self, response: aiohttp.ClientResponse, elapsed: float) -> None:
         moment = parse_http_date(response.headers.get("Date", ""))

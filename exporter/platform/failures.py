@@ -1,6 +1,7 @@
 """Turns what goes wrong with a request into one of `exporter.errors`, in words that hold no credential."""
 
 import json
+import os
 import re
 import ssl
 
@@ -66,28 +67,24 @@ def breakdown(error: Exception, timeout: float) -> tuple[type[PlatformError], st
     if isinstance(error, TimeoutError):
         return RequestTimeout, f"no complete answer within {timeout:g} s"
     if (refused := _tls_cause(error)) is not None:
-        return (
-            TlsFailed,
-            f"TLS failed: {getattr(refused, 'verify_message', None) or refused.reason or 'no reason given'}",
-        )
+        why = getattr(refused, "verify_message", None) or refused.reason or "no reason given"
+        return TlsFailed, f"TLS failed: {why}"
     return ConnectFailed, _why_broken(error.__cause__ if isinstance(error, Broken) else error)
 
 
 def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    """The error of the ssl module behind another one; aiohttp derives its own from it without filling them in."""
     while error is not None:
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLError) and not isinstance(error, aiohttp.ClientError):
             return error
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            error = error.certificate_error
-        else:
-            error = error.__cause__ or error.__context__
+        error = error.__cause__ or error.__context__
     return None
 
 
 def _why_broken(error: BaseException | None) -> str:
     match error:
         case aiohttp.ClientConnectorError():
-            why = f"no connection: {error.os_error.strerror or 'the address cannot be reached'}"
+            why = f"no connection: {_os_words(error.os_error)}"
         case aiohttp.ClientHttpProxyError():
             why = f"the proxy refused the connection with status {error.status}"
         case aiohttp.ServerDisconnectedError():
@@ -97,7 +94,14 @@ def _why_broken(error: BaseException | None) -> str:
         case aiohttp.ClientResponseError():
             why = "the answer is not valid HTTP, or its headers are too large"
         case OSError():
-            why = f"the connection broke: {error.strerror or 'no reason given'}"
+            why = f"the connection broke: {_os_words(error)}"
         case _:
             why = "the request could not be sent"
     return why
+
+
+def _os_words(error: OSError) -> str:
+    """What the system calls the error: asyncio puts addresses in place of these words."""
+    if error.errno is not None and error.errno > 0:  # the resolver's numbers are negative
+        return os.strerror(error.errno)
+    return error.strerror or "no reason given"

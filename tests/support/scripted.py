@@ -31,6 +31,7 @@ class Server:
     base_url: str = ""
     requests: list[web.Request] = field(default_factory=list)
     connections: set[object] = field(default_factory=set)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client left before its answer was complete."""
 
@@ -38,6 +39,7 @@ class Server:
         """Note the request and play the script."""
         self.requests.append(request)
         self.connections.add(request.transport)
+        self.asked.set()
         try:
             return await self.script(request)
         except (asyncio.CancelledError, ConnectionError):

@@ -1,0 +1,245 @@
+import asyncio
+import email.utils
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.platform.pacing import Backoff, Pacer, parse_http_date, parse_retry_after
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def clock(self) -> float:
+        """Tell the time."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Move on, and let others move."""
+        assert seconds > 0
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+async def _starts(rate: float, requests: int, pauses: dict[int, float] | None = None) -> list[float]:
+    """When each of some requests may start, all asked for at once but for a pause before some of them."""
+    time, starts = Time(), list[float]()
+    pacer = Pacer(rate, requests, clock=time.clock, sleep=time.sleep)
+    for number in range(requests):
+        time.now += (pauses or {}).get(number, 0.0)
+        async with pacer.slot():
+            starts.append(time.now)
+    return starts
+
+
+@given(
+    rate=st.floats(0.05, 50),
+    pauses=st.dictionaries(st.integers(0, 39), st.floats(0, 30), max_size=8),
+)
+def test_no_window_holds_more_than_the_rate_and_one_burst(rate: float, pauses: dict[int, float]) -> None:
+    """In any window of t seconds at most rate x t + max(1, rate) requests start, whatever the pauses."""
+    starts = asyncio.run(_starts(rate, 40, pauses))
+    assert starts == sorted(starts)
+    for first, begin in enumerate(starts):
+        for last in range(first, len(starts)):
+            assert last - first + 1 <= rate * (starts[last] - begin) + max(1.0, rate) + 1e-6
+
+
+@given(rate=st.floats(0.05, 50))
+def test_the_rate_is_used_up(rate: float) -> None:
+    """Nobody waits longer than the rate demands: a burst at once, then one request a gap."""
+    starts = asyncio.run(_starts(rate, 40))
+    burst = min(40, max(1, math.floor(rate + 1e-9)))
+    assert starts[:burst] == pytest.approx([1000.0] * burst)
+    for number, start in enumerate(starts):
+        assert start - 1000.0 <= max(0.0, (number + 1 - max(1.0, rate)) / rate) + 1e-6
+
+
+async def test_a_slow_sleep_earns_no_second_request() -> None:
+    """After a stall at one request a second the next one still comes a second later."""
+    time = Time()
+
+    async def oversleep(seconds: float) -> None:
+        await time.sleep(seconds + 0.75)
+
+    pacer, starts = Pacer(1, 1, clock=time.clock, sleep=oversleep), []
+    for _ in range(3):
+        async with pacer.slot():
+            starts.append(time.now - 1000.0)
+    assert starts == [0.0, 1.75, 3.5]
+
+
+async def test_at_most_the_concurrency_is_under_way_first_come_first_served() -> None:
+    """Places are handed on in the order of asking; never more than allowed are taken."""
+    time, order, busy, most = Time(), list[int](), 0, 0
+    pacer = Pacer(1000, 3, clock=time.clock, sleep=time.sleep)
+
+    async def request(number: int) -> None:
+        nonlocal busy, most
+        async with pacer.slot():
+            order.append(number)
+            busy += 1
+            most = max(most, busy)
+            for _ in range(number % 4 + 1):
+                await asyncio.sleep(0)
+            busy -= 1
+
+    await asyncio.gather(*(request(number) for number in range(20)))
+    assert order == list(range(20))
+    assert most == 3
+
+
+async def test_a_waiter_that_gives_up_costs_nothing() -> None:
+    """Cancelled in the queue, while its turn is timed, or inside: place and pace are free for the next."""
+    gate = asyncio.Event()
+    time = Time()
+
+    async def wait_for_the_gate(seconds: float) -> None:
+        await gate.wait()
+        time.now += seconds
+
+    pacer = Pacer(1, 2, clock=time.clock, sleep=wait_for_the_gate)
+    started: list[str] = []
+
+    async def request(name: str) -> None:
+        async with pacer.slot():
+            started.append(name)
+            if name == "inside":
+                await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(request(name)) for name in ("inside", "timed", "queued", "last")]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    for task in tasks[:3]:
+        task.cancel()
+    await asyncio.wait(tasks[:3])
+    gate.set()
+    await tasks[3]
+    assert started == ["inside", "last"]
+    assert time.now == 1001.0
+
+
+async def test_an_error_inside_frees_the_place() -> None:
+    """A failing request does not keep its place, and its error comes through."""
+    pacer = Pacer(1000, 1)
+    for _ in range(3):
+        with pytest.raises(LookupError):
+            async with pacer.slot():
+                raise LookupError
+
+
+def test_two_failures_do_not_back_off() -> None:
+    """A failed poll is repeated at the next interval."""
+    backoff = Backoff(30, random=lambda: 1.0)
+    for failures in (1, 2):
+        backoff.failed(1000.0, None)
+        assert (backoff.failures, backoff.until) == (failures, None)
+
+
+@pytest.mark.parametrize(("random", "delays"), [(0.0, [30, 60, 120, 150, 150]), (1.0, [60, 120, 240, 300, 300])])
+def test_the_third_failure_in_a_row_starts_an_exponential_back_off(random: float, delays: list[float]) -> None:
+    """Doubling, up to five minutes; chance decides over the upper half."""
+    backoff = Backoff(30, random=lambda: random)
+    until = []
+    for _ in range(7):
+        backoff.failed(1000.0, None)
+        until.append(backoff.until)
+    assert until == [None, None, *(1000.0 + delay for delay in delays)]
+
+
+def test_a_success_ends_the_back_off() -> None:
+    """The next failure is a first one again."""
+    backoff = Backoff(30, random=lambda: 1.0)
+    for _ in range(5):
+        backoff.failed(1000.0, None)
+    backoff.succeeded()
+    assert (backoff.failures, backoff.until) == (0, None)
+    backoff.failed(2000.0, None)
+    assert (backoff.failures, backoff.until) == (1, None)
+
+
+@pytest.mark.parametrize(("asked", "until"), [(0.0, None), (5.0, 1005.0), (900.0, 1900.0), (90_000.0, 1900.0)])
+def test_retry_after_holds_from_the_first_failure(asked: float, until: float | None) -> None:
+    """What the platform asks for is kept to at once, up to fifteen minutes."""
+    backoff = Backoff(30, random=lambda: 1.0)
+    backoff.failed(1000.0, asked)
+    assert backoff.until == until
+
+
+def test_a_failure_without_retry_after_ends_the_wait_of_the_one_before() -> None:
+    """What was asked for holds for the poll it was asked for."""
+    backoff = Backoff(30, random=lambda: 1.0)
+    backoff.failed(1000.0, 600.0)
+    backoff.failed(1600.0, None)
+    assert backoff.until is None
+
+
+@given(
+    interval=st.floats(1, 3600),
+    failures=st.integers(3, 2000),
+    random=st.floats(0, 1),
+    asked=st.none() | st.floats(0, 1e9),
+)
+def test_a_back_off_stays_within_its_bounds(interval: float, failures: int, random: float, asked: float | None) -> None:
+    """Never below the interval or what was asked for; never above 300 s but for these two."""
+    backoff = Backoff(interval, random=lambda: random)
+    for _ in range(failures):
+        backoff.failed(0.0, asked)
+    floor = max(interval, min(asked or 0.0, 900.0))
+    assert backoff.until is not None
+    assert floor <= backoff.until <= max(floor, 300.0)
+
+
+NOW = 1739194200.0  # Mon, 10 Feb 2025 13:30:00 GMT
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        ("7", 7),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("901", 900),
+        ("9" * 5000, 900),
+        ("Mon, 10 Feb 2025 13:30:30 GMT", 30),
+        ("Monday, 10-Feb-25 13:30:30 GMT", 30),
+        ("Mon Feb 10 13:30:30 2025", 30),
+        ("Mon, 10 Feb 2025 13:30:30 -0000", 30),
+        ("Mon, 10 Feb 2025 14:30:30 +0100", 30),
+        ("Mon, 10 Feb 2025 13:29:00 GMT", 0),
+        ("Mon, 10 Feb 2075 13:30:00 GMT", 900),
+        ("", None),
+        ("-1", None),
+        ("soon", None),
+        ("1e3", None),
+        ("inf", None),
+        ("\N{ARABIC-INDIC DIGIT SEVEN}", None),
+        ("7, 7", None),
+        ("Mon, 99 Feb 2025 13:30:30 GMT", None),
+        ("Mon, 10 Feb 99999999999 13:30:30 GMT", None),
+        ("Mon, 10 Feb 2025 13:30:30 +9999999999999", None),
+    ],
+)
+def test_retry_after_in_either_form(value: str | None, seconds: float | None) -> None:
+    """Seconds or a date, 0 for one gone by, at most 900; nothing for what means nothing."""
+    assert parse_retry_after(value, NOW) == seconds
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [A-Z+\-0-9]{3,8}"))
+def test_a_header_never_breaks_the_parser(value: str) -> None:
+    """Any text gives None or 0 to 900 seconds."""
+    seconds = parse_retry_after(value, NOW)
+    assert seconds is None or 0 <= seconds <= 900
+
+
+@given(st.integers(0, 4_000_000_000))
+def test_a_date_is_read_to_the_second(moment: int) -> None:
+    """What HTTP servers write comes back."""
+    assert parse_http_date(email.utils.formatdate(moment, usegmt=True)) == moment
