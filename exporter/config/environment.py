@@ -61,11 +61,11 @@ def from_environment(environ: Mapping[str, str], mistakes: list[str]) -> Source:
         ConfigError: a list is not YAML.
     """
     known = [variable(loc) for loc in key_paths()]
-    single = [*SHORTHAND.values(), REVISION]
+    allowed = [*known, *SHORTHAND.values(), REVISION]
     ours = {name: value for name, value in environ.items() if value and name.upper().startswith(PREFIX)}
     mistakes += [
-        f"environment variable {key_path((name,))}: unknown variable; allowed: {nearest(name, [*known, *single], PREFIX)}"
-        for name in sorted(ours.keys() - {*known, *single})
+        f"environment variable {key_path((name,))}: unknown variable; allowed: {nearest(name, allowed, PREFIX)}"
+        for name in sorted(ours.keys() - set(allowed))
         if not _from_kubernetes(name.removeprefix(PREFIX), ours[name])
     ]
     return Source(_Variables({name: ours[name] for name in known if name in ours})(), _place)

@@ -48,7 +48,8 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
         (
             "web: {listen_address: 10042}",
             (
-                "web.listen_address: found 10042; allowed: [HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, "
+                "web.listen_address: found 10042; "
+                "allowed: [HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, "
                 "with a port from 0 to 65535"
             ),
         ),
