@@ -11,14 +11,18 @@ from typing import Final
 from urllib.parse import quote
 
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
-from exporter.web.words import ago, duration, escape, listed, span, until, utc
+from exporter.web.words import ago, clock, duration, escape, listed, span, until, utc, visible
 
 FULL_TEAMS: Final = 50
 """Teams shown with their polls; those after them get a line each, and a link to the rest."""
 OPEN_TEAMS: Final = 5
 """Up to this many teams, those that are up are unfolded as well."""
+VERDICT_ERROR: Final = 120
+"""Characters of an error that fit the line at the top; the whole text stands with the poll."""
 SHOWN_POLLS: Final = 10
 """Polls listed per collector."""
+NOTABLE_SKEW: Final = 5.0
+"""Seconds of difference between the platform's clock and ours from which the page mentions it."""
 REFRESH: Final = 15
 """Seconds between two loads of the page."""
 
@@ -53,7 +57,7 @@ def _all_teams(status: ExporterStatus) -> Iterator[str]:
         yield _team(team, status, unfolded=few or not team.up)
     if rest := teams[FULL_TEAMS:]:
         yield "<ul>"
-        yield from (f"<li>{_badge(_state(team))} {_link(team)}</li>\n" for team in rest)
+        yield from (f"<li>{_badge(_state(team))} {_link(team, team.name)}</li>\n" for team in rest)
         yield "</ul>"
 
 
@@ -72,12 +76,27 @@ def _head(status: ExporterStatus, telemetry_path: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="{REFRESH}">
 <style>{_STYLE}</style></head><body>
 <header><h1>cyberun-exporter</h1><p>{escape(status.version)}, running for {span(status.now - status.started_at)},
-as of {_time(status.now, status.now)}</p></header>
-<p class="verdict {colour}">{escape(verdict)}</p>
+as of {_time(status.now, status.now)}{_skew(status.clock_skew)}</p></header>
+<p class="verdict {colour}">{escape(verdict)}</p>{_reload(status)}
 <nav><a href=".{escape(telemetry_path)}">Metrics</a> <a href="./api/v1/status">Status as JSON</a>
 <a href="./-/healthy">Health</a> <a href="./-/ready">Readiness</a>
 <a href="https://docs.cyberun.cloud/">Cyberun documentation</a></nav>
 """
+
+
+def _skew(seconds: float | None) -> str:
+    """Mention a difference of clocks that is more than the resolution of the Date header explains."""
+    if seconds is None or abs(seconds) < NOTABLE_SKEW:
+        return ""
+    return f", the platform's clock is {span(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}"
+
+
+def _reload(status: ExporterStatus) -> str:
+    """Warn that what runs is not what the configuration says."""
+    if status.last_reload_ok:
+        return ""
+    used = "" if status.last_reload_ok_at is None else f" of {_time(status.last_reload_ok_at, status.now)}"
+    return f'<p class="wait">The configuration was changed but has mistakes; the one{used} is still used.</p>'
 
 
 def _verdict(status: ExporterStatus) -> tuple[str, str]:
@@ -86,13 +105,13 @@ def _verdict(status: ExporterStatus) -> tuple[str, str]:
     down = [team for team in teams if _state(team) == "bad"]
     waiting = [team.name for team in teams if _state(team) == "wait"]
     if len(down) == 1:
-        return "bad", f"{down[0].name} is down: {_trouble(down[0], status)}"
+        return "bad", f"{visible(down[0].name)} is {_trouble(down[0], status)}"
     if down:
         return "bad", f"{len(down)} of {len(teams)} teams are down: {listed([team.name for team in down], 3)}"
     if waiting:
         return "wait", f"Starting: not polled yet: {listed(waiting, 3)}"
     if len(teams) == 1:
-        return "good", f"{teams[0].name} is up"
+        return "good", f"{visible(teams[0].name)} is up"
     return ("good", f"All {len(teams)} teams are up") if teams else ("wait", "No teams are configured")
 
 
@@ -105,17 +124,18 @@ def _state(team: TeamStatus) -> str:
 
 
 def _trouble(team: TeamStatus, status: ExporterStatus) -> str:
-    """Say what is wrong with a team that is down."""
-    return "; ".join(
-        f"{each.name}: {_collector_trouble(each)} since {utc(each.last_success_at or status.started_at, status.now)}"
-        for each in team.collectors
-        if each.attempts and not (each.success and each.fresh)
+    """Say since when a team is down, and why."""
+    troubled = [each for each in team.collectors if each.attempts and not (each.success and each.fresh)]
+    good = [each.last_success_at for each in troubled if each.last_success_at is not None]
+    since = (
+        f"down since {utc(min(good), status.now)}" if len(good) == len(troubled) else "down since it was first polled"
     )
+    return f"{since}: " + "; ".join(f"{each.name}: {_collector_trouble(each)}" for each in troubled)
 
 
 def _collector_trouble(collector: CollectorStatus) -> str:
     last = collector.attempts[0]
-    return (last.error or last.reason or "failed") if not collector.success else "no fresh data"
+    return "no fresh data" if collector.success else visible(last.error or last.reason or "failed", VERDICT_ERROR)
 
 
 def _team(team: TeamStatus, status: ExporterStatus, *, unfolded: bool) -> str:
@@ -123,7 +143,8 @@ def _team(team: TeamStatus, status: ExporterStatus, *, unfolded: bool) -> str:
     collectors = "".join(_collector(each, status) for each in team.collectors)
     return (
         f'<details class="card {state}"{" open" if unfolded else ""}><summary><h2>{_name(team.name)}</h2> '
-        f"{_badge(state)}</summary>{_team_facts(team, status)}{collectors}</details>\n"
+        f'{_badge(state)} <span class="soft">{team.series:,} series</span></summary>'
+        f"{_team_facts(team, status)}{collectors}</details>\n"
     )
 
 
@@ -132,12 +153,14 @@ def _team_facts(team: TeamStatus, status: ExporterStatus) -> str:
     facts = {"Next poll": "under way" if team.next_poll_at is None else until(team.next_poll_at, now)}
     if team.backoff_until is not None:
         facts["Held back"] = f"until {_time(team.backoff_until, now)} ({until(team.backoff_until, now)})"
-    facts["Series"] = f"{team.series:,}" + (f" ({team.series_dropped:,} left out)" if team.series_dropped else "")
+    if team.series_dropped:
+        facts["Left out"] = f'<strong class="bad">{team.series_dropped:,} series</strong>'
     facts["Credential"] = escape(team.credential_kind) + _expiry(team.credential_expires_at, now)
     if team.credential_loaded_at is not None:
-        facts["Read"] = ago(team.credential_loaded_at, now)
+        facts["Credential read"] = ago(team.credential_loaded_at, now)
     if team.team_id is not None:
         facts["Team id"] = _name(team.team_id)
+    facts["Link"] = _link(team, "this team alone")
     return _facts(facts)
 
 
@@ -170,21 +193,23 @@ def _times(count: int) -> str:
 
 
 def _collector_facts(collector: CollectorStatus, now: float) -> str:
-    facts = {}
-    last = collector.last_success_at
-    if last is not None:
-        facts["Data"] = (
-            f"served, {ago(last, now)}"
-            if collector.fresh
-            else f'<strong class="bad">withheld</strong>, last good {ago(last, now)} ({_time(last, now)})'
-        )
+    facts = {"Data": _freshness(collector, now)}
     if collector.items is not None:
         reported = "not said" if collector.items_reported is None else f"{collector.items_reported:,}"
-        facts["Read / reported"] = f"{collector.items:,} / {reported}"
+        facts["Items read / reported"] = f"{collector.items:,} / {reported}"
     if collector.truncated:
         facts["Complete"] = '<strong class="bad">no, truncated</strong>'
-    facts["Every"] = span(collector.interval)
+    facts["Polled every"] = span(collector.interval)
     return _facts(facts)
+
+
+def _freshness(collector: CollectorStatus, now: float) -> str:
+    last = collector.last_success_at
+    if last is None:
+        return "none yet"
+    if collector.fresh:
+        return f"fresh, read {ago(last, now)}"
+    return f'<strong class="bad">withheld</strong>, last read {ago(last, now)} ({_time(last, now)})'
 
 
 def _polls(attempts: tuple[Attempt, ...], now: float) -> str:
@@ -196,18 +221,19 @@ def _polls(attempts: tuple[Attempt, ...], now: float) -> str:
         rows.append(_poll(attempt, now, explain=attempt.error != above))
         above = attempt.error
     return (
-        '<table><thead><tr><th>Poll<th class="number">Took<th class="number">Pages<th class="number">Items<th>Result'
+        '<table><thead><tr><th>Poll (UTC)<th>Result<th class="number">Took<th class="number">Pages'
+        '<th class="number">Items'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
 
 
 def _poll(attempt: Attempt, now: float, *, explain: bool) -> str:
-    failed = attempt.reason is not None
-    result = f'<td class="bad">✗ {escape(attempt.reason or "")}' if failed else '<td class="good">✓ ok'
+    result = '<td class="good">✓ ok' if attempt.reason is None else f'<td class="bad">✗ {escape(attempt.reason)}'
+    items = "-" if attempt.items is None else f"{attempt.items:,}"
     row = (
-        f"<tr><td>{ago(attempt.started_at, now)} <span class=soft>{_time(attempt.started_at, now)}</span>"
+        f'<tr><td>{ago(attempt.started_at, now)} <span class="soft">{clock(attempt.started_at, now)}</span>{result}'
         f'<td class="number">{duration(attempt.duration)}<td class="number">{attempt.pages:,}'
-        f'<td class="number">{"-" if attempt.items is None else f"{attempt.items:,}"}{result}</tr>'
+        f'<td class="number">{items}</tr>'
     )
     why = f'<tr class="why"><td colspan="5">{_name(attempt.error)}</tr>' if attempt.error and explain else ""
     return row + why
@@ -226,8 +252,8 @@ def _name(text: str) -> str:
     return f"<bdi>{escape(text)}</bdi>"
 
 
-def _link(team: TeamStatus) -> str:
-    return f'<a href="./?team={quote(team.name, safe="", errors="replace")}">{_name(team.name)}</a>'
+def _link(team: TeamStatus, text: str) -> str:
+    return f'<a href="./?team={quote(team.name, safe="", errors="replace")}">{_name(text)}</a>'
 
 
 def _time(moment: float, now: float) -> str:

@@ -11,12 +11,13 @@ LONGEST: Final = 400
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
+_CENTURY: Final = 36525 * _DAY
 
 
-def visible(text: str) -> str:
-    """Show what does not print (controls, direction overrides, half characters) as its escape, and cut at `LONGEST`."""
-    if len(text) > LONGEST:
-        text = text[: LONGEST - 1] + "…"
+def visible(text: str, most: int = LONGEST) -> str:
+    """Show what does not print (controls, direction overrides, half characters) as its escape; cut after `most`."""
+    if len(text) > most:
+        text = text[: most - 1] + "…"
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
@@ -45,6 +46,8 @@ def duration(seconds: float) -> str:
 
 def span(seconds: float) -> str:
     """Say a length of time in its largest fitting unit, whole: `0 s`, `59 s`, `3 min`, `4 h`, `12 d`."""
+    if seconds >= _CENTURY:
+        return "over 100 years"
     for unit, length in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
         # From two units on: "90 s" says more than "1 min".
         if seconds >= 2 * length:
@@ -63,10 +66,15 @@ def until(moment: float, now: float) -> str:
 
 
 def utc(moment: float, now: float) -> str:
-    """Say when a moment was, in UTC: the time alone on the day of `now`, else with its date."""
+    """Say when a moment was, in UTC and saying so: the time alone on the day of `now`, else with its date."""
+    return f"{clock(moment, now)} UTC"
+
+
+def clock(moment: float, now: float) -> str:
+    """The same where it is clear that times are in UTC."""
     try:
         when = datetime.fromtimestamp(moment, UTC)
     except (OverflowError, OSError, ValueError):
-        return f"{moment:.0f} seconds after 1970"
+        return f"{moment:.10g} s after 1970"
     today = when.date() == datetime.fromtimestamp(now, UTC).date()
-    return when.strftime("%H:%M:%S UTC" if today else "%Y-%m-%d %H:%M UTC")
+    return when.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")

@@ -1,5 +1,6 @@
 """A source that holds what a test puts into it, and teams in every condition."""
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,20 +21,29 @@ class HeldExposition:
     """A payload, compressed in parts of a given size."""
 
     body: bytes
+    ended: asyncio.Queue[int]
     part: int = 70_000
 
     @property
     def gzip(self) -> tuple[bytes, ...]:
+        """Compress on demand, cut into parts."""
         packed = gzip.compress(self.body, 1)
         return tuple(packed[start : start + self.part] for start in range(0, len(packed), self.part))
 
     @property
     def text_length(self) -> int:
+        """Bytes of the body."""
         return len(self.body)
 
     def text(self) -> Iterator[bytes]:
-        for start in range(0, len(self.body), SLICE):
-            yield self.body[start : start + SLICE]
+        """Yield the body in slices."""
+        sent = 0
+        try:
+            while sent < len(self.body):
+                yield self.body[sent : sent + SLICE]
+                sent += SLICE
+        finally:
+            self.ended.put_nowait(sent)
 
 
 @dataclass(slots=True)
@@ -45,15 +55,20 @@ class HeldSource:
     openmetrics_body: bytes = b"# TYPE cyberun_up gauge\n# EOF\n"
     alive: bool = True
     asked: list[bool] = field(default_factory=list)
+    ended: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    """Of each body that was let go: how many bytes had been taken from it."""
 
     def exposition(self, *, openmetrics: bool) -> HeldExposition:
+        """Return what is held for the format, and note what was asked."""
         self.asked.append(openmetrics)
-        return HeldExposition(self.openmetrics_body if openmetrics else self.text_body)
+        return HeldExposition(self.openmetrics_body if openmetrics else self.text_body, self.ended)
 
     def status(self) -> ExporterStatus:
+        """Return what is held."""
         return self.current
 
     def healthy(self) -> bool:
+        """Return what is held."""
         return self.alive
 
 

@@ -1,0 +1,177 @@
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from time import perf_counter
+
+import pytest
+
+from exporter.status import ExporterStatus, TeamStatus
+from exporter.web import page
+
+StatusOf = Callable[..., ExporterStatus]
+
+EVIL = "</bdi><script>alert('1')</script>\"><b>\u202e\x00\x1b[31m\ud800&amp;"
+
+
+class Outline(HTMLParser):
+    """Collects what a browser would see: tags, attribute names and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.said: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        """Note text."""
+        self.said.append(data)
+
+
+def outline(status: ExporterStatus, only: str | None = None) -> Outline:
+    parser = Outline()
+    parser.feed("".join(page.render(status, "/metrics", only)))
+    return parser
+
+
+def text(status: ExporterStatus, only: str | None = None) -> str:
+    return re.sub(r"\s+", " ", " ".join(outline(status, only).said))
+
+
+def verdict(status: ExporterStatus) -> str:
+    found = re.search(r'<p class="verdict (\w+)">(.*?)</p>', "".join(page.render(status, "/metrics")))
+    assert found
+    return f"{found[1]}: {found[2]}"
+
+
+def test_verdict_of_teams_that_are_up(status_of: StatusOf, up_team: TeamStatus) -> None:
+    """When all is well the page says so in one line, whatever the number of teams."""
+    assert verdict(status_of(up_team)) == "good: render is up"
+    assert verdict(status_of(up_team, replace(up_team, name="b"))) == "good: All 2 teams are up"
+    assert verdict(status_of()) == "wait: No teams are configured"
+
+
+def test_verdict_names_the_team_that_is_down(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
+    """One team that is down is named with its list, the error in words and the last good time."""
+    expected = "bad: film is down since 08:52:20 UTC: tasks: 401: the key was revoked"
+    assert verdict(status_of(up_team, down_team)) == expected
+
+
+def test_verdict_of_a_team_that_never_worked(status_of: StatusOf, down_team: TeamStatus) -> None:
+    """Without a good poll no time is made up."""
+    tasks, agents = down_team.collectors
+    never = replace(down_team, collectors=(replace(tasks, last_success_at=None), agents))
+    assert "film is down since it was first polled: tasks: 401" in verdict(status_of(never))
+
+
+def test_verdict_of_withheld_data(status_of: StatusOf, up_team: TeamStatus) -> None:
+    """A team whose last poll was good but is too old is down, and its data is said to be withheld."""
+    tasks, agents = up_team.collectors
+    old = status_of(replace(up_team, collectors=(tasks, replace(agents, fresh=False))))
+    assert verdict(old) == "bad: render is down since 08:53:00 UTC: agents: no fresh data"
+    assert "withheld , last read 20 s ago" in text(old)
+
+
+def test_verdict_of_many_down(status_of: StatusOf, down_team: TeamStatus) -> None:
+    """Of several teams that are down the first three are named."""
+    teams = [replace(down_team, name=f"team {number}") for number in range(5)]
+    assert verdict(status_of(*teams)) == "bad: 5 of 5 teams are down: team 0, team 1, team 2 and 2 more"
+
+
+def test_verdict_while_starting(status_of: StatusOf, up_team: TeamStatus, new_team: TeamStatus) -> None:
+    """A team that was not polled yet is starting, not down."""
+    assert verdict(status_of(up_team, new_team)) == "wait: Starting: not polled yet: archive"
+    assert "✗" not in text(status_of(up_team, new_team))
+
+
+def test_a_team_shows_everything_known(status_of: StatusOf, down_team: TeamStatus) -> None:
+    """State, schedule, credential and each poll are there, the error once however often it came."""
+    tasks, agents = down_team.collectors
+    again = replace(tasks, attempts=(tasks.attempts[0],) * 3, truncated=True)
+    team = replace(down_team, collectors=(again, agents), credential_expires_at=1_760_003_600.0, series_dropped=7)
+    said = text(status_of(team), "film")
+    for expected in (
+        "✗ down",
+        "1,234 series",
+        "Left out 7 series",
+        "Next poll in 10 s",
+        "Held back until 08:55:30 UTC (in 2 min)",
+        "integration, expires in 60 min ( 09:53:20 UTC )",
+        "✗ failed 3 times in a row",
+        "✗ auth",
+        "Items read / reported 120 / 4,200",
+        "no, truncated",
+        "20 s ago 08:53:00",
+        "80 ms",
+    ):
+        assert expected in said
+    assert said.split("Poll (UTC)", 1)[1].count("the key was revoked") == 1
+
+
+def test_an_expired_credential_is_said(status_of: StatusOf, up_team: TeamStatus) -> None:
+    """A time that has passed is not shown as one to come."""
+    assert "expired 10 s ago" in text(status_of(replace(up_team, credential_expires_at=1_759_999_990.0)))
+
+
+@pytest.mark.parametrize(("skew", "said"), [(-0.4, False), (None, False), (42.0, True)])
+def test_clock_skew(status_of: StatusOf, skew: float | None, said: bool) -> None:  # noqa: FBT001  a column
+    """A clock that is off by more than a few seconds is mentioned."""
+    assert ("platform's clock is 42 s ahead" in text(replace(status_of(), clock_skew=skew))) is said
+
+
+def test_a_refused_configuration_is_said(status_of: StatusOf) -> None:
+    """When a reload failed, the page says since when the running configuration is in use."""
+    refused = replace(status_of(), last_reload_ok=False, last_reload_ok_at=1_759_990_000.0)
+    assert "changed but has mistakes; the one of 06:06:40 UTC is still used" in text(refused)
+    assert "mistakes" not in text(status_of())
+
+
+def test_hostile_text_stays_text(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
+    """Names and errors add no tag and no attribute, in any place they are shown, and print as they are."""
+    tasks, agents = down_team.collectors
+    bad = replace(tasks, attempts=tuple(replace(each, error=EVIL, reason=EVIL) for each in tasks.attempts))
+    hostile = replace(down_team, name=EVIL, team_id=EVIL, credential_kind=EVIL, collectors=(bad, agents))
+    many = [replace(hostile, name=f"{EVIL}{number}") for number in range(page.FULL_TEAMS + 1)]
+    harmless = outline(status_of(*(replace(down_team, name=f"{number}") for number in range(len(many)))))
+    for status, only in ((status_of(hostile, up_team), None), (status_of(*many), None), (status_of(up_team), EVIL)):
+        seen = outline(status, only)
+        assert seen.tags <= harmless.tags
+        assert seen.attributes <= harmless.attributes
+        assert "<script>alert('1')</script>" in "".join(seen.said)
+        assert not set("".join(seen.said)) & set("\u202e\x00\x1b\ud800")
+
+
+def test_teams_that_are_down_come_first(
+    status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus, new_team: TeamStatus
+) -> None:
+    """At night nobody scrolls for the trouble: down, then starting, then up."""
+    said = text(status_of(up_team, new_team, replace(down_team, name="zoo"))).split("documentation", 1)[1]
+    assert said.index("zoo") < said.index("archive") < said.index("render")
+
+
+def test_thousands_of_teams_stay_quick(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
+    """2,000 teams make a page under 1 MB of which no step takes long; every team is on it."""
+    teams = [replace(up_team, name=f"team-{number:04}") for number in range(2000)]
+    steps = page.render(status_of(*teams, down_team), "/metrics")
+    pieces, longest, before = [], 0.0, perf_counter()
+    for piece in steps:
+        pieces.append(piece)
+        longest, before = max(longest, perf_counter() - before), perf_counter()
+    whole = "".join(pieces)
+    assert len(whole) < 1_000_000
+    assert longest < 0.05
+    assert all(team.name in whole for team in teams)
+    assert whole.count("<details") == page.FULL_TEAMS
+    assert whole.count(" open>") == 1
+
+
+def test_one_team_alone(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
+    """A link shows one team, unfolded; a name that is not there says so."""
+    status = status_of(up_team, down_team)
+    assert "".join(page.render(status, "/metrics", "render")).count("<details") == 1
+    assert "No team is named nobody" in text(status, "nobody")

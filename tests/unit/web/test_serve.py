@@ -1,0 +1,124 @@
+import asyncio
+import logging
+import socket
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.web import send
+from exporter.web.app import make_app
+from exporter.web.serve import listening
+
+if TYPE_CHECKING:
+    from unit.web.conftest import HeldSource
+
+BIG = 16 * 1024 * 1024
+ASK = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def drained(reader: asyncio.StreamReader) -> int:
+    """Read until the connection ends, which must be soon; return how many bytes came."""
+    count = 0
+    try:
+        async with asyncio.timeout(10):
+            while data := await reader.read(65536):
+                count += len(data)
+    except ConnectionError:
+        pass
+    return count
+
+
+async def let_go(source: "HeldSource") -> int:
+    """Wait until a body is let go; return how much of it was taken."""
+    async with asyncio.timeout(10):
+        return await source.ended.get()
+
+
+async def test_reader_that_leaves(port: int, source: "HeldSource", caplog: pytest.LogCaptureFixture) -> None:
+    """A client that disconnects in the middle of a body ends its answer, leaves no trace and hinders nobody."""
+    source.text_body = b"x" * BIG
+    for _ in range(3):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+        writer.write(ASK)
+        await reader.readexactly(1000)
+        writer.transport.abort()
+        assert await let_go(source) < BIG
+    source.text_body = b"y"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(ASK.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+    assert (await reader.read()).endswith(b"\r\n\r\ny")
+    writer.close()
+    assert not caplog.records
+
+
+async def test_reader_that_stands_still(
+    port: int, source: "HeldSource", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that stops reading loses its connection after a while: it must not hold old data for ever."""
+    monkeypatch.setattr(send, "READER_PATIENCE", 0.05)
+    source.text_body = b"x" * BIG
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+    writer.write(ASK)
+    await reader.readexactly(1000)
+    assert await let_go(source) < BIG
+    assert await drained(reader) < BIG
+    writer.close()
+    assert not caplog.records
+
+
+async def test_bytes_that_are_no_http(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A port scan gets 400 and no traceback in the log."""
+    with caplog.at_level(logging.DEBUG):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nBad Header\x00\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_the_port_is_freed_when_the_block_ends(source: "HeldSource") -> None:
+    """Port 0 yields the real port, which a second server can have afterwards but not before."""
+    async with listening(make_app(source), "127.0.0.1", 0) as ports:
+        assert len(ports) == 1
+        with pytest.raises(OSError, match="address already in use"):
+            async with listening(make_app(source), "127.0.0.1", *ports):
+                pass
+    async with listening(make_app(source), "127.0.0.1", *ports) as again:
+        assert again == ports
+
+
+async def test_every_interface(source: "HeldSource") -> None:
+    """Without a host, IPv4 is served too (at port 0, IPv6 has a port of its own)."""
+
+    def refused(port: int) -> int:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port))
+
+    async with listening(make_app(source), None, 0) as ports:
+        assert 0 in map(refused, ports)
+
+
+async def test_the_end_waits_for_no_reader_for_long(source: "HeldSource") -> None:
+    """An answer that nobody takes delays the end by 3 seconds at most."""
+    source.text_body = b"x" * BIG
+    async with listening(make_app(source), "127.0.0.1", 0) as (port,):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+        writer.write(ASK)
+        await reader.readexactly(1000)
+        began = perf_counter()
+    assert perf_counter() - began < 3.5
+    writer.transport.abort()
+
+
+async def test_the_end_lets_an_answer_finish(source: "HeldSource") -> None:
+    """An answer under way when the end begins arrives whole."""
+    source.text_body = b"x" * BIG
+    async with listening(make_app(source), "127.0.0.1", 0) as (port,):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+        writer.write(ASK)
+        head = await reader.readuntil(b"\r\n\r\n")
+        rest = asyncio.create_task(drained(reader))
+    assert f"Content-Length: {BIG}".encode() in head
+    assert await rest == BIG
+    writer.close()

@@ -1,0 +1,69 @@
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.status import ExporterStatus, TeamStatus
+from exporter.web import status_json
+
+StatusOf = Callable[..., ExporterStatus]
+
+DOCS = Path(__file__).parents[3] / "docs" / "http-api.md"
+
+
+def rendered(status: ExporterStatus) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads("".join(status_json.render(status)))
+    return document
+
+
+@pytest.fixture
+def document(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus, new_team: TeamStatus) -> dict[str, Any]:
+    return rendered(status_of(up_team, down_team, new_team))
+
+
+def paths(value: Any, at: str = "") -> Iterator[str]:
+    """Yield every key with the way to it: `teams[].name`."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield at + key
+            yield from paths(below, f"{at}{key}.")
+    elif isinstance(value, list):
+        for below in value:
+            yield from paths(below, f"{at.removesuffix('.')}[].")
+
+
+def test_documented_keys_are_the_real_ones(document: dict[str, Any]) -> None:
+    """docs/http-api.md lists every key of the answer and no other."""
+    documented = re.findall(r"^\| `([a-z_.\[\]]+)` \|", DOCS.read_text("utf-8"), re.MULTILINE)
+    assert sorted(documented) == sorted(set(paths(document)))
+
+
+def test_values_are_those_of_the_status(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
+    """The answer is the status itself, field by field, and what is computed from it."""
+    status = status_of(up_team, down_team)
+    document = rendered(status)
+    plain = json.loads(json.dumps(asdict(status)))
+    for team in document["teams"]:
+        del team["up"], team["attempted"], team["backoff_until"]
+    assert document.pop("ready") is True
+    assert document == plain
+
+
+def test_what_is_computed(document: dict[str, Any]) -> None:
+    """Up, attempted, held back and ready are there for programs, so that none has to work them out."""
+    states = {team["name"]: (team["up"], team["attempted"], team["backoff_until"]) for team in document["teams"]}
+    assert states == {
+        "render": (True, True, None),
+        "film": (False, True, 1_760_000_130.0),
+        "archive": (False, False, None),
+    }
+    assert document["ready"] is False
+
+
+def test_no_teams(status_of: StatusOf) -> None:
+    """An exporter without teams answers valid JSON."""
+    assert rendered(status_of())["teams"] == []

@@ -1,0 +1,77 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.web import words
+
+NOW = 1_760_000_000.0
+
+
+@given(st.text(st.characters()))
+def test_escaped_text_is_only_text(text: str) -> None:
+    """Whatever the text, no markup, no control character and no direction override is left of it."""
+    escaped = words.escape(text)
+    assert not set(escaped) & set("<>\"'")
+    assert escaped.isprintable()
+    escaped.encode("utf-8")
+
+
+def test_hidden_characters_are_shown() -> None:
+    """What does not print is shown as its escape, so that two names that look alike can be told apart."""
+    assert words.visible("a\u202eb\x00\n\ud800é") == "a\\u202eb\\x00\\n\\ud800é"
+
+
+def test_long_text_is_cut() -> None:
+    """A text of 10 MB costs a page a few hundred characters."""
+    assert words.visible("x" * 10_000_000) == "x" * (words.LONGEST - 1) + "…"
+    assert words.visible("x" * words.LONGEST) == "x" * words.LONGEST
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-1, "0 s"),
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "120 min"),
+        (7200, "2 h"),
+        (172800, "2 d"),
+        (1e300, "over 100 years"),
+    ],
+)
+def test_span(seconds: float, said: str) -> None:
+    """A length of time is said in the largest unit of which there are at least two."""
+    assert words.span(seconds) == said
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0853, "85 ms"), (1.24, "1.2 s"), (12.4, "12 s"), (-3, "0 ms")])
+def test_duration(seconds: float, said: str) -> None:
+    """A duration has as many digits as matter."""
+    assert words.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        (NOW, "08:53:20 UTC"),
+        (NOW - 86400, "2025-10-08 08:53 UTC"),
+        (1e300, "1e+300 s after 1970 UTC"),
+        (float("nan"), "nan s after 1970 UTC"),
+    ],
+)
+def test_utc(moment: float, said: str) -> None:
+    """A moment carries its date unless it is today's; one that no calendar holds is still said."""
+    assert words.utc(moment, NOW) == said
+
+
+def test_until() -> None:
+    """A moment that has come is now, never negative."""
+    assert [words.until(NOW + delta, NOW) for delta in (90, 0.2, -50)] == ["in 90 s", "now", "now"]
+
+
+def test_listed() -> None:
+    """A long list is named in part and counted in whole."""
+    assert words.listed(["a", "b"], 2) == "a, b"
+    assert words.listed(["a", "b", "c\n"], 1) == "a and 2 more"
