@@ -1,0 +1,99 @@
+"""The command line. Flags are named as the official exporters name them; credentials have none."""
+
+import argparse
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from exporter import __version__
+
+COMMANDS: Final = {
+    "serve": "poll and serve (the default)",
+    "check": "read the configuration and the credentials, print what they mean, poll nothing",
+    "once": "poll every team once, print the exposition",
+    "demo": "serve the metrics of a simulated platform",
+    "simulate": "serve the simulated platform alone",
+    "health": "ask the running exporter whether it is healthy",
+    "metrics": "print the metric reference",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What the simulated platform is made of."""
+
+    teams: int
+    agents: int
+    seed: int
+    faults: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """One command and its flags."""
+
+    command: str
+    config_file: Path | None = None
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Settings given as flags: section, key, value."""
+    simulation: Simulation | None = None
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Read the command line; usage mistakes end the process with 2, --help and --version with 0."""
+    command, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("serve", argv)
+    if command not in COMMANDS:
+        _parser("").error(f"no command {command!r}; allowed: {', '.join(COMMANDS)}")
+    found = _parser(command).parse_args(flags)
+    overrides: dict[str, dict[str, Any]] = {}
+    for name, value in vars(found).items():
+        section, dot, key = name.partition(".")
+        if dot and section != "config" and value is not None:
+            overrides.setdefault(section, {})[key.replace("-", "_").replace(".", "_")] = value
+    simulation = (
+        Simulation(found.teams, found.agents, found.seed, found.faults) if command in ("demo", "simulate") else None
+    )
+    return Arguments(command, getattr(found, "config.file", None), overrides, simulation)
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"cyberun-exporter {command}".rstrip() if command != "serve" else "cyberun-exporter",
+        description="Prometheus exporter for Cyberun Cloud." if command in ("", "serve") else COMMANDS[command],
+        epilog=_overview() if command in ("", "serve") else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    revision = f"cyberun-exporter {__version__} (Python {platform.python_version()})"
+    parser.add_argument("--version", action="version", version=revision)
+    if command in ("serve", "check", "once", "health"):
+        parser.add_argument("--config.file", type=Path, metavar="FILE", help="YAML configuration")
+    if command not in ("metrics", "once", "check"):
+        parser.add_argument("--web.listen-address", metavar="ADDRESS", help="host and port, as :10042")
+    if command in ("serve", "demo"):
+        parser.add_argument("--web.telemetry-path", metavar="PATH", help="path of the metrics, as /metrics")
+    if command != "metrics":
+        parser.add_argument("--log.level", metavar="LEVEL", help="debug, info, warning or error")
+        parser.add_argument("--log.format", metavar="FORMAT", help="logfmt or json")
+    if command in ("demo", "simulate"):
+        _add_simulation(parser)
+    return parser
+
+
+def _add_simulation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--teams", type=_count, default=3, metavar="N", help="simulated teams (3)")
+    parser.add_argument("--agents", type=_count, default=36, metavar="N", help="simulated agents of all teams (36)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same fleet (0)")
+    parser.add_argument("--faults", default="", metavar="FAULTS", help="what goes wrong; see docs/simulator.md")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:  # noqa: PLR2004  a bound to keep typing errors small
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a whole number from 1 to 100000")
+    return int(text)
+
+
+def _overview() -> str:
+    return "commands:\n" + "\n".join(f"  {name:<10} {meaning}" for name, meaning in COMMANDS.items())

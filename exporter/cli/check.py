@@ -1,0 +1,59 @@
+"""`check`: what the configuration means, without asking anybody."""
+
+from collections.abc import Mapping
+
+from exporter.cli.budget import requests_per_minute, series_per_agent, series_per_team
+from exporter.cli.wiring import open_credentials
+from exporter.config import Settings, format_duration
+from exporter.platform.client import trust
+from exporter.platform.credentials import Credential
+from exporter.platform.proxy import environment_proxy
+
+
+def check(settings: Settings, environ: Mapping[str, str]) -> int:
+    """Print the teams, the request budget and the expected series; 0, as mistakes are raised.
+
+    Raises:
+        ConfigError: a credential, the CA bundle or the proxy cannot be used.
+    """
+    credentials = open_credentials(settings, environ)
+    trust(settings.api.ca_file)
+    environment_proxy(settings.api.base_url)
+    print(f"platform   {settings.api.base_url}")
+    print(*_table(settings, credentials), sep="\n", end="\n\n")
+    print(*_budget(settings), sep="\n")
+    return 0
+
+
+def _table(settings: Settings, credentials: Mapping[str, Credential]) -> list[str]:
+    rows = [("TEAM", "CREDENTIAL", "TEAM ID", "INTERVAL", "EXPECTED AGENTS")]
+    rows += [
+        (
+            team.name,
+            credentials[team.name].kind,
+            team.team_id or "-",
+            format_duration(settings.interval_of(team)),
+            str(len(team.expected_agents)),
+        )
+        for team in settings.teams
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _budget(settings: Settings) -> list[str]:
+    least, most = requests_per_minute(settings)
+    allowed = 60 * settings.api.max_requests_per_second
+    lines = [
+        (
+            f"requests   {least:.0f} to {most:.0f} a minute with up to 100 agents a team;"
+            f" {allowed:.0f} allowed by api.max_requests_per_second"
+        ),
+        (
+            f"series     {series_per_team() * len(settings.teams)} for {len(settings.teams)} teams,"
+            f" and {series_per_agent(1)} for each agent with one GPU, 3 for each further GPU"
+        ),
+    ]
+    if most > allowed:
+        lines.append("warning    polls may take longer than their interval: fewer requests are allowed than they need")
+    return lines
