@@ -20,6 +20,7 @@ _MIN_GZIP = 512
 _CHUNK = b" " * (1 << 16)
 _JSON = "application/json"
 _PARTS = 50
+_BODILESS = (204, 304)
 _HTML = b"<!doctype html><title>Maintenance</title><h1>We will be back soon</h1>"
 _RESET = struct.pack("ii", 1, 0)
 
@@ -38,7 +39,7 @@ def instead(faults: Mapping[str, Any], now: float) -> Answer | None:
     """The answer that a fault gives in place of the real one; None if there is no such fault."""
     match faults:
         case {"status": RefuseWith() as refusal}:
-            body = b'{"error_message": "simulated fault"}'
+            body = b"" if refusal.status in _BODILESS else b'{"error_message": "simulated fault"}'
             return Answer(refusal.status, body, headers=_retry_after(refusal, now))
         case {"redirect": str(location)}:
             return Answer(302, b"", headers={"Location": location})

@@ -124,7 +124,7 @@ class SimulatedPlatform:
         if self.life is not None:
             self.life.advance(self.clock())
         call, grant = self._register(request)
-        faults = self.faults.strike(call.team, call.path)
+        faults = self.faults.strike(call.team, call.path) if call.path in wire.PATHS else {}
         if "latency" in faults:
             await answers.pause(faults["latency"], stopping)
         if "hang" in faults:
