@@ -111,6 +111,7 @@ def test_variables_of_kubernetes_and_empty_ones_are_passed_over(name: str, value
         ({"PORT": "9000"}, f"{P}PORT: unknown variable; allowed: "),
         ({"API_TIMEOUT": "1s"}, f"{P}API_TIMEOUT: unknown variable; allowed: CYBERUN_EXPORTER_API__TIMEOUT"),
         ({"API": "{}"}, f"{P}API: unknown variable; allowed: "),
+        ({"WEB__PORT": "tcp://10.0.0.1:1"}, f"{P}WEB__PORT: unknown variable; allowed: "),
         ({"web__port": "1"}, f"{P}web__port: unknown variable; allowed: "),
         ({"API__TIMEOUT": "5"}, f'{P}API__TIMEOUT: found "5"; allowed: a duration such as 30s, 2m or 1h30m, '),
         ({"TEAM_NAME": "a\nb"}, f'{P}TEAM_NAME: found "a\\nb"; allowed: text of 1 to 100 printable characters'),
