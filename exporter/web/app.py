@@ -134,7 +134,7 @@ async def _send_pieces(request: web.Request, headers: dict[str, str], pieces: It
     """Send a page whose pieces are made one by one, so that thousands of teams do not stall the polls."""
     parts: list[bytes] = []
     for number, piece in enumerate(pieces, start=1):
-        parts.append(piece.encode("utf-8", "replace"))
+        parts.append(piece.encode())
         if number % _PIECES_AT_A_TIME == 0:
             await asyncio.sleep(0)
     return await send(request, headers, sum(map(len, parts)), parts)

@@ -74,6 +74,7 @@ def test_verdict_of_withheld_data(status_of: StatusOf, up_team: TeamStatus) -> N
     tasks, agents = up_team.collectors
     old = status_of(replace(up_team, collectors=(tasks, replace(agents, fresh=False))))
     assert verdict(old) == "bad: render is down since 08:53:00 UTC: agents: no fresh data"
+    assert "✗ no fresh data" in text(old)
     assert "withheld , last read 20 s ago" in text(old)
 
 
