@@ -177,7 +177,7 @@ UNKNOWN_VALUES = _exporter(
     "cyberun_exporter_unknown_values_total",
     Kind.COUNTER,
     "Values in the platform's answers that were of a wrong type, out of range or not documented, by field.",
-    ("team_name", "field"),
+    ("field",),
 )
 SERIES = _exporter("cyberun_exporter_series", Kind.GAUGE, "Domain series of the team in this payload.", _TEAM)
 SERIES_DROPPED = _exporter(

@@ -56,4 +56,4 @@ def _budget(settings: Settings) -> list[str]:
     ]
     if most > allowed:
         lines.append("warning    polls may take longer than their interval: fewer requests are allowed than they need")
-    return lines
+    return lines + [f"warning    {doubt}" for doubt in settings.doubts()]

@@ -57,6 +57,8 @@ async def serve(settings: Settings, environ: Mapping[str, str]) -> int:
                 teams=len(settings.teams),
                 requests_per_minute=f"{least:.0f} to {most:.0f}",
             )
+            for doubt in settings.doubts():
+                event(_log, logging.WARNING, doubt)
             return await _poll_until(stop, exporter)
 
 

@@ -163,7 +163,7 @@ class Team:
             self._payload.put(self.rules.name, scope, prepared, fresh_until)
             return reading, fresh_until
         finally:
-            self._counters.unknown_values(self.rules.name, unknown)
+            self._counters.unknown_values(unknown)
         return None
 
     def _hold(self, error: PlatformError) -> None:

@@ -70,10 +70,10 @@ class Collect(Section):
     """When to poll and how much to keep."""
 
     interval: Interval = Field(30.0, description="Time between two polls of a team.")
-    stale_after: Age = Field(120.0, description="Age at which a team's data is withheld; at least the interval.")
+    stale_after: Age = Field(120.0, description="Age at which a team's data is withheld; best several intervals.")
     agent_memory: Age = Field(3600.0, description="How long a vanished agent stays visible as disconnected.")
     max_agents: Agents = Field(10_000, description="Agents exposed per team; more are counted only.")
-    agent_labels: Flag = Field(default=False, description="Whether to expose `cyberun_agent_label` series.")
+    agent_labels: Flag = Field(default=False, description="Whether to expose a series for each label of an agent.")
 
 
 class Team(Section):
@@ -163,8 +163,8 @@ class Settings(BaseSettings):
 
     @field_validator("teams", mode="after")
     @classmethod
-    def _teams_agree(cls, teams: tuple[Team, ...], info: ValidationInfo) -> tuple[Team, ...]:
-        clashes = [*_repeated_names(teams), *_flapping(teams, info.data.get("collect"))]
+    def _unique_names(cls, teams: tuple[Team, ...]) -> tuple[Team, ...]:
+        clashes = list(_repeated_names(teams))
         if clashes:
             raise _clashing(*clashes)
         return teams
@@ -173,21 +173,19 @@ class Settings(BaseSettings):
         """Seconds between two polls of the team."""
         return self.collect.interval if team.interval is None else team.interval
 
+    def doubts(self) -> list[str]:
+        """What is allowed but hardly meant, a line each: data that is withheld before the next poll can renew it."""
+        stale = format_duration(self.collect.stale_after)
+        return [
+            f"team {team.name}: polled every {format_duration(self.interval_of(team))},"
+            f" so its data is withheld between polls: collect.stale_after is {stale}"
+            for team in self.teams
+            if self.interval_of(team) > self.collect.stale_after
+        ]
+
 
 def _repeated_names(teams: tuple[Team, ...]) -> Iterator[Clash]:
     first: dict[str, int] = {}
     for i, team in enumerate(teams):
         if first.setdefault(team.name, i) != i:
             yield ("teams", i, "name"), f"the name of teams[{first[team.name]}] again", "a name of its own"
-
-
-def _flapping(teams: tuple[Team, ...], collect: Collect | None) -> Iterator[Clash]:
-    """Data that goes stale before the next poll would come and go with every poll."""
-    if collect is None:  # refused on its own
-        return
-    stale = format_duration(collect.stale_after)
-    if collect.interval > collect.stale_after and any(team.interval is None for team in teams):
-        yield ("collect", "stale_after"), stale, f"at least collect.interval ({format_duration(collect.interval)})"
-    for i, team in enumerate(teams):
-        if team.interval is not None and team.interval > collect.stale_after:
-            yield ("teams", i, "interval"), format_duration(team.interval), f"at most collect.stale_after ({stale})"

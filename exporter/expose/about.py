@@ -66,8 +66,8 @@ def _add_counters(samples: Samples, counters: ApiCounters) -> None:
         samples.add(catalog.API_REQUESTS, count, *request)
     for failure, count in counters.failures.items():
         samples.add(catalog.API_REQUEST_FAILURES, count, *failure)
-    for unknown, count in counters.unknown.items():
-        samples.add(catalog.UNKNOWN_VALUES, count, *unknown)
+    for field, count in counters.unknown.items():
+        samples.add(catalog.UNKNOWN_VALUES, count, field)
     for path, (buckets, total) in counters.seconds.items():
         samples.add_histogram(catalog.API_REQUEST_SECONDS, buckets, total, path)
     if counters.skew is not None:

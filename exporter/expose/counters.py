@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from exporter.catalog import REQUEST_BUCKETS
 from exporter.errors import REASONS
+from exporter.platform import wire
 
 
 class ApiCounters:
@@ -16,8 +17,8 @@ class ApiCounters:
         """By team and path."""
         self.failures: Counter[tuple[str, str, str]] = Counter()
         """By team, path and reason."""
-        self.unknown: Counter[tuple[str, str]] = Counter()
-        """By team and field."""
+        self.unknown: Counter[str] = Counter(dict.fromkeys(wire.FIELDS, 0))
+        """By field."""
         self.seconds: dict[str, tuple[list[int], float]] = {}
         """By path: answers per bucket, not cumulated, and the sum of their durations."""
         self.skew: float | None = None
@@ -29,7 +30,6 @@ class ApiCounters:
             self.requests.setdefault((team, path), 0)
             for reason in REASONS:
                 self.failures.setdefault((team, path, reason), 0)
-        self.unknown.setdefault((team, "agent_status"), 0)
 
     def request(self, team: str, path: str) -> None:
         """Count a request that is being sent."""
@@ -49,7 +49,6 @@ class ApiCounters:
         """Note how far the platform's clock is from ours."""
         self.skew = seconds
 
-    def unknown_values(self, team: str, fields: Counter[str]) -> None:
+    def unknown_values(self, fields: Counter[str]) -> None:
         """Count values that were dropped or not understood, by field."""
-        for field, count in fields.items():
-            self.unknown[team, field] += count
+        self.unknown.update(fields)

@@ -7,7 +7,7 @@ it costs neither its item nor its page.
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import AwareDatetime, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
@@ -113,6 +113,16 @@ class AgentList:
     agent_list: list[Agent | None] | None
     page_meta: PageMeta
 
+
+FIELDS: Final = tuple(
+    dict.fromkeys(
+        field.name
+        for model in (TaskList, Task, AgentList, Agent, SystemStats, GpuDevice)
+        for field in fields(model)
+        if field.name != "page_meta"
+    )
+)
+"""Every field a value of which can be dropped alone: a closed set of label values."""
 
 Item = TypeVar("Item", Task, Agent)
 

@@ -76,8 +76,6 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
             "web.enable_lifecycle: found true; allowed: false; this version does not support it yet",
         ),
         ("discover: [x]", "discover: found a list; allowed: an empty list; this version does not support it yet"),
-        ("collect: {stale_after: 10s}", "collect.stale_after: found 10s; allowed: at least collect.interval (30s)"),
-        ("collect: {interval: 5m}", "collect.stale_after: found 2m; allowed: at least collect.interval (5m)"),
     ],
 )
 def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str, mistake: str) -> None:
@@ -129,10 +127,6 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
             'teams[0].agents_path: found "/x"; allowed: /agents or /r/agents, or null',
         ),
         (
-            "{name: a, token_env: A, interval: 5m}",
-            "teams[0].interval: found 5m; allowed: at most collect.stale_after (2m)",
-        ),
-        (
             "render",
             (
                 'teams[0]: found "render"; allowed: a mapping with the keys name, token_file, token_env, '
@@ -148,23 +142,26 @@ def test_a_mistake_in_a_team_says_which(tmp_path: Path, team: str, mistake: str)
 
 def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
     """Sections, teams, flags and contradictions are reported together."""
-    text = "foo: 1\napi: {timeout: x}\nteams: [{name: a, token_env: A}, {name: a, token_env: B, interval: 5m}]"
+    text = "foo: 1\napi: {timeout: x}\nteams: [{name: a, token_env: A}, {name: a, token_env: B}]"
     found = mistakes(tmp_path, text, {"log": {"level": "loud"}, "web": {"listen_address": "x"}})
     assert [line.split(": found")[0].split(": unknown")[0] for line in found] == [
         "foo",
         "api.timeout",
         "teams[1].name",
-        "teams[1].interval",
         "flag --web.listen-address",
         "flag --log.level",
     ]
 
 
-def test_only_effective_intervals_are_compared_with_stale_after(tmp_path: Path) -> None:
-    """The general interval does not matter when every team has its own."""
+def test_data_that_goes_stale_between_polls_is_doubted_but_allowed(tmp_path: Path) -> None:
+    """An interval longer than stale_after is said to make data come and go; only effective intervals count."""
     file = tmp_path / "c.yaml"
     file.write_text("collect: {stale_after: 10s}\nteams: [{name: a, token_env: A, interval: 10s}]")
-    assert load(file, {}).collect.interval == 30.0
+    assert load(file, {}).doubts() == []
+    file.write_text("collect: {interval: 5m}\nteams: [{name: a, token_env: A}]")
+    assert load(file, {}).doubts() == [
+        "team a: polled every 5m, so its data is withheld between polls: collect.stale_after is 2m"
+    ]
 
 
 def test_long_values_are_cut_and_control_characters_shown(tmp_path: Path) -> None:
