@@ -8,6 +8,7 @@ from exporter.demo.platform import SimulatedPlatform
 
 _NAMES = ("render", "research", "batch", "studio", "vfx", "archviz")
 _KINDS = {"research": "device", "batch": "jwt"}
+_MONTH = 30 * 86400.0
 _QUOTAS = {"max_agents": 50, "max_concurrent_tasks": 200, "max_workflows": -1}
 
 
@@ -22,6 +23,7 @@ def demo_platform(
     """A platform whose fleet lives by `clock`, with about twenty minutes of history.
 
     The first team has an integration key, `research` a device key, `batch` a JWT session, all others integration keys.
+    The JWT lives 30 days, so that a demonstration may do without refreshing it.
 
     Args:
         teams: at least 1.
@@ -36,7 +38,7 @@ def demo_platform(
     """
     if teams < 1 or agents < 0:
         raise ValueError(f"{teams} teams and {agents} agents; allowed: at least 1 team and 0 agents")
-    platform = SimulatedPlatform(seed=seed, clock=clock)
+    platform = SimulatedPlatform(seed=seed, clock=clock, token_lifetime=_MONTH)
     for number in range(1, teams + 1):
         name = _NAMES[number - 1] if number <= len(_NAMES) else f"team-{number:02}"
         platform.add_team(name, kind=_KINDS.get(name), quotas=_QUOTAS)
