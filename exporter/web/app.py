@@ -28,8 +28,8 @@ _PAGE_HEADERS: Final[dict[str, str]] = _NEVER_STORED | {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-_PIECES_AT_A_TIME: Final = 20
-"""How many pieces of a page are made before others get their turn: about a millisecond's worth."""
+_PIECES_AT_A_TIME: Final = 10
+"""How many pieces of a page (a team each) are made before others get their turn: a few milliseconds' worth."""
 
 
 class Exposition(Protocol):

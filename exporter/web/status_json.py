@@ -5,35 +5,31 @@ Keys are the field names of `exporter.status` and the properties named here; doc
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any, Final
 
-from exporter.status import ExporterStatus, TeamStatus
+from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
 
 _COMPUTED: Final[dict[type, tuple[str, ...]]] = {
-    TeamStatus: ("up", "attempted", "backoff_until"),
     ExporterStatus: ("ready",),
+    TeamStatus: ("up", "attempted", "backoff_until"),
+    CollectorStatus: (),
+    Attempt: (),
+}
+_KEYS: Final = {
+    kind: (*(each.name for each in fields(kind)), *computed)  # looked up once: thousands of teams have tens of polls
+    for kind, computed in _COMPUTED.items()
 }
 
 
 def render(status: ExporterStatus) -> Iterator[str]:
     """Yield the document in pieces: the head, one per team, the tail. Times are Unix seconds, durations seconds."""
-    head = _plain_fields(status, leave_out="teams")
+    head = {key: getattr(status, key) for key in _KEYS[ExporterStatus] if key != "teams"}
     yield json.dumps(head)[:-1] + ', "teams": ['
     for number, team in enumerate(status.teams):
-        yield (",\n" if number else "\n") + json.dumps(_plain(team))
+        yield (",\n" if number else "\n") + json.dumps(team, default=_plain)
     yield "\n]}\n"
 
 
-def _plain(value: Any) -> Any:
-    """Turn dataclasses and tuples into what JSON has. `dataclasses.asdict` would copy every leaf as well."""
-    if is_dataclass(value):
-        return _plain_fields(value)
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return value
-
-
-def _plain_fields(value: Any, leave_out: str = "") -> dict[str, Any]:
-    names = [each.name for each in fields(value) if each.name != leave_out]
-    return {name: _plain(getattr(value, name)) for name in (*names, *_COMPUTED.get(type(value), ()))}
+def _plain(value: Any) -> dict[str, Any]:
+    return {key: getattr(value, key) for key in _KEYS[type(value)]}
