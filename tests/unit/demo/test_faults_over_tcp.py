@@ -118,7 +118,7 @@ async def test_hang_ends_with_the_client(raw: aiohttp.ClientSession, platform: S
         await asyncio.wait_for(get(raw), 0.05)
     assert platform.journal[-1].status is None
     async with asyncio.timeout(1):
-        while len(asyncio.all_tasks()) > tasks:
+        while len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110  nothing announces it
             await asyncio.sleep(0.01)
     assert (await get(raw))[0].status == 200
 
@@ -308,7 +308,9 @@ async def test_hostile_values(raw: aiohttp.ClientSession, platform: SimulatedPla
         platform.faults.set("hostile", value=variety)
         return (await agents(raw))[0]
 
-    text = (await first("text"))["agent_labels"][0]
+    item = await first("text")
+    assert (item["agent_status"], item["connected_at"]) == ("idle", "2027-01-15T08:00:00Z")
+    text = item["agent_labels"][0]
     assert all(bad in text for bad in ('"', "\\", "\n", "\x00", "\u202e"))
     assert (await first("surrogates"))["tool"].startswith("\ud800")
     assert len((await first("long_text"))["tool"]) == 10_000_000
