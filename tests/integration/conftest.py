@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,14 @@ import pytest
 from exporter.demo import SimulatedPlatform
 from support import (
     AlertmanagerFactory,
+    CommandFactory,
+    Completed,
     ExporterFactory,
     PrometheusFactory,
     RunningAlertmanager,
     RunningExporter,
     RunningPrometheus,
+    run_exporter,
 )
 
 
@@ -38,29 +41,51 @@ async def programs() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-def exporter_factory(
-    platform: SimulatedPlatform, base_url: str, programs: AsyncExitStack, tmp_path: Path
-) -> ExporterFactory:
+def prepare(platform: SimulatedPlatform, base_url: str, tmp_path: Path) -> Callable[..., RunningExporter]:
+    """An exporter with its files in a folder of its own, not started."""
     numbers = itertools.count(1)
 
-    async def start(
-        config: Mapping[str, Any] | None = None,
-        *,
-        tokens: Mapping[str, str] | None = None,
-        arguments: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
+    def make(
+        config: Mapping[str, Any] | None = None, *, tokens: Mapping[str, str] | None = None, **more: Any
     ) -> RunningExporter:
         keys = {name: team.token for name, team in platform.teams.items() if team.token}
         config = {"teams": [{"name": name} for name in keys], **(config or {})}
         config["api"] = {"base_url": base_url, **config.get("api", {})}
         directory = tmp_path / f"exporter-{next(numbers)}"
         directory.mkdir()
-        exporter = RunningExporter.configured(
-            directory, config, tokens=keys if tokens is None else tokens, arguments=arguments, environment=environment
-        )
-        return await programs.enter_async_context(exporter)
+        return RunningExporter.configured(directory, config, tokens=keys if tokens is None else tokens, **more)
+
+    return make
+
+
+@pytest.fixture
+def exporter_factory(prepare: Callable[..., RunningExporter], programs: AsyncExitStack) -> ExporterFactory:
+    async def start(config: Mapping[str, Any] | None = None, **more: Any) -> RunningExporter:
+        return await programs.enter_async_context(prepare(config, **more))
 
     return start
+
+
+@pytest.fixture
+def run_command(prepare: Callable[..., RunningExporter]) -> CommandFactory:
+    async def run(
+        command: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> Completed:
+        files = prepare(config, **more)
+        return await run_exporter(
+            command,
+            f"--config.file={files.config_path}",
+            *arguments,
+            directory=files.directory,
+            environment=environment,
+        )
+
+    return run
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The installed console script as a subprocess."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -85,6 +86,12 @@ class RunningExporter(Program):
         answer = await self.get(path, headers=headers)
         assert answer.status == 200, f"{path}: {answer.status}"
         return answer.text
+
+    async def json(self, path: str) -> Any:
+        """A JSON document it serves, such as /api/v1/status."""
+        answer = await self.get(path)
+        assert answer.status == 200, f"{path}: {answer.status}"
+        return json.loads(answer.text)
 
     async def samples(self, *, openmetrics: bool = False, path: str = "/metrics") -> Samples:
         """A scrape, parsed strictly."""

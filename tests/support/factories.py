@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from support.exporter import RunningExporter
+from support.exporter import Completed, RunningExporter
 from support.prometheus import RunningAlertmanager, RunningPrometheus
 
 
@@ -27,6 +27,21 @@ class ExporterFactory(Protocol):
             arguments: more of the command line.
             environment: more of the environment.
         """
+
+
+class CommandFactory(Protocol):
+    """The fixture `run_command`."""
+
+    async def __call__(
+        self,
+        command: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        tokens: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Runs a command that reads a configuration to its end; the arguments are those of `ExporterFactory`."""
 
 
 class PrometheusFactory(Protocol):

@@ -20,7 +20,7 @@ MARKER = "MARKERmarkerMARKER"
 KEY = f"sk-{MARKER}"
 NOW = 1739194200.25  # a quarter of a second after Mon, 10 Feb 2025 13:30:00 GMT
 
-Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Script = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
@@ -29,13 +29,13 @@ class Server:
 
     script: Script
     base_url: str = ""
-    requests: list[web.Request] = field(default_factory=list)
+    requests: list[web.BaseRequest] = field(default_factory=list)
     connections: set[object] = field(default_factory=set)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client left before its answer was complete."""
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Note the request and play the script."""
         self.requests.append(request)
         self.connections.add(request.transport)
@@ -47,7 +47,7 @@ class Server:
             raise
 
 
-async def healthy(_: web.Request) -> web.StreamResponse:
+async def healthy(_: web.BaseRequest) -> web.StreamResponse:
     """Answer with the smallest JSON."""
     return web.Response(body=b"{}", content_type="application/json")
 
@@ -56,9 +56,8 @@ async def healthy(_: web.Request) -> web.StreamResponse:
 async def serving(script: Script = healthy, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """Serve until the context ends; hanging scripts are cut off."""
     server = Server(script)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.01, handler_cancellation=True, access_log=None)
+    web_server = web.Server(server.handle, handler_cancellation=True, access_log=None)
+    runner = web.ServerRunner(web_server, shutdown_timeout=0.01)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     server.base_url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/api/v1"
