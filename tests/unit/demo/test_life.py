@@ -130,7 +130,7 @@ def test_times_are_in_order(frames: Frames) -> None:
 
 
 def test_agents_run_what_is_running(frames: Frames) -> None:
-    """Running tasks are exactly those the agents say they run, within capacity and on fitting agents."""
+    """Running tasks are exactly those the agents say they run, within capacity."""
     for frame in frames[::10]:
         for tasks, agents in frame.values():
             running = {task["id"]: task for task in tasks if task["task_status"] == "running"}
@@ -139,6 +139,19 @@ def test_agents_run_what_is_running(frames: Frames) -> None:
             for agent in agents:
                 assert agent["running_count"] == len(agent["running_tasks"]) <= agent["gpu_capacity"] <= 5
                 assert agent["agent_status"] not in {"idle", "syncing", "tunnel"} or agent["running_count"] == 0
+
+
+def test_tasks_run_where_they_fit(frames: Frames) -> None:
+    """The labels a task waited for are among those of the agent it gets."""
+    required: dict[str, set[str]] = {}
+    seen = 0
+    for task in (task for frame in frames for tasks, _ in frame.values() for task in tasks):
+        if "agent_id" not in task:
+            required[task["id"]] = set(task["agent_labels"])
+        elif task["id"] in required:
+            seen += 1
+            assert required[task["id"]] <= set(task["agent_labels"])
+    assert seen > 100
 
 
 def test_cards_run_hot(frames: Frames) -> None:
