@@ -7,11 +7,10 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
-from exporter.demo.wire import FINAL_STATUSES, Item, rfc3339, uuid7
+from exporter.demo.items import change_agent, change_task, new_agent, new_task
+from exporter.demo.wire import Item
 
 _Entry = tuple[str, str, str]
-_ALIASES = {"status": "task_status", "labels": "agent_labels"}
-_AGENT_ALIASES = {"status": "agent_status", "labels": "agent_labels"}
 
 
 class Order(StrEnum):
@@ -141,20 +140,20 @@ class SimulatedTeam:
 
     def add_task(self, *, status: str = "pending", **fields: Any) -> str:
         """Adds a task with plausible fields for its status, changed by `fields`; returns its id."""
-        task = self._new_task(status, fields)
+        task = new_task(self._random, self._clock(), status, fields)
         self.put_task(task)
         return str(task["id"])
 
     def add_tasks(self, count: int, *, status: str = "pending", **fields: Any) -> list[str]:
         """Adds `count` equal tasks that differ by id."""
-        tasks = [self._new_task(status, fields) for _ in range(count)]
+        tasks = [new_task(self._random, self._clock(), status, fields) for _ in range(count)]
         self.put_tasks(tasks)
         return [task["id"] for task in tasks]
 
     def move(self, task_id: str, **fields: Any) -> None:
         """Changes fields of a task, usually its `status`; KeyError if there is none."""
         task = dict(self._tasks[task_id])
-        _update(task, fields, _ALIASES)
+        change_task(task, fields)
         self.put_task(task)
 
     def remove_task(self, task_id: str) -> None:
@@ -169,26 +168,6 @@ class SimulatedTeam:
     def clear_tasks(self) -> None:
         """Removes all tasks."""
         self._tasks, self._entries, self._views = {}, {}, {None: []}
-
-    def _new_task(self, status: str, fields: dict[str, Any]) -> Item:
-        now = self._clock()
-        task: Item = {
-            "id": uuid7(self._random, now),
-            "workflow_id": uuid7(self._random, now),
-            "task_status": status,
-            "created_at": rfc3339(now),
-            "retry_count": 0,
-            "agent_labels": ["gpu"],
-            "dispatch_target": "agent",
-            "target_pool": "team",
-            "tool_type": "comfyui",
-        }
-        if status == "running" or status in FINAL_STATUSES:
-            task["started_at"] = rfc3339(now)
-        if status in FINAL_STATUSES:
-            task["completed_at"] = rfc3339(now)
-        _update(task, fields, _ALIASES)
-        return task
 
     def _store(self, task: Item) -> _Entry:
         copy = dict(task)
@@ -231,20 +210,19 @@ class SimulatedTeam:
         self._agents.update((agent["agent_id"], dict(agent)) for agent in agents)
         self._agent_ids = sorted(self._agents)
 
-    def add_agent(self, agent_id: str, *, status: str = "idle", gpus: int = 1, **fields: Any) -> None:
-        """Connects an agent with plausible fields and `gpus` cards, changed by `fields`."""
-        self.put_agent(self._new_agent(agent_id, status, gpus, fields))
+    def add_agent(self, agent_id: str, *, gpus: int = 1, **fields: Any) -> None:
+        """Connects an agent that is idle and has `gpus` cards and plausible fields, changed by `fields`."""
+        self.put_agent(new_agent(self._clock(), agent_id, gpus, fields))
 
     def add_agents(self, count: int, *, prefix: str = "gpu-node-", gpus: int = 1, **fields: Any) -> list[str]:
         """Connects `count` agents named by number from 1; returns their ids."""
         ids = [f"{prefix}{number:0{max(2, len(str(count)))}}" for number in range(1, count + 1)]
-        status = fields.pop("status", "idle")
-        self.put_agents(self._new_agent(agent_id, status, gpus, fields) for agent_id in ids)
+        self.put_agents(new_agent(self._clock(), agent_id, gpus, fields) for agent_id in ids)
         return ids
 
     def update_agent(self, agent_id: str, **fields: Any) -> None:
         """Changes fields of a connected agent; KeyError if it is not connected."""
-        _update(self._agents[agent_id], fields, _AGENT_ALIASES)
+        change_agent(self._agents[agent_id], fields)
 
     def remove_agent(self, agent_id: str) -> None:
         """Ends an agent's connection: it leaves the list. Nothing happens if it is not there."""
@@ -254,53 +232,6 @@ class SimulatedTeam:
     def clear_agents(self) -> None:
         """Ends all connections."""
         self._agents, self._agent_ids = {}, []
-
-    def _new_agent(self, agent_id: str, status: str, gpus: int, fields: dict[str, Any]) -> Item:
-        now = rfc3339(self._clock())
-        agent: Item = {
-            "agent_id": agent_id,
-            "agent_status": status,
-            "agent_labels": ["gpu", "comfyui"],
-            "last_heartbeat": now,
-            "agent_version": "0.1.3",
-            "tool": "comfyui",
-            "tool_version": "0.3.13",
-            "comfyui_version": "0.3.13",
-            "gpu_capacity": gpus,
-            "running_count": 0,
-            "running_tasks": [],
-            "platform_arch": "linux/amd64",
-            "connected_at": now,
-            "tasks_completed": 0,
-            "system_stats": {
-                "comfyui_version": "0.3.13",
-                "pytorch_version": "2.5.1+cu124",
-                "os_type": "posix",
-                "gpu_devices": [_gpu() for _ in range(gpus)],
-            },
-        }
-        _update(agent, fields, _AGENT_ALIASES)
-        return agent
-
-
-def _gpu() -> Item:
-    return {
-        "device_name": "NVIDIA GeForce RTX 4090",
-        "device_type": "cuda",
-        "vram_total": 24 * 1024**3,
-        "vram_free": 23 * 1024**3,
-    }
-
-
-def _update(item: Item, fields: dict[str, Any], aliases: dict[str, str]) -> None:
-    for name, value in fields.items():
-        key = aliases.get(name, name)
-        if value is None:
-            item.pop(key, None)
-        elif isinstance(value, int | float) and (key.endswith("_at") or key == "last_heartbeat"):
-            item[key] = rfc3339(value)
-        else:
-            item[key] = value
 
 
 def _slice(view: list[_Entry], start: int, count: int, *, descending: bool) -> list[_Entry]:
