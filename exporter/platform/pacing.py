@@ -71,15 +71,16 @@ class Backoff:
     """When one collector may ask again. Mutable.
 
     Attributes:
+        interval: seconds between two polls, below which it never goes.
         failures: failed polls in a row.
         until: no poll before this time, on the clock of `failed`; None when not backing off.
     """
 
-    __slots__ = ("_interval", "_random", "failures", "until")
+    __slots__ = ("_random", "failures", "interval", "until")
 
     def __init__(self, interval: float, *, random: Callable[[], float]) -> None:
         """Back off around `interval` seconds; `random` gives numbers from 0 to 1."""
-        self._interval = interval
+        self.interval = interval
         self._random = random
         self.failures = 0
         self.until: float | None = None
@@ -101,8 +102,8 @@ class Backoff:
         if self.failures < PATIENCE:
             return 0.0
         doublings = min(self.failures - PATIENCE + 1, _DOUBLINGS)
-        ceiling = min(self._interval * 2.0**doublings, MAX_BACKOFF)
-        return max(self._interval, ceiling * (1 + self._random()) / 2)
+        ceiling = min(self.interval * 2.0**doublings, MAX_BACKOFF)
+        return max(self.interval, ceiling * (1 + self._random()) / 2)
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

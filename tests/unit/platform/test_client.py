@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import json
 import logging
+import socket
 import ssl
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def answering(status: int = 200, body: bytes = b"{}", encoding: str = "", **head
     if encoding:
         sent["Content-Encoding"] = encoding
 
-    async def script(_: web.Request) -> web.StreamResponse:
+    async def script(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=status, body=body, headers=sent)
 
     return script
@@ -33,7 +34,7 @@ def answering(status: int = 200, body: bytes = b"{}", encoding: str = "", **head
 def raw(*parts: bytes, hang: bool = False) -> Script:
     """Write these bytes to the connection, then close it or never end."""
 
-    async def script(request: web.Request) -> web.StreamResponse:
+    async def script(request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request.transport, asyncio.Transport)
         for part in parts:
             request.transport.write(part)
@@ -45,14 +46,14 @@ def raw(*parts: bytes, hang: bool = False) -> Script:
     return script
 
 
-async def reset(request: web.Request) -> web.StreamResponse:
+async def reset(request: web.BaseRequest) -> web.StreamResponse:
     """Break the connection without an answer."""
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
 
 
-async def endless(request: web.Request) -> web.StreamResponse:
+async def endless(request: web.BaseRequest) -> web.StreamResponse:
     """Send for ever."""
     response = web.StreamResponse()
     await response.prepare(request)
@@ -346,6 +347,40 @@ async def test_a_host_that_is_no_name_is_a_failed_connection() -> None:
         assert (await client.failure()).reason == "connect"
 
 
+async def test_a_name_that_nobody_knows_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver's own words tell it from a platform that is down."""
+
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    async with Wiring(credential()).client("http://platform.example/api/v1") as client:
+        error = await client.failure()
+    assert (error.reason, str(error)) == ("connect", "GET /r/tasks: no connection: Name or service not known")
+
+
+async def test_a_proxy_that_refuses_is_a_failed_connection(server: Server) -> None:
+    """It is the proxy's status, not the platform's."""
+    server.script = answering(407)
+    proxy = server.base_url.removesuffix("/api/v1")
+    async with Wiring(credential(), proxy=proxy).client("https://platform.example/api/v1") as client:
+        error = await client.failure()
+    assert (error.reason, str(error)) == (
+        "connect",
+        "GET /r/tasks: the proxy refused the connection with status 407",
+    )
+    assert [request.method for request in server.requests] == ["CONNECT"]
+    assert "Authorization" not in server.requests[0].headers
+
+
+async def test_a_platform_that_was_not_opened_says_so(server: Server) -> None:
+    """A mistake in the program is no failure of the platform."""
+    async with Wiring(credential()).client(server.base_url) as client:
+        pass
+    with pytest.raises(RuntimeError, match="not open"):
+        await client.get()
+
+
 @pytest.mark.parametrize("script", [raw(hang=True), raw(HEAD + b"{", hang=True), raw(b"HTTP/1.1 200", hang=True)])
 async def test_a_platform_that_hangs_is_left_in_time(server: Server, script: Script) -> None:
     """Before or amid the answer: a timeout, and the connection is closed."""
@@ -362,7 +397,7 @@ async def test_a_platform_that_hangs_is_left_in_time(server: Server, script: Scr
 async def test_waiting_for_a_turn_is_not_counted_as_waiting_for_the_platform(server: Server) -> None:
     """The second of two requests starts its own time when its turn comes."""
 
-    async def slow(_: web.Request) -> web.StreamResponse:
+    async def slow(_: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(0.3)
         return web.Response(body=b"{}")
 
@@ -400,7 +435,7 @@ def rotate(path: Path, number: int) -> None:
 def accepting(*tokens: str) -> Script:
     """Answer 401 to all other credentials."""
 
-    async def script(request: web.Request) -> web.StreamResponse:
+    async def script(request: web.BaseRequest) -> web.StreamResponse:
         known = request.headers["Authorization"].removeprefix("Bearer ") in tokens
         return web.json_response({} if known else {"error_message": "who?"}, status=200 if known else 401)
 
@@ -419,7 +454,7 @@ def token_file(tmp_path: Path) -> Path:
 async def test_a_rotated_credential_is_read_and_tried_once(server: Server, token_file: Path) -> None:
     """After a 401 the file is read again; both requests count, and no failure does."""
 
-    async def rotating(request: web.Request) -> web.StreamResponse:
+    async def rotating(request: web.BaseRequest) -> web.StreamResponse:
         rotate(token_file, 2)
         return await accepting(f"{KEY}-2")(request)
 
@@ -434,7 +469,7 @@ async def test_requests_refused_together_all_take_the_new_credential(server: Ser
     """Whoever reads the file first must not leave the others with a 401."""
     both = asyncio.Event()
 
-    async def rotating(request: web.Request) -> web.StreamResponse:
+    async def rotating(request: web.BaseRequest) -> web.StreamResponse:
         if len(server.requests) == 2:
             rotate(token_file, 2)
             both.set()
@@ -458,7 +493,7 @@ async def test_the_same_credential_is_not_tried_again(server: Server, token_file
 async def test_a_second_401_is_final(server: Server, token_file: Path) -> None:
     """One repetition, also when the file changes all the time; one failure is counted."""
 
-    async def rotating(request: web.Request) -> web.StreamResponse:
+    async def rotating(request: web.BaseRequest) -> web.StreamResponse:
         rotate(token_file, len(server.requests) + 1)
         return await accepting()(request)
 
@@ -472,7 +507,7 @@ async def test_a_second_401_is_final(server: Server, token_file: Path) -> None:
 async def test_a_repetition_waits_for_its_turn(server: Server, token_file: Path) -> None:
     """The repetition is a request like any other for the pacer, and holds one place at a time."""
 
-    async def rotating(request: web.Request) -> web.StreamResponse:
+    async def rotating(request: web.BaseRequest) -> web.StreamResponse:
         rotate(token_file, 2)
         return await accepting(f"{KEY}-2")(request)
 
@@ -502,7 +537,7 @@ async def test_a_lost_credential_file_is_an_auth_failure_without_a_request(serve
 async def test_a_credential_file_lost_during_a_401_is_named(server: Server, token_file: Path) -> None:
     """The cause is told rather than its effect."""
 
-    async def lose(request: web.Request) -> web.StreamResponse:
+    async def lose(request: web.BaseRequest) -> web.StreamResponse:
         token_file.write_text("")  # noqa: ASYNC240  a test may block
         return await accepting()(request)
 
