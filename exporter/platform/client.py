@@ -137,7 +137,7 @@ class Platform:
             kind, why = breakdown(error, self._limits.timeout)
         finally:
             self.log.answered(path, asyncio.get_running_loop().time() - started)
-        return kind(f"GET {path}: {printable(why, token)}")
+        return kind(f"GET {path}: {why}")
 
     async def _exchange(
         self, path: str, query: Mapping[str, str | int], token: str, headers: Mapping[str, str]

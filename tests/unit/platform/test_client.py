@@ -589,6 +589,19 @@ async def test_the_platforms_clock_is_compared_with_ours(
     assert client.log.skews == pytest.approx(skews, abs=0.2)
 
 
+async def test_a_slow_answer_is_no_wrong_clock(server: Server, client: Client) -> None:
+    """Half of the time that the answer took is taken off, as the date was written about then."""
+
+    async def slow(request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(0.4)
+        return await answering(Date="Mon, 10 Feb 2025 13:30:00 GMT")(request)
+
+    server.script = slow
+    await client.get()
+    ((_, seconds),) = client.log.answers
+    assert client.log.skews == pytest.approx([0.25 + seconds / 2], abs=0.1)
+
+
 # TLS
 
 
