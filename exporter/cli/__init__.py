@@ -49,16 +49,20 @@ def _run(given: Arguments) -> int:
         return asyncio.run(demo.demo(given))
     settings = load(given.config_file, os.environ, given.overrides)
     log.configure(settings.log.level, settings.log.format)
-    return _run_configured(given.command, settings)
+    return _run_configured(given, settings)
 
 
-def _run_configured(command: str, settings: Settings) -> int:
-    match command:
+def _run_configured(given: Arguments, settings: Settings) -> int:
+    match given.command:
         case "check":
-            return check.check(settings, os.environ)
+            return check.check(settings, os.environ, given.shard)
         case "once":
-            return asyncio.run(serve.once(settings, os.environ))
+            return asyncio.run(serve.once(settings, os.environ, given.shard))
         case "health":
             return health.health(settings)
         case _:
-            return asyncio.run(serve.serve(settings, os.environ))
+
+            def reload() -> Settings:
+                return load(given.config_file, os.environ, given.overrides)
+
+            return asyncio.run(serve.serve(settings, os.environ, given.shard, reload))

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from exporter import __version__
+from exporter.cli.wiring import Shard
 
+LARGEST: Final = 100_000
+"""A bound for numbers, to keep typing errors small."""
 COMMANDS: Final = {
     "serve": "poll and serve (the default)",
     "check": "read the configuration and the credentials, print what they mean, poll nothing",
@@ -39,6 +42,7 @@ class Arguments:
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Settings given as flags: section, key, value."""
     simulation: Simulation | None = None
+    shard: Shard = field(default_factory=Shard)
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -52,10 +56,13 @@ def parse(argv: Sequence[str]) -> Arguments:
         section, dot, key = name.partition(".")
         if dot and section != "config" and value is not None:
             overrides.setdefault(section, {})[key.replace("-", "_").replace(".", "_")] = value
+    shard = Shard(getattr(found, "shard", 0), getattr(found, "total_shards", 1))
+    if shard.number >= shard.total:
+        _parser(command).error(f"flag --shard: found {shard.number}; allowed: below --total-shards, {shard.total}")
     simulation = (
         Simulation(found.teams, found.agents, found.seed, found.faults) if command in ("demo", "simulate") else None
     )
-    return Arguments(command, getattr(found, "config.file", None), overrides, simulation)
+    return Arguments(command, getattr(found, "config.file", None), overrides, simulation, shard)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -70,8 +77,18 @@ def _parser(command: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=revision)
     if command in ("serve", "check", "once", "health"):
         parser.add_argument("--config.file", type=Path, metavar="FILE", help="YAML configuration")
+    if command in ("serve", "check", "once"):
+        parser.add_argument("--shard", type=_number, default=0, metavar="N", help="this process' part of the teams (0)")
+        parser.add_argument("--total-shards", type=_count, default=1, metavar="N", help="how many parts there are (1)")
     if command not in ("metrics", "once", "check"):
         parser.add_argument("--web.listen-address", metavar="ADDRESS", help="host and port, as :10042")
+    if command == "serve":
+        parser.add_argument(
+            "--web.enable-lifecycle",
+            action="store_const",
+            const=True,
+            help="let POST /-/reload read the configuration anew",
+        )
     if command in ("serve", "demo"):
         parser.add_argument("--web.telemetry-path", metavar="PATH", help="path of the metrics, as /metrics")
     if command != "metrics":
@@ -90,8 +107,12 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100_000:  # noqa: PLR2004  a bound to keep typing errors small
-        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a whole number from 1 to 100000")
+    return _number(text, least=1)
+
+
+def _number(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or not least <= int(text) <= LARGEST:
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a whole number from {least} to {LARGEST}")
     return int(text)
 
 

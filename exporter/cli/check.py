@@ -3,20 +3,22 @@
 from collections.abc import Mapping
 
 from exporter.cli.budget import requests_per_minute, series_per_agent, series_per_team
-from exporter.cli.wiring import open_credentials
+from exporter.cli.wiring import Shard, open_credentials
 from exporter.config import Settings, format_duration
 from exporter.platform.client import trust
 from exporter.platform.credentials import Credential
 from exporter.platform.proxy import environment_proxy
 
 
-def check(settings: Settings, environ: Mapping[str, str]) -> int:
+def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
     """Print the teams, the request budget and the expected series; 0, as mistakes are raised.
 
     Raises:
         ConfigError: a credential, the CA bundle or the proxy cannot be used.
     """
-    credentials = open_credentials(settings, environ)
+    teams = tuple(team for team in settings.teams if shard.holds(team.name))
+    settings = settings.model_copy(update={"teams": teams})
+    credentials = open_credentials(teams, environ)
     trust(settings.api.ca_file)
     environment_proxy(settings.api.base_url)
     print(f"platform   {settings.api.base_url}")

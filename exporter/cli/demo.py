@@ -3,6 +3,7 @@
 from exporter import log
 from exporter.cli.arguments import Arguments, Simulation
 from exporter.cli.serve import serve, stop_signal
+from exporter.cli.wiring import Shard
 from exporter.config import ListenAddress, Settings, load
 from exporter.demo import SimulatedPlatform, demo_platform
 from exporter.errors import ConfigError
@@ -25,7 +26,7 @@ async def demo(given: Arguments) -> int:
         log.configure(settings.log.level, settings.log.format)
         address = settings.web.listen_address
         print(f"Simulated fleet: http://{address.host or '127.0.0.1'}:{address.port}/", flush=True)
-        return await serve(settings, environ)
+        return await serve(settings, environ, Shard())
 
 
 def _settings(given: Arguments, platform: SimulatedPlatform, base_url: str) -> Settings:

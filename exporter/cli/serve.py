@@ -4,12 +4,13 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from exporter import __version__
 from exporter.cli.budget import requests_per_minute
-from exporter.cli.wiring import connected
+from exporter.cli.reload import Reloader
+from exporter.cli.wiring import Shard, assembled
 from exporter.collect.exporter import Exporter
 from exporter.config import Settings
 from exporter.log import event
@@ -33,8 +34,16 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def serve(settings: Settings, environ: Mapping[str, str]) -> int:
+async def serve(
+    settings: Settings, environ: Mapping[str, str], shard: Shard, load: Callable[[], Settings] | None = None
+) -> int:
     """Poll and serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: the configuration.
+        environ: where credentials may be.
+        shard: this process' part of the teams.
+        load: reads the configuration anew, at SIGHUP and when asked over HTTP; None where there is nothing to read.
 
     Returns:
         0; 1 when polling ended by itself, which only a mistake of the exporter's does.
@@ -43,23 +52,29 @@ async def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         ConfigError: a credential, the CA bundle or the proxy cannot be used.
         OSError: the address cannot be listened on.
     """
-    async with stop_signal() as stop, connected(settings, environ) as exporter:
-        app = make_app(exporter, telemetry_path=settings.web.telemetry_path)
+    async with stop_signal() as stop, assembled(settings, environ, shard) as assembly:
+        reloader = Reloader(assembly, settings, load or (lambda: settings))
+        lifecycle = reloader.reload if settings.web.enable_lifecycle else None
+        app = make_app(assembly.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle)
         address = settings.web.listen_address
-        async with listening(app, address.host, address.port) as ports:
-            least, most = requests_per_minute(settings)
-            event(
-                _log,
-                logging.INFO,
-                "listening",
-                version=__version__,
-                address=f"{address.host or ''}:{ports[0]}",
-                teams=len(settings.teams),
-                requests_per_minute=f"{least:.0f} to {most:.0f}",
-            )
-            for doubt in settings.doubts():
-                event(_log, logging.WARNING, doubt)
-            return await _poll_until(stop, exporter)
+        async with listening(app, address.host, address.port) as ports, reloader.on_signal():
+            _announce(settings, f"{address.host or ''}:{ports[0]}")
+            return await _poll_until(stop, assembly.exporter)
+
+
+def _announce(settings: Settings, address: str) -> None:
+    least, most = requests_per_minute(settings)
+    event(
+        _log,
+        logging.INFO,
+        "listening",
+        version=__version__,
+        address=address,
+        teams=len(settings.teams),
+        requests_per_minute=f"{least:.0f} to {most:.0f}",
+    )
+    for doubt in settings.doubts():
+        event(_log, logging.WARNING, doubt)
 
 
 async def _poll_until(stop: asyncio.Event, exporter: Exporter) -> int:
@@ -76,7 +91,7 @@ async def _poll_until(stop: asyncio.Event, exporter: Exporter) -> int:
     return 0
 
 
-async def once(settings: Settings, environ: Mapping[str, str]) -> int:
+async def once(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
     """Poll every team once and print the exposition.
 
     Returns:
@@ -85,7 +100,8 @@ async def once(settings: Settings, environ: Mapping[str, str]) -> int:
     Raises:
         ConfigError: a credential, the CA bundle or the proxy cannot be used.
     """
-    async with connected(settings, environ) as exporter:
+    async with assembled(settings, environ, shard) as assembly:
+        exporter = assembly.exporter
         await exporter.once()
         for part in exporter.exposition(openmetrics=False).text():
             sys.stdout.buffer.write(part)

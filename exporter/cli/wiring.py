@@ -1,15 +1,18 @@
 """From settings to a running exporter: what is made of what."""
 
+import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import blake2s
 
 from exporter import __version__
 from exporter.collect.agents import AgentRules
 from exporter.collect.exporter import Exporter
 from exporter.collect.history import Clock
-from exporter.collect.schedule import Schedule
+from exporter.collect.schedule import GRACE, Schedule
 from exporter.collect.team import Team, TeamRules
 from exporter.config import Settings
 from exporter.config import Team as TeamSettings
@@ -24,7 +27,20 @@ from exporter.platform.proxy import environment_proxy
 CLOCK = Clock(time.time, time.monotonic)
 
 
-def open_credentials(settings: Settings, environ: Mapping[str, str]) -> dict[str, Credential]:
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """This process' part of the teams, when several share them."""
+
+    number: int = 0
+    total: int = 1
+
+    def holds(self, team: str) -> bool:
+        """Whether the team is this shard's: by a hash of its name that is the same everywhere."""
+        digest = blake2s(team.encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % self.total == self.number
+
+
+def open_credentials(teams: Sequence[TeamSettings], environ: Mapping[str, str]) -> dict[str, Credential]:
     """Read each team's credential.
 
     Raises:
@@ -32,11 +48,11 @@ def open_credentials(settings: Settings, environ: Mapping[str, str]) -> dict[str
     """
     credentials: dict[str, Credential] = {}
     mistakes: list[str] = []
-    for i, team in enumerate(settings.teams):
+    for team in teams:
         try:
             credentials[team.name] = _open(team, environ)
         except ConfigError as error:
-            mistakes.extend(f"teams[{i}]: {mistake}" for mistake in error.mistakes)
+            mistakes.extend(f"team {team.name}: {mistake}" for mistake in error.mistakes)
     if mistakes:
         raise ConfigError(mistakes)
     return credentials
@@ -54,49 +70,97 @@ def _open(team: TeamSettings, environ: Mapping[str, str]) -> Credential:
     return credential
 
 
+class Assembly:
+    """What a configuration makes. Mutable: it can be made anew from another one while it runs."""
+
+    def __init__(self, environ: Mapping[str, str], shard: Shard) -> None:
+        self._environ = environ
+        self._shard = shard
+        self._settings: Settings | None = None
+        self._platform: Platform | None = None
+        self._payload, self._counters = Payload(CLOCK.monotonic), ApiCounters()
+        self._schedule = Schedule(CLOCK)
+        self.exporter = Exporter(self._schedule, payload=self._payload, counters=self._counters, clock=CLOCK)
+
+    async def apply(self, settings: Settings) -> None:
+        """Go by these settings. Teams whose credential and platform stay the same keep data, counters and beat.
+
+        Raises:
+            ConfigError: a credential, the CA bundle or the proxy cannot be used; then nothing has changed.
+        """
+        mine = [team for team in settings.teams if self._shard.holds(team.name)]
+        credentials = await asyncio.to_thread(open_credentials, mine, self._environ)
+        before, old = self._settings, self._platform
+        platform = old if old and before and before.api == settings.api else self._connect(settings)
+        if platform is not old:
+            await platform.__aenter__()
+        teams = [await self._team(settings, team, credentials[team.name], platform) for team in mine]
+        self._schedule.patience = settings.api.timeout + GRACE
+        self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
+        self._settings, self._platform = settings, platform
+        if old is not None and old is not platform:
+            await old.__aexit__()
+
+    def _connect(self, settings: Settings) -> Platform:
+        api, intervals = settings.api, [settings.interval_of(team) for team in settings.teams]
+        return Platform(
+            api.base_url,
+            limits=Limits(api.timeout, api.max_response_bytes),
+            pacer=Pacer(api.max_requests_per_second, api.max_concurrency),
+            log=self._counters,
+            ssl_context=trust(api.ca_file),
+            # A connection that ends between two polls costs a handshake in each.
+            keepalive=2 * max(intervals, default=settings.collect.interval),
+            user_agent=f"cyberun-exporter/{__version__}",
+            proxy=environment_proxy(api.base_url),
+        )
+
+    async def _team(self, settings: Settings, team: TeamSettings, credential: Credential, platform: Platform) -> Team:
+        rules, client = _rules(settings, team), platform.team(team.name, credential, team.team_id)
+        known = self.exporter.team(team.name)
+        if known is not None and self._is_same(settings, team):
+            await known.reconfigure(rules, client, credential)
+            return known
+        return Team(
+            rules,
+            client=client,
+            credential=credential,
+            payload=self._payload,
+            counters=self._counters,
+            clock=CLOCK,
+            random=random.random,
+        )
+
+    def _is_same(self, settings: Settings, team: TeamSettings) -> bool:
+        """Whether the team of that name is still the same one on the platform."""
+        before = self._settings
+        known = next((known for known in before.teams if known.name == team.name), None) if before else None
+        return (
+            before is not None
+            and known is not None
+            and before.api.base_url == settings.api.base_url
+            and (known.team_id, known.token_file, known.token_env) == (team.team_id, team.token_file, team.token_env)
+        )
+
+    async def close(self) -> None:
+        """End the connections to the platform."""
+        if self._platform is not None:
+            await self._platform.__aexit__()
+
+
 @asynccontextmanager
-async def connected(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Exporter]:
-    """Make the exporter of these settings, ready to poll; its connections end with the block.
+async def assembled(settings: Settings, environ: Mapping[str, str], shard: Shard) -> AsyncIterator[Assembly]:
+    """The exporter of these settings, ready to poll; its connections end with the block.
 
     Raises:
         ConfigError: a credential, the CA bundle or the proxy cannot be used.
     """
-    credentials = open_credentials(settings, environ)
-    counters, payload = ApiCounters(), Payload(CLOCK.monotonic)
-    api, intervals = settings.api, [settings.interval_of(team) for team in settings.teams]
-    platform = Platform(
-        api.base_url,
-        limits=Limits(api.timeout, api.max_response_bytes),
-        pacer=Pacer(api.max_requests_per_second, api.max_concurrency),
-        log=counters,
-        ssl_context=trust(api.ca_file),
-        # A connection that ends between two polls costs a handshake in each.
-        keepalive=2 * max(intervals),
-        user_agent=f"cyberun-exporter/{__version__}",
-        proxy=environment_proxy(api.base_url),
-    )
-    async with platform:
-        teams = [
-            Team(
-                _rules(settings, team),
-                client=platform.team(team.name, credentials[team.name], team.team_id),
-                credential=credentials[team.name],
-                payload=payload,
-                counters=counters,
-                clock=CLOCK,
-                random=random.random,
-            )
-            for team in settings.teams
-        ]
-        schedule = Schedule(teams, CLOCK, timeout=api.timeout)
-        yield Exporter(
-            teams,
-            schedule,
-            payload=payload,
-            counters=counters,
-            clock=CLOCK,
-            stale_after=settings.collect.stale_after,
-        )
+    assembly = Assembly(environ, shard)
+    try:
+        await assembly.apply(settings)
+        yield assembly
+    finally:
+        await assembly.close()
 
 
 def _rules(settings: Settings, team: TeamSettings) -> TeamRules:

@@ -7,7 +7,7 @@ from exporter import __version__
 from exporter.collect.history import Clock
 from exporter.collect.schedule import Schedule
 from exporter.collect.team import Team
-from exporter.expose.about import about
+from exporter.expose.about import about, about_team
 from exporter.expose.counters import ApiCounters
 from exporter.expose.payload import Payload
 from exporter.expose.pieces import Answer
@@ -15,40 +15,77 @@ from exporter.status import ExporterStatus
 
 
 class Exporter:
-    """The source of every answer. Its state is that of its parts."""
+    """The source of every answer. Mutable: a reload replaces its teams."""
 
-    def __init__(
-        self,
-        teams: Sequence[Team],
-        schedule: Schedule,
-        *,
-        payload: Payload,
-        counters: ApiCounters,
-        clock: Clock,
-        stale_after: float,
-    ) -> None:
-        self._teams = teams
+    def __init__(self, schedule: Schedule, *, payload: Payload, counters: ApiCounters, clock: Clock) -> None:
         self._schedule = schedule
         self._payload = payload
         self._counters = counters
         self._clock = clock
+        self._teams: dict[str, Team] = {}
+        self._stale_after = 0.0
+        self._probes: dict[str, asyncio.Task[None]] = {}
+        self._started_at = self._reloaded_at = clock.wall()
+        self._reload_ok = True
+
+    def set_teams(self, teams: Sequence[Team], *, stale_after: float) -> None:
+        """Serve these teams and no others; those that were there before keep their data and their beat."""
+        for name, team in self._teams.items():
+            if team not in teams:
+                self._payload.remove(name)
+        for name in self._teams.keys() - {team.rules.name for team in teams}:
+            self._counters.forget(name)
+        self._teams = {team.rules.name: team for team in teams}
         self._stale_after = stale_after
-        self._started_at = clock.wall()
+        self._schedule.set_teams(teams)
+
+    def note_reload(self, *, ok: bool) -> None:
+        """Remember how the last attempt to load the configuration ended."""
+        self._reload_ok = ok
+        if ok:
+            self._reloaded_at = self._clock.wall()
+
+    def team(self, name: str) -> Team | None:
+        """The team of that name, if there is one."""
+        return self._teams.get(name)
 
     async def run(self) -> None:
         """Poll by the schedule until cancelled."""
-        await self._schedule.run()
+        try:
+            await self._schedule.run()
+        finally:
+            for probe in self._probes.values():
+                probe.cancel()
 
     async def once(self) -> None:
         """Poll each team once."""
         async with asyncio.TaskGroup() as group:
-            for team in self._teams:
+            for team in self._teams.values():
                 group.create_task(team.poll())
 
     def exposition(self, *, openmetrics: bool) -> Answer:
         """The payload of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
         lines = about(self.status(), self._counters, openmetrics=openmetrics)
         return self._payload.answer(lines, openmetrics=openmetrics)
+
+    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Answer:  # noqa: ASYNC109  not ours to raise
+        """One team alone, polled now: together with whoever else asks, and not more often than once a second.
+
+        Args:
+            name: of a team there is.
+            openmetrics: the format, as in `exposition`.
+            timeout: seconds after which what is known by then is the answer, and the team counts as down; the poll
+                goes on.
+        """
+        team = self._teams[name]
+        probe = self._probes.get(name)
+        if probe is None:
+            probe = self._probes[name] = asyncio.create_task(team.poll_unless_recent())
+            probe.add_done_callback(lambda _: self._probes.pop(name, None))
+        await asyncio.wait((probe,), timeout=timeout)
+        status = team.status(self._schedule.next_polls().get(name))
+        lines = about_team(status, self._counters, up=probe.done() and status.up, openmetrics=openmetrics)
+        return self._payload.team_answer(lines, name, openmetrics=openmetrics)
 
     def status(self) -> ExporterStatus:
         """What is known about the polls at this moment."""
@@ -59,9 +96,9 @@ class Exporter:
             started_at=self._started_at,
             stale_after=self._stale_after,
             clock_skew=self._counters.skew,
-            teams=tuple(team.status(next_polls.get(team.rules.name)) for team in self._teams),
-            last_reload_ok=True,
-            last_reload_ok_at=self._started_at,
+            teams=tuple(team.status(next_polls.get(name)) for name, team in self._teams.items()),
+            last_reload_ok=self._reload_ok,
+            last_reload_ok_at=self._reloaded_at,
         )
 
     def healthy(self) -> bool:

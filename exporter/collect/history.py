@@ -45,6 +45,11 @@ class History:
         self._last_success_at: float | None = None
         self._fresh_until: float | None = None
 
+    def reconfigure(self, interval: float, stale_after: float) -> None:
+        """Go by another interval and age from the next poll on."""
+        self._interval = self.backoff.interval = interval
+        self._stale_after = stale_after
+
     def succeeded(self, started: float, reading: Reading) -> float:
         """Note a poll that went well; return until when its data is fresh.
 

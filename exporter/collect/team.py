@@ -32,6 +32,8 @@ TASKS_PATH: Final = "/r/tasks"
 ME_PATH: Final = "/users/me"
 ME_INTERVAL: Final = 3600.0
 """Seconds between two looks at the quotas, which people change rarely."""
+RECENT: Final = 1.0
+"""Seconds for which a poll answers those who ask for one."""
 
 _log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Reading)
@@ -82,6 +84,8 @@ class Team:
         self._quotas: Mapping[str, float] = {}
         self._quotas_due = clock.monotonic()
         self._was_up: bool | None = None
+        self._polling = asyncio.Lock()
+        self._polled_at: float | None = None
         counters.start(rules.name, (TASKS_PATH, self.agents_path))
 
     @property
@@ -90,6 +94,14 @@ class Team:
         if self.rules.agents_path is not None:
             return self.rules.agents_path
         return "/r/agents" if self._credential.kind == "integration" else "/agents"
+
+    async def reconfigure(self, rules: TeamRules, client: TeamClient, credential: Credential) -> None:
+        """Go on by other rules, between two polls, with the data and the counters of before."""
+        async with self._polling:
+            self.rules, self._client, self._credential = rules, client, credential
+            for history in (self._tasks, self._agents):
+                history.reconfigure(rules.interval, rules.stale_after)
+            self._counters.start(rules.name, (TASKS_PATH, self.agents_path))
 
     def status(self, next_poll_at: float | None) -> TeamStatus:
         """What is known now; `next_poll_at` is Unix seconds."""
@@ -107,6 +119,16 @@ class Team:
 
     async def poll(self) -> None:
         """Poll what is not held back; what fails is noted, and only a cancellation ends this early."""
+        async with self._polling:
+            await self._poll()
+
+    async def poll_unless_recent(self) -> None:
+        """The same, unless a poll ended within the last second, as one does that was under way until now."""
+        async with self._polling:
+            if self._polled_at is None or self._clock.monotonic() - self._polled_at >= RECENT:
+                await self._poll()
+
+    async def _poll(self) -> None:
         started = self._clock.monotonic()
         async with asyncio.TaskGroup() as group:
             if self._due(self._tasks):
@@ -116,6 +138,7 @@ class Team:
             if self._credential.kind != "integration" and started >= self._quotas_due:
                 group.create_task(self._poll_quotas())
         self._put_team()
+        self._polled_at = self._clock.monotonic()
         self._tell(self._clock.monotonic() - started)
 
     def _due(self, history: History) -> bool:

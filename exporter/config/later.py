@@ -18,12 +18,6 @@ def _null(value: object) -> None:
         raise ValueError(_REASON)
 
 
-def _false(value: object) -> bool:
-    if str(value).lower() != "false":
-        raise ValueError(_REASON)
-    return False
-
-
 def _empty(value: object) -> tuple[()]:
     if value not in ([], ()):
         raise ValueError(_REASON)
@@ -31,5 +25,4 @@ def _empty(value: object) -> tuple[()]:
 
 
 NullOnly = Annotated[None, BeforeValidator(_null), Allowed(f"null; {_REASON}")]
-FalseOnly = Annotated[bool, BeforeValidator(_false), Allowed(f"false; {_REASON}")]
 EmptyOnly = Annotated[tuple[()], BeforeValidator(_empty), Allowed(f"an empty list; {_REASON}")]

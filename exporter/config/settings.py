@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from exporter.config.later import EmptyOnly, FalseOnly, NullOnly
+from exporter.config.later import EmptyOnly, NullOnly
 from exporter.config.types import (
     Age,
     AgentId,
@@ -116,7 +116,7 @@ class Web(Section):
     )
     telemetry_path: TelemetryPath = Field("/metrics", description="Path of the metrics.")
     config_file: NullOnly = Field(None, description="File with TLS and authentication settings.")
-    enable_lifecycle: FalseOnly = Field(default=False, description="Whether `/-/reload` is enabled.")
+    enable_lifecycle: Flag = Field(default=False, description="Whether `/-/reload` is enabled.")
 
 
 class Log(Section):

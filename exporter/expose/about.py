@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
@@ -24,15 +25,28 @@ def about(status: ExporterStatus, counters: ApiCounters, *, openmetrics: bool) -
     """The lines about the exporter and its process, headers included, without an end mark."""
     samples = Samples()
     for team in status.teams:
-        _add_team(samples, team)
-    _add_counters(samples, counters)
-    _add_process(samples, status)
-    ours = b"".join(header(metric, openmetrics=openmetrics) + text for metric, text, _ in samples.families())
-    return ours + _process_lines(openmetrics=openmetrics)
+        _add_team(samples, team, up=team.up)
+    _add_requests(samples, counters.requests, counters.failures)
+    _add_process(samples, status, counters)
+    return _text(samples, openmetrics=openmetrics) + _process_lines(openmetrics=openmetrics)
 
 
-def _add_team(samples: Samples, team: TeamStatus) -> None:
-    samples.add(catalog.UP, int(team.up), team.name)
+def about_team(team: TeamStatus, counters: ApiCounters, *, up: bool, openmetrics: bool) -> bytes:
+    """The lines about one team's polls, the last of which was `up`; what concerns the process is left to `about`."""
+    samples = Samples()
+    _add_team(samples, team, up=up)
+    requests = {key: count for key, count in counters.requests.items() if key[0] == team.name}
+    failures = {key: count for key, count in counters.failures.items() if key[0] == team.name}
+    _add_requests(samples, requests, failures)
+    return _text(samples, openmetrics=openmetrics)
+
+
+def _text(samples: Samples, *, openmetrics: bool) -> bytes:
+    return b"".join(header(metric, openmetrics=openmetrics) + text for metric, text, _ in samples.families())
+
+
+def _add_team(samples: Samples, team: TeamStatus, *, up: bool) -> None:
+    samples.add(catalog.UP, int(up), team.name)
     for collector in team.collectors:
         _add_collector(samples, team.name, collector)
     samples.add(catalog.SERIES, team.series, team.name)
@@ -61,20 +75,22 @@ def _add_collector(samples: Samples, team: str, collector: CollectorStatus) -> N
             samples.add(metric, value, team, collector.name)
 
 
-def _add_counters(samples: Samples, counters: ApiCounters) -> None:
-    for request, count in counters.requests.items():
+def _add_requests(
+    samples: Samples, requests: Mapping[tuple[str, str], int], failures: Mapping[tuple[str, str, str], int]
+) -> None:
+    for request, count in requests.items():
         samples.add(catalog.API_REQUESTS, count, *request)
-    for failure, count in counters.failures.items():
+    for failure, count in failures.items():
         samples.add(catalog.API_REQUEST_FAILURES, count, *failure)
+
+
+def _add_process(samples: Samples, status: ExporterStatus, counters: ApiCounters) -> None:
     for field, count in counters.unknown.items():
         samples.add(catalog.UNKNOWN_VALUES, count, field)
     for path, (buckets, total) in counters.seconds.items():
         samples.add_histogram(catalog.API_REQUEST_SECONDS, buckets, total, path)
     if counters.skew is not None:
         samples.add(catalog.CLOCK_SKEW, counters.skew)
-
-
-def _add_process(samples: Samples, status: ExporterStatus) -> None:
     samples.add(catalog.CONFIG_RELOAD_SUCCESSFUL, int(status.last_reload_ok))
     if status.last_reload_ok_at is not None:
         samples.add(catalog.CONFIG_RELOAD_SUCCESS, status.last_reload_ok_at)

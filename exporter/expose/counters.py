@@ -31,6 +31,12 @@ class ApiCounters:
             for reason in REASONS:
                 self.failures.setdefault((team, path, reason), 0)
 
+    def forget(self, team: str) -> None:
+        """Drop the counters of a team that is gone."""
+        for counts in (self.requests, self.failures):
+            for key in [key for key in counts if key[0] == team]:
+                del counts[key]
+
     def request(self, team: str, path: str) -> None:
         """Count a request that is being sent."""
         self.requests[team, path] += 1

@@ -56,6 +56,11 @@ class Payload:
         self._teams.setdefault(team, _Team()).served[scope] = _Served(new, until)
         self._joined.clear()
 
+    def remove(self, team: str) -> None:
+        """Serve nothing of the team any more."""
+        self._teams.pop(team, None)
+        self._joined.clear()
+
     def series(self, team: str) -> int:
         """How many domain series of the team are served now."""
         known = self._teams.get(team)
@@ -69,6 +74,12 @@ class Payload:
             joined, until = self._join(now, openmetrics=openmetrics)
             self._joined[openmetrics] = joined, until
         return Answer.of(deflate(about), joined)
+
+    def team_answer(self, about: bytes, team: str, *, openmetrics: bool) -> Answer:
+        """The exposition of one team alone."""
+        known = self._teams.get(team)
+        batches = [served.batch for served in known.fresh(self._clock())] if known else []
+        return Answer.of(deflate(about), splice(_family_by_family(batches, openmetrics=openmetrics)))
 
     def _join(self, now: float, *, openmetrics: bool) -> tuple[Run, float]:
         fresh = [served for team in self._teams.values() for served in team.fresh(now)]

@@ -17,11 +17,17 @@ from exporter.errors import SchemaMismatch, Undecodable
 
 PER_PAGE: Final = 100
 """The largest page the platform serves."""
+MOST_ITEMS: Final = 1000
+"""Items of one page: a platform that ignores `per_page` is read, one that never ends is not."""
+MOST_LABELS: Final = 256
+MOST_GPUS: Final = 64
+"""Longer lists are no labels and no machine. Without bounds, one body of nothing but mistakes takes gigabytes."""
 
 Text = Annotated[str, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 Bytes = Annotated[float, Strict(), Field(ge=0, lt=2**63, allow_inf_nan=False)]
 Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
+Labels = Annotated[list[Text | None], Field(max_length=MOST_LABELS)]
 
 
 def _rfc3339(value: object) -> str:
@@ -45,7 +51,7 @@ class Task:
     started_at: Time | None = None
     completed_at: Time | None = None
     retry_count: Count | None = None
-    agent_labels: list[Text | None] | None = None
+    agent_labels: Labels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class SystemStats:
     comfyui_version: Text | None = None
     pytorch_version: Text | None = None
     os_type: Text | None = None
-    gpu_devices: list[GpuDevice | None] | None = None
+    gpu_devices: Annotated[list[GpuDevice | None], Field(max_length=MOST_GPUS)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class Agent:
 
     agent_id: Text | None = None
     agent_status: Text | None = None
-    agent_labels: list[Text | None] | None = None
+    agent_labels: Labels | None = None
     last_heartbeat: Time | None = None
     connected_at: Time | None = None
     agent_version: Text | None = None
@@ -102,7 +108,7 @@ class PageMeta:
 class TaskList:
     """The answer of `GET /r/tasks`."""
 
-    task_list: list[Task | None] | None
+    task_list: Annotated[list[Task | None], Field(max_length=MOST_ITEMS)] | None
     page_meta: PageMeta
 
 
@@ -110,7 +116,7 @@ class TaskList:
 class AgentList:
     """The answer of `GET /agents` and `GET /r/agents`."""
 
-    agent_list: list[Agent | None] | None
+    agent_list: Annotated[list[Agent | None], Field(max_length=MOST_ITEMS)] | None
     page_meta: PageMeta
 
 
@@ -264,7 +270,7 @@ class OwnTeam:
 class Me:
     """The answer of `GET /users/me`. The shape of the quotas is inferred: names with numbers, -1 for unlimited."""
 
-    team_list: list[OwnTeam | None] | None = None
+    team_list: Annotated[list[OwnTeam | None], Field(max_length=MOST_ITEMS)] | None = None
     quotas: dict[str, Any] | None = None
 
 

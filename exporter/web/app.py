@@ -1,7 +1,8 @@
-"""The routes. Handlers read one source, which has everything at hand: none waits for the network or renders metrics."""
+"""The routes. Handlers read one source, which has everything at hand: none but `/probe` waits for the network."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from aiohttp import hdrs, web
@@ -12,10 +13,20 @@ from exporter.web.send import send
 from exporter.web.words import listed
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Reload = Callable[[], Awaitable[Sequence[str]]]
+"""Reads the configuration anew; gives the mistakes, none when it is in force."""
 
 STATUS_PATH: Final = "/api/v1/status"
 HEALTHY_PATH: Final = "/-/healthy"
 READY_PATH: Final = "/-/ready"
+RELOAD_PATH: Final = "/-/reload"
+PROBE_PATH: Final = "/probe"
+DISCOVERY_PATH: Final = "/sd"
+SCRAPE_TIMEOUT: Final = "X-Prometheus-Scrape-Timeout-Seconds"
+TIMEOUT_MARGIN: Final = 0.5
+"""Seconds of the scrape timeout that are kept to send the answer in."""
+LONGEST_PROBE: Final = 30.0
+"""Seconds a probe may take for those who do not say how long they wait."""
 
 _NEVER_STORED: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 _LINE: Final[dict[str, str]] = _NEVER_STORED | {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
@@ -48,10 +59,13 @@ class Exposition(Protocol):
 
 
 class Source(Protocol):
-    """What the routes show. Every call answers at once."""
+    """What the routes show. Every call but `probe` answers at once."""
 
     def exposition(self, *, openmetrics: bool) -> Exposition:
         """Return the payload of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
+
+    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  bounds it
+        """Poll one team, which there is, and return its payload; after `timeout` seconds what is known by then."""
 
     def status(self) -> ExporterStatus:
         """Return what is known about the polls at this moment."""
@@ -60,14 +74,15 @@ class Source(Protocol):
         """Tell whether the event loop and the poll schedule advance."""
 
 
-def make_app(source: Source, *, telemetry_path: str = "/metrics") -> web.Application:
+def make_app(source: Source, *, telemetry_path: str = "/metrics", reload: Reload | None = None) -> web.Application:
     """Build the application.
 
     Args:
         source: what to show.
         telemetry_path: where the metrics are. "/" takes the place of the status page.
+        reload: reads the configuration anew; None where that is not allowed over HTTP.
     """
-    routes = _Routes(source, telemetry_path)
+    routes = _Routes(source, telemetry_path, reload)
     app = web.Application(middlewares=[_plain_errors])
     app.on_response_prepare.append(_common_headers)
     paths: dict[str, Handler] = {
@@ -75,31 +90,58 @@ def make_app(source: Source, *, telemetry_path: str = "/metrics") -> web.Applica
         STATUS_PATH: routes.status,
         HEALTHY_PATH: routes.healthy,
         READY_PATH: routes.ready,
+        PROBE_PATH: routes.probe,
+        DISCOVERY_PATH: routes.discovery,
         telemetry_path: routes.metrics,
     }
     app.add_routes([web.get(path, handler) for path, handler in paths.items()])
+    app.add_routes([web.post(RELOAD_PATH, routes.reload), web.put(RELOAD_PATH, routes.reload)])
     return app
 
 
 class _Routes:
     """The handlers of one source."""
 
-    def __init__(self, source: Source, telemetry_path: str) -> None:
+    def __init__(self, source: Source, telemetry_path: str, reload: Reload | None) -> None:
         self._source = source
         self._telemetry_path = telemetry_path
+        self._reload = reload
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Send prepared bytes: nothing is rendered or compressed here."""
         openmetrics = negotiate.prefers_openmetrics(_header(request, hdrs.ACCEPT))
-        exposition = self._source.exposition(openmetrics=openmetrics)
-        headers: dict[str, str] = _NEVER_STORED | {
-            hdrs.CONTENT_TYPE: negotiate.OPENMETRICS_TYPE if openmetrics else negotiate.TEXT_TYPE,
-            hdrs.VARY: "Accept, Accept-Encoding",
-        }
-        if negotiate.accepts_gzip(_header(request, hdrs.ACCEPT_ENCODING)):
-            headers[hdrs.CONTENT_ENCODING] = "gzip"
-            return await send(request, headers, sum(map(len, exposition.gzip)), exposition.gzip)
-        return await send(request, headers, exposition.text_length, exposition.text())
+        return await _send_exposition(
+            request, self._source.exposition(openmetrics=openmetrics), openmetrics=openmetrics
+        )
+
+    async def probe(self, request: web.Request) -> web.StreamResponse:
+        """Poll one team and send its metrics. Only configured teams have a name, so nobody is sent anywhere else."""
+        names = request.query.getall("team", ())
+        if len(names) != 1 or not names[0]:
+            return web.Response(status=400, text="One team is wanted: /probe?team=NAME.\n", headers=_LINE)
+        if all(team.name != names[0] for team in self._source.status().teams):
+            return web.Response(status=404, text="No such team. /sd lists those there are.\n", headers=_LINE)
+        openmetrics = negotiate.prefers_openmetrics(_header(request, hdrs.ACCEPT))
+        timeout = scrape_timeout(_header(request, SCRAPE_TIMEOUT))
+        exposition = await self._source.probe(names[0], openmetrics=openmetrics, timeout=timeout)
+        return await _send_exposition(request, exposition, openmetrics=openmetrics)
+
+    async def discovery(self, request: web.Request) -> web.Response:
+        """Send one target per team, for Prometheus' HTTP service discovery."""
+        targets = [
+            {"targets": [request.host], "labels": {"__metrics_path__": PROBE_PATH, "__param_team": team.name}}
+            for team in self._source.status().teams
+        ]
+        return web.json_response(targets, headers=_NEVER_STORED)
+
+    async def reload(self, _: web.Request) -> web.Response:
+        """Read the configuration anew, where that is allowed."""
+        if self._reload is None:
+            return web.Response(status=403, text="Not enabled: start with --web.enable-lifecycle.\n", headers=_LINE)
+        mistakes = await self._reload()
+        if mistakes:
+            return web.Response(status=500, text="".join(f"{mistake}\n" for mistake in mistakes), headers=_LINE)
+        return web.Response(text="Reloaded.\n", headers=_LINE)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """Send the status page."""
@@ -128,6 +170,26 @@ class _Routes:
 def _header(request: web.Request, name: str) -> str:
     """Return all lines of a header as one; empty when there is none."""
     return ",".join(request.headers.getall(name, ()))
+
+
+async def _send_exposition(request: web.Request, exposition: Exposition, *, openmetrics: bool) -> web.StreamResponse:
+    headers: dict[str, str] = _NEVER_STORED | {
+        hdrs.CONTENT_TYPE: negotiate.OPENMETRICS_TYPE if openmetrics else negotiate.TEXT_TYPE,
+        hdrs.VARY: "Accept, Accept-Encoding",
+    }
+    if negotiate.accepts_gzip(_header(request, hdrs.ACCEPT_ENCODING)):
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return await send(request, headers, sum(map(len, exposition.gzip)), exposition.gzip)
+    return await send(request, headers, exposition.text_length, exposition.text())
+
+
+def scrape_timeout(header: str) -> float:
+    """The seconds a probe may take: what Prometheus says it waits, less a margin to answer in."""
+    try:
+        stated = float(header)
+    except ValueError:
+        stated = math.nan
+    return max(stated - TIMEOUT_MARGIN, stated / 2) if 0 < stated <= LONGEST_PROBE else LONGEST_PROBE - TIMEOUT_MARGIN
 
 
 async def _send_pieces(request: web.Request, headers: dict[str, str], pieces: Iterable[str]) -> web.StreamResponse:

@@ -71,10 +71,6 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
         ("colect: {}", "colect: unknown key; allowed: collect"),
         ("_env_file: x", "_env_file: unknown key; allowed: api, collect, teams, discover, web or log"),
         ("web: {config_file: w}", 'web.config_file: found "w"; allowed: null; this version does not support it yet'),
-        (
-            "web: {enable_lifecycle: true}",
-            "web.enable_lifecycle: found true; allowed: false; this version does not support it yet",
-        ),
         ("discover: [x]", "discover: found a list; allowed: an empty list; this version does not support it yet"),
     ],
 )
