@@ -9,8 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from exporter.catalog import OTHER
-from exporter.collect.reading import AgentsReading, FetchAgents, Unknown
-from exporter.errors import SchemaMismatch
+from exporter.collect.reading import AgentsReading, FetchAgents, Implausible, Unknown
 from exporter.expose import families
 from exporter.expose.text import Samples
 from exporter.fleet.agents import Agent, read_agents
@@ -96,9 +95,9 @@ class _Walk:
     def check(self) -> None:
         """Refuse what cannot be right however the list moved."""
         if self._raw and not self._listed:
-            raise SchemaMismatch(f"none of {self._raw} agents has an agent_id")
+            raise Implausible(f"none of {self._raw} agents has an agent_id")
         if self._seen > max(self._totals):
-            raise SchemaMismatch(f"{self._seen} agents seen of a list of {max(self._totals)}")
+            raise Implausible(f"{self._seen} agents seen of a list of {max(self._totals)}")
 
     def _add(self, page: wire.Page[wire.Agent], unknown: Unknown) -> None:
         unknown.update(page.unknown)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from exporter.errors import SchemaMismatch
 from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.fleet.timings import Timings
@@ -13,6 +14,10 @@ FetchAgents = Callable[[int], Awaitable[wire.Page[wire.Agent]]]
 """Get a page of the agents by its number."""
 FetchTasks = Callable[[str, int], Awaitable[wire.Page[wire.Task]]]
 """Get a page of the tasks of one status by its number."""
+
+
+class Implausible(SchemaMismatch):
+    """Each answer had the documented shape, but what they say together cannot be; the client did not count it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, UNSTARTED_TASK_STATUSES
-from exporter.collect.reading import FetchTasks, TasksReading, Unknown
-from exporter.errors import SchemaMismatch
+from exporter.collect.reading import FetchTasks, Implausible, TasksReading, Unknown
 from exporter.expose import families
 from exporter.expose.text import Samples
 from exporter.fleet import finished
@@ -120,5 +119,5 @@ def _tasks(page: wire.Page[wire.Task], unknown: Unknown) -> list[Task]:
     unknown.update(page.unknown)
     tasks = list(read_tasks(page, unknown))
     if page.items and not tasks:
-        raise SchemaMismatch(f"none of {len(page.items)} tasks has an id")
+        raise Implausible(f"none of {len(page.items)} tasks has an id")
     return tasks

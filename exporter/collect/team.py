@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from exporter.catalog import Scope
 from exporter.collect.agents import AgentRules, collect_agents
 from exporter.collect.history import Clock, History
-from exporter.collect.reading import AgentsReading, Reading, TasksReading, Unknown
+from exporter.collect.reading import AgentsReading, Implausible, Reading, TasksReading, Unknown
 from exporter.collect.tasks import collect_tasks
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
 from exporter.expose import families
@@ -175,6 +175,8 @@ class Team:
             reading = await collect(unknown)
             prepared = await asyncio.to_thread(batch, reading.samples)
         except PlatformError as error:
+            if isinstance(error, Implausible):
+                self._client.fail(TASKS_PATH if scope is Scope.TASKS else self.agents_path, error)
             history.failed(started, error)
             self._hold(error)
         except Exception as error:  # noqa: BLE001  see below
