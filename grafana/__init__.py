@@ -1,0 +1,1 @@
+"""Grafana dashboards: builders, the JSON they make, and provisioning files. Not part of the wheel."""

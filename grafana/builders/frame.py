@@ -1,0 +1,197 @@
+"""What surrounds the panels of every dashboard: variables, links, annotations, places on the grid.
+
+`assemble` is also the one place that corrects what the SDK writes.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import prometheus
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as model
+
+from exporter import catalog
+from grafana.builders.panel import SOURCE, Panel
+from grafana.builders.query import PROCESS_START, RATE, TARGET_MATCHERS, Selector, foreign, of_exporters
+
+SCHEMA_VERSION: Final = 39
+TAG: Final = "cyberun"
+COLUMNS: Final = 24
+OVERVIEW: Final = "cyberun-overview"
+AGENTS: Final = "cyberun-agents"
+TASKS: Final = "cyberun-tasks"
+EXPORTER: Final = "cyberun-exporter"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A panel and its size: `width` in columns of 24, `height` in rows of 30 pixels."""
+
+    panel: Panel
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Panels under one heading; the first section of a dashboard has none."""
+
+    title: str
+    places: Sequence[Place]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A dashboard.
+
+    Attributes:
+        answers: the question it answers.
+        selector: knows the variables.
+    """
+
+    uid: str
+    title: str
+    answers: str
+    selector: Selector
+    sections: Sequence[Section]
+
+
+def assemble(board: Board) -> dict[str, Any]:
+    """The dashboard as Grafana reads it, in the classic schema."""
+    built = (
+        build.Dashboard(board.title)
+        .uid(board.uid)
+        .description(board.answers)
+        .tags([TAG])
+        .readonly()
+        .timezone("browser")
+        .time("now-3h", "now")
+        .refresh("30s")
+        .tooltip(model.DashboardCursorSync.CROSSHAIR)
+        .variables(_variables(board.selector))
+        .annotations(_annotations(board.selector))
+        .link(build.DashboardLink("Cyberun").type(_DASHBOARDS).tags([TAG]).include_vars(True).keep_time(True))
+    )
+    document: dict[str, Any] = _as_json(built.build())
+    document["schemaVersion"] = SCHEMA_VERSION
+    document["panels"] = list(_laid_out(board.sections))
+    for variable in document["templating"]["list"]:
+        _drop(variable, "allowCustomValue", "auto", "auto_min", "auto_count")
+    for item in document["links"] + document["annotations"]["list"]:
+        _drop(item, "placement")
+    return document
+
+
+_DASHBOARDS: Final = model.DashboardLinkType.DASHBOARDS
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, cls=JSONEncoder))
+
+
+def _drop(item: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        item.pop(key, None)
+
+
+# --- Variables ---
+
+_LABELS: Final = {"job": "Job", "instance": "Instance", "team_name": "Team", "agent_id": "Agent"}
+_SOURCES: Final = {
+    "job": catalog.BUILD_INFO.name,
+    "instance": f'{catalog.BUILD_INFO.name}{{job=~"$job"}}',
+    "team_name": f"{catalog.UP.name}{{{TARGET_MATCHERS}}}",
+    "agent_id": f'{catalog.AGENT_CONNECTED.name}{{{TARGET_MATCHERS}, team_name=~"$team_name"}}',
+}
+
+
+def _variables(selector: Selector) -> list[Any]:
+    source = build.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    return [source, *(_variable(name) for name in ("job", "instance", *selector.variables))]
+
+
+def _variable(name: str) -> build.QueryVariable:
+    return (
+        build.QueryVariable(name)
+        .label(_LABELS[name])
+        .datasource(SOURCE)
+        .query({"query": f"label_values({_SOURCES[name]}, {name})", "refId": name})
+        .definition(f"label_values({_SOURCES[name]}, {name})")
+        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(model.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(".+")
+        .current(model.VariableOption(selected=True, text=["All"], value=["$__all"]))
+    )
+
+
+# --- Annotations ---
+
+
+def _annotations(selector: Selector) -> list[Builder[model.AnnotationQuery]]:
+    connected = selector(catalog.AGENT_CONNECTED)
+    keys = "team_name, agent_id"
+    lost = f"max by ({keys}) ({connected} offset $__interval) - max by ({keys}) ({connected}) > 0"
+    started = of_exporters(f"changes({foreign(PROCESS_START)}[{RATE}]) > 0")
+    return [
+        _annotation("Agent disconnects", lost, "dark-red", "{{team_name}} / {{agent_id}} disconnected"),
+        _annotation("Exporter restarts", started, "blue", "Exporter {{instance}} restarted: its counters begin anew"),
+    ]
+
+
+def _annotation(name: str, expression: str, color: str, text: str) -> build.AnnotationQuery:
+    target = prometheus.Dataquery().expr(expression).range().ref_id("Anno").legend_format(text).datasource(SOURCE)
+    return (
+        build.AnnotationQuery()
+        .name(name)
+        .datasource(SOURCE)
+        .enable(True)
+        .icon_color(color)
+        .expr(expression)
+        .title_format(name)
+        .text_format(text)
+        .step("60s")
+        .target(target)
+    )
+
+
+# --- Panels ---
+
+
+def _laid_out(sections: Sequence[Section]) -> Iterator[dict[str, Any]]:
+    number, y = 0, 0
+    for section in sections:
+        if section.title:
+            number += 1
+            yield _heading(section.title, number, y)
+            y += 1
+        x, tallest = 0, 0
+        for place in section.places:
+            if x + place.width > COLUMNS:
+                x, y, tallest = 0, y + tallest, 0
+            number += 1
+            yield _panel(place, number, x, y)
+            x, tallest = x + place.width, max(tallest, place.height)
+        y += tallest
+
+
+def _heading(title: str, number: int, y: int) -> dict[str, Any]:
+    place = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
+    return {"type": "row", "id": number, "title": title, "collapsed": False, "gridPos": place, "panels": []}
+
+
+def _panel(place: Place, number: int, x: int, y: int) -> dict[str, Any]:
+    panel: dict[str, Any] = _as_json(place.panel.build())
+    panel["id"] = number
+    panel["gridPos"] = {"h": place.height, "w": place.width, "x": x, "y": y}
+    for position, target in enumerate(panel["targets"]):
+        target["refId"] = chr(ord("A") + position)
+    _drop(panel, "repeatDirection", "transparent")
+    # These differ between the versions of Grafana that the dashboards are for.
+    _drop(panel["options"], "footer", "percentChangeColorMode")
+    return panel

@@ -1,0 +1,230 @@
+"""One function per kind of panel, with the choices that all panels of the kind share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, Self, TypeVar
+
+from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import common as common_model
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models import heatmap as heatmap_model
+from grafana_foundation_sdk.models import prometheus as prometheus_model
+
+from exporter.catalog import Metric
+from grafana.builders import style
+from grafana.builders.style import Steps
+
+Panel = Builder[model.Panel]
+SOURCE: Final = common_model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a panel says about itself.
+
+    Attributes:
+        about: the metric whose help describes it, where it shows one metric; else a sentence.
+        empty: what it says instead of "No data".
+    """
+
+    title: str
+    about: Metric | str
+    empty: str = "no data"
+
+    @property
+    def description(self) -> str:
+        """What the panel's information icon tells."""
+        return self.about.help if isinstance(self.about, Metric) else self.about
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A query over time and the name of what it gives."""
+
+    expression: str
+    legend: str
+
+
+class _Describable(Protocol):
+    def title(self, title: str) -> Self: ...
+    def description(self, description: str) -> Self: ...
+    def no_value(self, no_value: str) -> Self: ...
+    def datasource(self, datasource: common_model.DataSourceRef) -> Self: ...
+
+
+P = TypeVar("P", bound=_Describable)
+
+
+def described(panel: P, text: Text) -> P:
+    """Gives a panel its texts and the data source."""
+    return panel.title(text.title).description(text.description).no_value(text.empty).datasource(SOURCE)
+
+
+def instant(expression: str, legend: str = "", *, as_table: bool = False) -> prometheus.Dataquery:
+    """A query for now: of what is gone it shows nothing, where one over time would show its last value for ever."""
+    target = prometheus.Dataquery().expr(expression).instant().datasource(SOURCE)
+    if as_table:
+        return target.format(prometheus_model.PromQueryFormat.TABLE)
+    return target.legend_format(legend or "__auto")
+
+
+def over_time(line: Line) -> prometheus.Dataquery:
+    """A query over the time shown."""
+    return prometheus.Dataquery().expr(line.expression).range().legend_format(line.legend).datasource(SOURCE)
+
+
+def number(text: Text, expression: str, unit: str, steps: Steps, *, decimals: int | None = None) -> Panel:
+    """One number on its colour, for now."""
+    panel = (
+        described(stat.Panel(), text)
+        .with_target(instant(expression))
+        .unit(unit)
+        .thresholds(style.thresholds(steps))
+        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+        .color_mode(common_model.BigValueColorMode.BACKGROUND)
+        .graph_mode(common_model.BigValueGraphMode.NONE)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    )
+    return panel if decimals is None else panel.decimals(decimals)
+
+
+def verdict(text: Text, expression: str, mappings: list[model.ValueMapping]) -> Panel:
+    """One word on its colour, for now."""
+    return (
+        described(stat.Panel(), text)
+        .with_target(instant(expression))
+        .unit("none")
+        .mappings(mappings)
+        .thresholds(style.thresholds(style.COUNT))
+        .color_mode(common_model.BigValueColorMode.BACKGROUND)
+        .graph_mode(common_model.BigValueGraphMode.NONE)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How lines are drawn.
+
+    Attributes:
+        colors: by legend; all others take the palette's.
+        limit: thresholds that are drawn as lines.
+        table: the legend is a table beside the lines, with the last and the highest value.
+    """
+
+    colors: Mapping[str, str] | None = None
+    stacked: bool = False
+    bars: bool = False
+    limit: Steps | None = None
+    minimum: float | None = 0
+    maximum: float | None = None
+    table: bool = False
+
+
+def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = None) -> Panel:
+    """Values over time."""
+    look = look or Look()
+    panel = (
+        described(timeseries.Panel(), text)
+        .unit(unit)
+        .legend(_legend(table=look.table))
+        .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI).sort(_DESCENDING))
+        .line_width(1 if look.stacked else 2)
+        .fill_opacity(60 if look.stacked else 8)
+        .show_points(common_model.VisibilityMode.NEVER)
+        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+    )
+    if look.stacked:
+        panel = panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
+    if look.bars:
+        panel = panel.draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80)
+    if look.limit is not None:
+        drawn = common.GraphThresholdsStyleConfig().mode(common_model.GraphThresholdsStyleMode.DASHED)
+        panel = panel.thresholds(style.thresholds(look.limit)).thresholds_style(drawn)
+    if look.minimum is not None:
+        panel = panel.min(look.minimum)
+    if look.maximum is not None:
+        panel = panel.max(look.maximum)
+    for name, color in (look.colors or {}).items():
+        panel = panel.override_by_name(name, [fixed(color)])
+    return panel.targets([over_time(query) for query in queries])
+
+
+_DESCENDING: Final = common_model.SortOrder.DESCENDING
+
+
+def fixed(color: str) -> model.DynamicConfigValue:
+    """A field's property: this colour."""
+    return model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})
+
+
+def _legend(*, table: bool) -> common.VizLegendOptions:
+    legend = common.VizLegendOptions().show_legend(True)
+    if table:
+        return (
+            legend.display_mode(common_model.LegendDisplayMode.TABLE)
+            .placement(common_model.LegendPlacement.RIGHT)
+            .calcs(["lastNotNull", "max"])
+        )
+    return legend.display_mode(common_model.LegendDisplayMode.LIST).placement(common_model.LegendPlacement.BOTTOM)
+
+
+def timeline(text: Text, query: Line, mappings: list[model.ValueMapping]) -> Panel:
+    """What each thing was, over time, in words and colours."""
+    return (
+        described(statetimeline.Panel(), text)
+        .with_target(over_time(query))
+        .unit("none")
+        .mappings(mappings)
+        .thresholds(style.thresholds(style.COUNT))
+        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+        .legend(_legend(table=False))
+        .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.SINGLE))
+        .show_value(common_model.VisibilityMode.NEVER)
+        .row_height(0.8)
+        .fill_opacity(90)
+        .per_page(30)
+    )
+
+
+def durations(text: Text, buckets: str, scheme: str) -> Panel:
+    """How many took how long, over time.
+
+    Args:
+        text: what it says.
+        buckets: gives the growth of each bucket, by `le`.
+        scheme: one of Grafana's colour schemes.
+    """
+    target = over_time(Line(buckets, "{{le}}")).format(prometheus_model.PromQueryFormat.HEATMAP)
+    color = (
+        heatmap.HeatmapColorOptions().mode(heatmap_model.HeatmapColorMode.SCHEME).scheme(scheme).exponent(0.5).steps(64)
+    )
+    return (
+        described(heatmap.Panel(), text)
+        .with_target(target)
+        .unit("s")
+        .calculate(False)
+        .color(color)
+        .y_axis(heatmap.YAxisConfig().unit("s"))
+        .cell_values(heatmap.CellValues().unit("short"))
+        .tooltip(heatmap.HeatmapTooltip().mode(common_model.TooltipDisplayMode.SINGLE).y_histogram(True))
+        .show_legend()
+    )
+
+
+def bars(text: Text, expression: str, legend: str, unit: str, steps: Steps, *, maximum: float | None = None) -> Panel:
+    """A horizontal bar for each thing, for now."""
+    panel = (
+        described(bargauge.Panel(), text)
+        .with_target(instant(expression, legend))
+        .unit(unit)
+        .min(0)
+        .thresholds(style.thresholds(steps))
+        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+        .orientation(common_model.VizOrientation.HORIZONTAL)
+        .display_mode(common_model.BarGaugeDisplayMode.BASIC)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    )
+    return panel if maximum is None else panel.max(maximum)

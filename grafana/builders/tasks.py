@@ -1,0 +1,193 @@
+"""Does work flow: how long does it wait and run, what fails, what is stuck?"""
+
+from typing import Final
+
+from exporter import catalog
+from grafana.builders import common, frame, style
+from grafana.builders.common import ACTIVE, COMPLETED, FAILED, TRIED, UNSTARTED, of_status
+from grafana.builders.frame import Board, Place, Section
+from grafana.builders.panel import Line, Look, Panel, Text, durations, lines, number
+from grafana.builders.query import Selector, age
+
+SELECT: Final = Selector(("team_name",))
+_BY_TEAM: Final = "{{team_name}}"
+
+
+def board() -> Board:
+    """The dashboard."""
+    return Board(
+        uid=frame.TASKS,
+        title="Cyberun / Tasks",
+        answers="Does work flow: how long does it wait and run, what fails, what is stuck?",
+        selector=SELECT,
+        sections=(
+            Section("", [Place(panel, 4, 4) for panel in _first_row()]),
+            Section("Flow", [Place(_active(), 8, 8), Place(_finished(), 8, 8), Place(_drain(), 8, 8)]),
+            Section(
+                "Durations",
+                [
+                    Place(_wait_map(), 12, 8),
+                    Place(_wait_quantiles(), 12, 8),
+                    Place(_run_map(), 12, 8),
+                    Place(_run_quantiles(), 12, 8),
+                ],
+            ),
+            Section("Failures", [Place(_failed(), 8, 8), Place(_failed_runs(), 8, 8), Place(_retries(), 8, 8)]),
+            Section("Stuck work", [Place(_oldest(), 8, 8), Place(_longest(), 8, 8), Place(_ineligible(), 8, 8)]),
+            Section("History", [Place(_listed(), 24, 7)]),
+        ),
+    )
+
+
+def _first_row() -> tuple[Panel, ...]:
+    longest = f"max({age(SELECT(catalog.TASK_OLDEST_STARTED))}) or 0 * sum({SELECT(catalog.TASKS)})"
+    return (
+        number(
+            Text("Not started", "Tasks that are pending, waiting for a free agent or queued on one."),
+            f"sum({SELECT(catalog.TASKS, UNSTARTED)})",
+            "short",
+            style.COUNT,
+        ),
+        number(
+            Text("Running", "Tasks that run now."),
+            f"sum({SELECT(catalog.TASKS, of_status('running'))})",
+            "short",
+            style.COUNT,
+        ),
+        common.oldest_unstarted(SELECT),
+        number(
+            Text("Longest running task", "Time since the running task that started first did so; 0 when none runs."),
+            longest,
+            "s",
+            style.RUNNING,
+            decimals=1,
+        ),
+        number(
+            Text("Without eligible agent", catalog.TASKS_WITHOUT_ELIGIBLE_AGENT),
+            f"sum({SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)})",
+            "short",
+            style.ANY_IS_A_WARNING,
+        ),
+        common.failed_share(SELECT),
+    )
+
+
+# --- Flow ---
+
+
+def _active() -> Panel:
+    queries = [Line(f"sum({SELECT(catalog.TASKS, of_status(each))})", each) for each in catalog.ACTIVE_TASK_STATUSES]
+    about = (
+        "Tasks that are not over, by status: pending is the scheduler's, waiting the fleet's, queued the agents' delay."
+    )
+    return lines(Text("Tasks under way", about), queries, "short", Look(colors=style.TASK_COLORS, stacked=True))
+
+
+def _finished() -> Panel:
+    query = Line(f"60 * sum by (status) ({SELECT.rate(catalog.TASKS_FINISHED)})", "{{status}}")
+    about = "Tasks that finished, per minute and by how they ended."
+    return lines(Text("Tasks finished", about), [query], "cpm", Look(colors=style.TASK_COLORS, stacked=True))
+
+
+def _drain() -> Panel:
+    left = f"sum by (team_name) ({SELECT(catalog.TASKS, ACTIVE)})"
+    rate = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED)})"
+    about = (
+        "How long the tasks under way would take at the present rate if none were added."
+        " It rises with the queue and with a fleet that slows down; nothing is drawn while nothing finishes."
+    )
+    return lines(Text("Time to work off the queue", about), [Line(f"{left} / ({rate} > 0)", _BY_TEAM)], "s")
+
+
+# --- Durations ---
+
+
+def _wait_map() -> Panel:
+    buckets = f"sum by (le) ({SELECT.increase(catalog.TASK_WAIT, suffix='_bucket')})"
+    return durations(Text("How long tasks waited", catalog.TASK_WAIT), buckets, "Oranges")
+
+
+def _wait_quantiles() -> Panel:
+    queries = [
+        Line(SELECT.quantile(0.5, catalog.TASK_WAIT, by="team_name"), "{{team_name}} p50"),
+        Line(SELECT.quantile(0.95, catalog.TASK_WAIT, by="team_name"), "{{team_name}} p95"),
+    ]
+    about = "Median and 95th percentile of the time from creation to start, by team."
+    return lines(Text("Waiting time", about), queries, "s", Look(table=True))
+
+
+def _run_map() -> Panel:
+    buckets = f"sum by (le) ({SELECT.increase(catalog.TASK_RUN, COMPLETED, suffix='_bucket')})"
+    about = "Time from start to end of the tasks that completed. Two bands are two kinds of work."
+    return durations(Text("How long completed tasks ran", about), buckets, "Greens")
+
+
+def _run_quantiles() -> Panel:
+    queries = [
+        Line(SELECT.quantile(0.5, catalog.TASK_RUN, COMPLETED, by="team_name"), "{{team_name}} p50"),
+        Line(SELECT.quantile(0.95, catalog.TASK_RUN, COMPLETED, by="team_name"), "{{team_name}} p95"),
+    ]
+    about = "Median and 95th percentile of the time from start to end of the tasks that completed, by team."
+    return lines(Text("Run time", about), queries, "s", Look(table=True))
+
+
+# --- Failures ---
+
+
+def _failed() -> Panel:
+    failed = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED, FAILED)})"
+    tried = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED, TRIED)})"
+    about = "Failed tasks among the completed and failed ones, by team; nothing is drawn while nothing finishes."
+    look = Look(limit=style.steps("transparent", (0.2, style.BAD)), maximum=1)
+    return lines(Text("Failed tasks", about), [Line(f"{failed} / ({tried} > 0)", _BY_TEAM)], "percentunit", look)
+
+
+def _failed_runs() -> Panel:
+    runs = {
+        status: [SELECT.rate(catalog.TASK_RUN, of_status(status), suffix=suffix) for suffix in ("_sum", "_count")]
+        for status in ("completed", "failed")
+    }
+    queries = [Line(f"sum({total}) / (sum({count}) > 0)", status) for status, (total, count) in runs.items()]
+    about = (
+        "Mean time from start to end by how it ended. Failures much shorter than completed tasks die at the start"
+        " (a missing model, a bad workflow); longer ones hit a limit."
+    )
+    return lines(Text("How long failed tasks ran", about), queries, "s", Look(colors=style.TASK_COLORS))
+
+
+def _retries() -> Panel:
+    retries = f"sum by (team_name) ({SELECT.rate(catalog.TASK_RETRIES)})"
+    finished = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED)})"
+    about = "How often a task was tried again, on average. It shows agents that break work before failures do."
+    return lines(Text("Retries per finished task", about), [Line(f"{retries} / ({finished} > 0)", _BY_TEAM)], "none")
+
+
+# --- Stuck work ---
+
+
+def _oldest() -> Panel:
+    oldest = f"max by (status) ({age(SELECT(catalog.TASK_OLDEST_CREATED))})"
+    about = (
+        "Time since the oldest task of each status was created. A straight line upwards is one task that is stuck;"
+        " a saw is a queue that moves."
+    )
+    look = Look(colors=style.TASK_COLORS, limit=style.steps("transparent", (1800, style.BAD)))
+    return lines(Text("Oldest task not started", about), [Line(oldest, "{{status}}")], "s", look)
+
+
+def _longest() -> Panel:
+    query = Line(f"max by (team_name) ({age(SELECT(catalog.TASK_OLDEST_STARTED))})", _BY_TEAM)
+    about = "Time since each team's running task that started first did so. A straight line upwards does not end."
+    return lines(Text("Longest running task", about), [query], "s")
+
+
+def _ineligible() -> Panel:
+    query = Line(f"sum by (team_name) ({SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)})", _BY_TEAM)
+    text = Text("Waiting tasks without eligible agent", catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)
+    return lines(text, [query], "short")
+
+
+def _listed() -> Panel:
+    queries = [Line(f"sum({SELECT(catalog.TASKS, of_status(each))})", each) for each in catalog.FINAL_TASK_STATUSES]
+    about = "Finished tasks that the platform still lists. It falls when retention removes old ones: no rate of work."
+    return lines(Text("Finished tasks listed", about), queries, "short", Look(colors=style.TASK_COLORS, table=True))
