@@ -33,9 +33,9 @@ class Scope(Enum):
     """Present while both the team's task data and its agent data are fresh."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One metric family.
+    """One metric family. Each is one object, compared by identity: it is a key wherever samples are collected.
 
     Attributes:
         name: as samples carry it: counters end in `_total`, infos in `_info`; histograms have no suffix here.

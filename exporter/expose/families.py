@@ -5,19 +5,22 @@ from collections.abc import Mapping
 from exporter import catalog
 from exporter.catalog import AGENT_STATUSES, FINAL_TASK_STATUSES, OTHER
 from exporter.expose.text import Samples
-from exporter.fleet.agents import Agent, Gpu
+from exporter.fleet.agents import Agent
 from exporter.fleet.presence import Presence
 from exporter.fleet.timings import Timings
 
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
+_STATUS_ROWS = {
+    status: tuple(((each,), int(each == status)) for each in REPORTED_AGENT_STATUSES)
+    for status in REPORTED_AGENT_STATUSES
+}
 
 
 def add_agent(samples: Samples, team: str, agent: Agent, *, with_labels: bool) -> None:
     """Add the series of one listed agent, all but those of its presence."""
-    who = (team, agent.agent_id)
+    subject = samples.subject(team, agent.agent_id)
     if agent.status is not None:
-        for status in REPORTED_AGENT_STATUSES:
-            samples.add(catalog.AGENT_STATUS, int(status == agent.status), *who, status)
+        subject.add_rows(catalog.AGENT_STATUS, _STATUS_ROWS[agent.status])
     for metric, value in (
         (catalog.AGENT_RUNNING_TASKS, agent.running_tasks),
         (catalog.AGENT_GPU_CAPACITY, agent.gpu_capacity),
@@ -26,24 +29,21 @@ def add_agent(samples: Samples, team: str, agent: Agent, *, with_labels: bool) -
         (catalog.AGENT_CONNECTED_SINCE, agent.connected_at),
     ):
         if value is not None:
-            samples.add(metric, value, *who)
+            subject.add(metric, value)
     if agent.sync is not None:
         phase, ratio = agent.sync
-        samples.add(catalog.AGENT_SYNC, ratio, *who, phase)
-    samples.add(catalog.AGENT_INFO, 1, *who, *agent.versions)
+        subject.add(catalog.AGENT_SYNC, ratio, phase)
+    subject.add(catalog.AGENT_INFO, 1, *agent.versions)
     for label in sorted(agent.labels) if with_labels else ():
-        samples.add(catalog.AGENT_LABEL, 1, *who, label)
+        subject.add(catalog.AGENT_LABEL, 1, label)
     for gpu in agent.gpus:
-        _add_gpu(samples, who, gpu)
-
-
-def _add_gpu(samples: Samples, who: tuple[str, str], gpu: Gpu) -> None:
-    which = (*who, str(gpu.position))
-    if gpu.vram_size is not None:
-        samples.add(catalog.AGENT_GPU_VRAM_SIZE, gpu.vram_size, *which)
-    if gpu.vram_free is not None:
-        samples.add(catalog.AGENT_GPU_VRAM_FREE, gpu.vram_free, *which)
-    samples.add(catalog.AGENT_GPU_INFO, 1, *which, gpu.device_name, gpu.device_type)
+        if gpu.vram_size is not None:
+            subject.add(catalog.AGENT_GPU_VRAM_SIZE, gpu.vram_size, str(gpu.position))
+        if gpu.vram_free is not None:
+            subject.add(catalog.AGENT_GPU_VRAM_FREE, gpu.vram_free, str(gpu.position))
+    devices = tuple(((str(gpu.position), gpu.device_name, gpu.device_type), 1) for gpu in agent.gpus)
+    if devices:
+        subject.add_rows(catalog.AGENT_GPU_INFO, devices)
 
 
 def add_agent_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> None:

@@ -11,6 +11,10 @@ from typing import Final
 from exporter.catalog import CATALOG, Kind, Metric
 
 OPENMETRICS_END: Final = b"# EOF\n"
+Row = tuple[tuple[str, ...], float | str]
+"""Label values and a value."""
+_CUT: Final = "\0"
+"""Stands in no label value: control characters were replaced at the door."""
 
 
 class Samples:
@@ -32,6 +36,10 @@ class Samples:
         """
         self._family(metric).append(_template(metric) % (*map(_escape, labels), value))
 
+    def subject(self, *labels: str) -> "Subject":
+        """Add many samples that begin with the same label values, as those of one agent do."""
+        return Subject(self._lines, *map(_escape, labels))
+
     def add_histogram(self, metric: Metric, counts: Sequence[int], total: float, *labels: str) -> None:
         """Add a histogram: observations per bucket, not cumulated, the unbounded one last; and their sum."""
         values = tuple(map(_escape, labels))
@@ -45,7 +53,7 @@ class Samples:
     @property
     def count(self) -> int:
         """How many samples there are."""
-        return sum(map(len, self._lines.values()))
+        return sum(text.count("\n") for texts in self._lines.values() for text in texts)
 
     def _family(self, metric: Metric) -> list[str]:
         return self._lines.setdefault(metric, [])
@@ -54,7 +62,48 @@ class Samples:
         """Yield each family's lines as one text, and their number, in the catalogue's order."""
         for metric in CATALOG:
             if lines := self._lines.get(metric):
-                yield metric, "".join(lines).encode(), len(lines)
+                text = "".join(lines).encode()
+                yield metric, text, text.count(b"\n")
+
+
+class Subject:
+    """Adds the samples of one thing. The labels that all have in common are escaped and joined once."""
+
+    __slots__ = ("_common", "_lines", "_name")
+
+    def __init__(self, lines: dict[Metric, list[str]], *labels: str) -> None:
+        self._lines = lines
+        self._common, self._name = labels[:-1], labels[-1]
+
+    def add(self, metric: Metric, value: float, *labels: str) -> None:
+        """Add a sample; `labels` are the values that follow the common ones. Raises TypeError like `Samples.add`."""
+        head, tail = _ends(metric, self._common, labels)
+        self._append(metric, f"{head}{self._name}{tail}{value}\n")
+
+    def add_rows(self, metric: Metric, rows: tuple[Row, ...]) -> None:
+        """Add samples that many subjects have alike: the rest of their labels, and their values."""
+        self._append(metric, self._name.join(_around(metric, self._common, rows)))
+
+    def _append(self, metric: Metric, text: str) -> None:
+        try:
+            self._lines[metric].append(text)
+        except KeyError:
+            self._lines[metric] = [text]
+
+
+@lru_cache(maxsize=8192)
+def _ends(metric: Metric, common: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, str]:
+    """What stands before the name of the subject, and between it and the value."""
+    head, tail = _around(metric, common, ((labels, ""),))
+    return head, tail.removesuffix("\n")
+
+
+@lru_cache(maxsize=8192)
+def _around(metric: Metric, common: tuple[str, ...], rows: tuple[Row, ...]) -> tuple[str, ...]:
+    """The text of these samples, cut where the name of the subject stands."""
+    template = _template(metric)
+    text = "".join(template % (*common, _CUT, *map(_escape, labels), value) for labels, value in rows)
+    return tuple(text.split(_CUT))
 
 
 @cache

@@ -30,6 +30,7 @@ class Presence:
             reverse=True,
         )
         last_seen = {agent_id: seen for seen, agent_id in gone[:limit] if now - seen <= memory}
-        last_seen |= {agent_id: self.last_seen[agent_id] for agent_id in connected - listed}
-        last_seen |= dict.fromkeys(listed, now)
+        # In order, that two scrapes of the same fleet are the same bytes.
+        last_seen |= {agent_id: self.last_seen[agent_id] for agent_id in sorted(connected - listed)}
+        last_seen |= dict.fromkeys(sorted(listed), now)
         return Presence(last_seen, connected)
