@@ -6,7 +6,7 @@ fixtures of tests/integration/conftest.py, which stop everything at the end, als
 
 from support.exporter import Completed, RunningExporter, run_exporter
 from support.factories import AlertmanagerFactory, CommandFactory, ExporterFactory, PrometheusFactory
-from support.programs import free_port, required, wait_until
+from support.programs import free_port, required, wait_out, wait_until
 from support.prometheus import RunningAlertmanager, RunningPrometheus, Series
 from support.samples import Samples, parse_openmetrics, parse_text
 
@@ -26,5 +26,6 @@ __all__ = [
     "parse_text",
     "required",
     "run_exporter",
+    "wait_out",
     "wait_until",
 ]

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
@@ -34,12 +34,13 @@ def required(program: str) -> str:
     pytest.skip(reason)
 
 
-async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 10) -> T:
+async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 10, every: float = 0.05) -> T:
     """Asks again and again until the answer is truthy, and returns it.
 
     Args:
         predicate: an asynchronous function; a refused or broken connection counts as "not yet".
         within: seconds.
+        every: seconds between two looks.
 
     Raises:
         TimeoutError: the last answer was still falsy.
@@ -56,8 +57,34 @@ async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 1
             if value:
                 return value
             answer = value
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(every)
     raise TimeoutError(f"not within {within} s; the last answer was {answer!r}")
+
+
+async def wait_out(
+    pending: Callable[[], Awaitable[Collection[object]]], *, within: float = 10, every: float = 0.05
+) -> None:
+    """Asks again and again until nothing is pending any more.
+
+    Args:
+        pending: an asynchronous function that says what is still missing.
+        within: seconds.
+        every: seconds between two looks.
+
+    Raises:
+        TimeoutError: something still is; the text says what.
+    """
+    left: Collection[object] = ()
+
+    async def nothing_left() -> bool:
+        nonlocal left
+        left = await pending()
+        return not left
+
+    try:
+        await wait_until(nothing_left, within=within, every=every)
+    except TimeoutError:
+        raise TimeoutError(f"not within {within} s: {left}") from None
 
 
 @dataclass(frozen=True, slots=True)
