@@ -9,22 +9,24 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import aiohttp
 from yarl import URL
 
 from exporter.errors import ConfigError, PlatformError, TooLarge, Unauthorized, Undecodable
 from exporter.platform.body import read_body
-from exporter.platform.credentials import Credential
+from exporter.platform.credentials import TokenSource
 from exporter.platform.failures import Broken, breakdown, error_message, printable, refusal
 from exporter.platform.pacing import Pacer, parse_http_date, parse_retry_after
 
 _MAX_ERROR_BYTES = 64 * 1024
 """As much of an error's body as is looked at for the platform's words."""
+
+REFRESH_PATH: Final = "/auth/refresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,21 @@ class Limits:
     """Seconds from the connect to the last byte; waiting for the pacer does not count."""
     max_response_bytes: int
     """Of a body, both as sent and decompressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to send."""
+
+    method: str
+    path: str
+    """Below the base URL; it is the `path` label, too."""
+    secret: str = field(repr=False)
+    """What it proves itself with, which no error repeats."""
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Mapping[str, str] | None = field(default=None, repr=False)
+    """Sent as JSON."""
 
 
 class RequestLog(Protocol):
@@ -113,13 +130,11 @@ class Platform:
             await self._session.close()
             self._session = None
 
-    def team(self, name: str, credential: Credential, team_id: str | None) -> "TeamClient":
+    def team(self, name: str, credential: TokenSource, team_id: str | None) -> "TeamClient":
         """The client of one team; `team_id` is sent beside a JWT only."""
         return TeamClient(self, name, credential, team_id)
 
-    async def send(
-        self, path: str, query: Mapping[str, str | int], token: str, headers: Mapping[str, str]
-    ) -> bytes | PlatformError:
+    async def send(self, call: Call) -> bytes | PlatformError:
         """Send one request now, in a slot of the pacer that the caller holds.
 
         Returns:
@@ -130,35 +145,33 @@ class Platform:
         kind: type[PlatformError]
         try:
             async with asyncio.timeout(self._limits.timeout):
-                return await self._exchange(path, query, token, headers)
+                return await self._exchange(call)
         except (TooLarge, Undecodable) as error:
             kind, why = type(error), f"200, but {error}"
         except (aiohttp.ClientError, OSError, ValueError, Broken) as error:
             kind, why = breakdown(error, self._limits.timeout)
         finally:
-            self.log.answered(path, asyncio.get_running_loop().time() - started)
-        return kind(f"GET {path}: {why}")
+            self.log.answered(call.path, asyncio.get_running_loop().time() - started)
+        return kind(f"{call.method} {call.path}: {printable(why, call.secret)}")
 
-    async def _exchange(
-        self, path: str, query: Mapping[str, str | int], token: str, headers: Mapping[str, str]
-    ) -> bytes | PlatformError:
+    async def _exchange(self, call: Call) -> bytes | PlatformError:
         if self._session is None:
             raise RuntimeError("the platform is not open")
-        url = self._base.joinpath(path.lstrip("/")).with_query(query)
+        url = self._base.joinpath(call.path.lstrip("/")).with_query(call.query)
         started = asyncio.get_running_loop().time()
-        response = await self._session.get(
-            url, headers={**headers, "Authorization": f"Bearer {token}"}, allow_redirects=False
+        response = await self._session.request(
+            call.method, url, headers=call.headers, json=call.body, allow_redirects=False
         )
         try:
             elapsed = asyncio.get_running_loop().time() - started
             self._note_clock(response, elapsed)
             if response.status == HTTPStatus.OK:
                 return await _body(response, self._limits.max_response_bytes)
-            return await self._refused(path, response, token, (self._limits.timeout - elapsed) / 2)
+            return await self._refused(call, response, (self._limits.timeout - elapsed) / 2)
         finally:
             response.close()  # back to the pool when it was read to its end; never drained
 
-    async def _refused(self, path: str, response: aiohttp.ClientResponse, token: str, patience: float) -> PlatformError:
+    async def _refused(self, call: Call, response: aiohttp.ClientResponse, patience: float) -> PlatformError:
         wait = parse_retry_after(response.headers.get("Retry-After"), self._clock())
         words = ""
         # A status is an answer already: the platform's words may be missing, and take half of the time left.
@@ -179,7 +192,7 @@ class Platform:
 class TeamClient:
     """What one team may ask the platform."""
 
-    def __init__(self, platform: Platform, name: str, credential: Credential, team_id: str | None) -> None:
+    def __init__(self, platform: Platform, name: str, credential: TokenSource, team_id: str | None) -> None:
         self._platform = platform
         self._name = name
         self._credential = credential
@@ -207,23 +220,35 @@ class TeamClient:
 
     async def _outcome(self, path: str, query: Mapping[str, str | int]) -> bytes | PlatformError:
         try:
-            token = self._credential.current()
+            token = await self._credential.token(self._refresh)
             outcome = await self._request(path, query, token)
             if isinstance(outcome, Unauthorized):
-                self._credential.reread()
-                # Not what reread() says: another request of this team may have read the new credential already.
-                renewed = self._credential.current()
+                renewed = await self._credential.renewed(token, self._refresh)
                 if renewed != token:
                     outcome = await self._request(path, query, renewed)
         except Unauthorized as error:
             outcome = Unauthorized(f"GET {path}: no usable credential: {error}")
+        except PlatformError as error:  # of the session's own request
+            outcome = error
         return outcome
 
     async def _request(self, path: str, query: Mapping[str, str | int], token: str) -> bytes | PlatformError:
-        headers = {"X-Team-ID": self._team_id} if self._team_id and self._credential.kind == "jwt" else {}
+        headers = {"Authorization": f"Bearer {token}"}
+        if self._team_id and self._credential.kind == "jwt":
+            headers["X-Team-ID"] = self._team_id
+        return await self._send(Call("GET", path, token, query, headers))
+
+    async def _refresh(self, refresh_token: str) -> bytes | PlatformError:
+        call = Call("POST", REFRESH_PATH, refresh_token, body={"refresh_token": refresh_token})
+        outcome = await self._send(call)
+        if isinstance(outcome, PlatformError):
+            self.fail(REFRESH_PATH, outcome)
+        return outcome
+
+    async def _send(self, call: Call) -> bytes | PlatformError:
         async with self._platform.pacer.slot():
-            self._platform.log.request(self._name, path)
-            return await self._platform.send(path, query, token, headers)
+            self._platform.log.request(self._name, call.path)
+            return await self._platform.send(call)
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext | None:

@@ -12,18 +12,44 @@ import logging
 import math
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import SecretStr
 
-from exporter.errors import ConfigError, Unauthorized
+from exporter.errors import ConfigError, PlatformError, Unauthorized
 
 logger = logging.getLogger(__name__)
 
 CredentialKind = Literal["integration", "device", "jwt"]
+
+Refresh = Callable[[str], Awaitable[bytes | PlatformError]]
+"""Trades a refresh token for a new pair at the platform; gives the body of the answer, or why there is none."""
+
+
+class TokenSource(Protocol):
+    """Where a team's token comes from: a key or JWT that somebody put there, or a session that renews itself."""
+
+    @property
+    def kind(self) -> CredentialKind:
+        """What it may be used for."""
+
+    @property
+    def loaded_at(self) -> float:
+        """Unix seconds of when it was last read or renewed."""
+
+    @property
+    def expires_at(self) -> float | None:
+        """Unix seconds; None where unknown."""
+
+    async def token(self, refresh: Refresh) -> str:
+        """The token to send now. Raises Unauthorized when there is none; a session also what its refresh raised."""
+
+    async def renewed(self, refused: str, refresh: Refresh) -> str:
+        """The token to send after a 401 on `refused`, which is that one again when there is no other."""
+
 
 MAX_BYTES = 64 * 1024
 """A larger file is no credential; a JWT has a few KiB at most."""
@@ -122,6 +148,15 @@ class Credential:
         before = self._token.secret
         self._refresh()
         return self._token.secret != before
+
+    async def token(self, refresh: Refresh) -> str:  # noqa: ARG002  for sessions
+        """What `current` says."""
+        return self.current()
+
+    async def renewed(self, refused: str, refresh: Refresh) -> str:  # noqa: ARG002  for sessions
+        """What is there now: another request of the team may have read the new one already."""
+        self.reread()
+        return self.current()
 
     def __repr__(self) -> str:
         return f"Credential({self._source!r}, kind={self.kind!r})"

@@ -70,6 +70,7 @@ def test_a_credential_is_what_its_prefix_says(write: Write, content: str, kind: 
         jwt({"exp": -1}),
         jwt({"exp": 10**400}),
         jwt({"exp": float("nan")}),
+        jwt({"exp": float("inf")}),
         jwt([]),
         "eyJ." + base64.urlsafe_b64encode(b"[" * 20_000).decode() + ".x",
         "eyJ." + base64.urlsafe_b64encode(b'{"exp":' + b"9" * 5000 + b"}").decode() + ".x",

@@ -94,6 +94,19 @@ async def test_at_most_the_concurrency_is_under_way_first_come_first_served() ->
     assert most == 3
 
 
+async def test_turns_are_given_one_by_one() -> None:
+    """Those who wait at the same time start a gap apart, in the order of asking."""
+    time, starts = Time(), list[tuple[int, float]]()
+    pacer = Pacer(1, 5, clock=time.clock, sleep=time.sleep)
+
+    async def request(number: int) -> None:
+        async with pacer.slot():
+            starts.append((number, time.now - 1000.0))
+
+    await asyncio.gather(*(request(number) for number in range(5)))
+    assert starts == [(number, float(number)) for number in range(5)]
+
+
 async def test_a_waiter_that_gives_up_costs_nothing() -> None:
     """Cancelled in the queue, while its turn is timed, or inside: place and pace are free for the next."""
     gate = asyncio.Event()
