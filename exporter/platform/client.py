@@ -178,8 +178,8 @@ class Platform:
         with suppress(TimeoutError, aiohttp.ClientError, OSError, TooLarge, Undecodable):
             async with asyncio.timeout(patience):
                 body = await _body(response, min(_MAX_ERROR_BYTES, self._limits.max_response_bytes))
-                words = printable(error_message(body), token)
-        text = f"GET {path}: {response.status}{': ' if words else ''}{words}"
+                words = printable(error_message(body), call.secret)
+        text = f"{call.method} {call.path}: {response.status}{': ' if words else ''}{words}"
         return refusal(response.status)(text, retry_after=wait)
 
     def _note_clock(self, response: aiohttp.ClientResponse, elapsed: float) -> None:

@@ -7,7 +7,7 @@ it costs neither its item nor its page.
 
 import json
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import AwareDatetime, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
@@ -286,3 +286,23 @@ def decode_me(body: bytes) -> Me:
     """
     me: Me = _validate(_ME, body)[0]
     return me
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The answer of `POST /auth/refresh`; `expires_in` is seconds."""
+
+    access_token: Text = field(repr=False)
+    refresh_token: Text = field(repr=False)
+    expires_in: Count
+
+
+_TOKENS: Final = TypeAdapter(Tokens)
+
+
+def decode_tokens(body: bytes) -> Tokens | None:
+    """Read a new pair of tokens; None when this is none. Nothing is raised that could quote a token."""
+    try:
+        return _TOKENS.validate_json(body)
+    except ValidationError:
+        return None
