@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
 from grafana.builders import dashboards  # noqa: E402  it lies beside this folder
+from tools import chart  # noqa: E402  so that it has the same name for all who import it
 
 CONFIGURATION: Final = """\
 # Configuration
@@ -44,7 +45,7 @@ def generated() -> dict[str, str]:
     """What each generated file holds, by its path in the repository. JSON has no place for the mark."""
     pages = {"docs/configuration.md": configuration(), "docs/metrics.md": reference.markdown()}
     boards = {f"grafana/dashboards/{name}": content for name, content in dashboards().items()}
-    return {name: MARK + content for name, content in pages.items()} | boards
+    return {name: MARK + content for name, content in pages.items()} | boards | chart.generated(boards)
 
 
 def outdated() -> Iterator[tuple[Path, str]]:
