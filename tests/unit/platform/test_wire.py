@@ -49,18 +49,18 @@ AGENT: dict[str, Any] = {
     "system_stats": STATS,
 }
 
-NO_TEXT = (1, 1.5, True, [], {}, ["a"], {"a": 1}, float("nan"))
-NO_COUNT = ("1", "", 1.5, True, False, [], {}, -1, 2**63, 10**400, float("nan"), float("inf"))
-NO_BYTES = ("1", True, [], {}, -1, -0.5, 2**63, 1e300, 10**400, float("nan"), float("-inf"))
-NO_PERCENT = ("45", True, [], {}, -0.1, 100.5, 101, float("nan"))
-NO_TIME = (
+NO_TEXT: tuple[Any, ...] = (1, 1.5, True, [], {}, ["a"], {"a": 1}, float("nan"))
+NO_COUNT: tuple[Any, ...] = ("1", "", 1.5, True, False, [], {}, -1, 2**63, 10**400, float("nan"), float("inf"))
+NO_BYTES: tuple[Any, ...] = ("1", True, [], {}, -1, -0.5, 2**63, 1e300, 10**400, float("nan"), float("-inf"))
+NO_PERCENT: tuple[Any, ...] = ("45", True, [], {}, -0.1, 100.5, 101, float("nan"))
+NO_TIME: tuple[Any, ...] = (
     *("", "never", "1739194200", "2025-02-10", "2025-02-10T14:00:00", "2025-13-10T14:00:00Z", "T", "P1DT5H"),
     *(1739194200, 1739194200.5, True, [], {}, "2025-02-10 14:00:00Z", "T1739194200", "0000-00-00T00:00:00Z"),
 )
-NO_LIST = (1, "gpu", True, {}, {"0": "gpu"}, [["gpu"]] * 300)
-NO_OBJECT = (1, "x", True, [], [{}])
+NO_LIST: tuple[Any, ...] = (1, "gpu", True, {}, {"0": "gpu"}, [["gpu"]] * 300)
+NO_OBJECT: tuple[Any, ...] = (1, "x", True, [], [{}])
 
-WRONG_TASK = {
+WRONG_TASK: dict[str, tuple[Any, ...]] = {
     "task_status": NO_TEXT,
     "status": NO_TEXT,
     "created_at": NO_TIME,
@@ -69,14 +69,19 @@ WRONG_TASK = {
     "retry_count": NO_COUNT,
     "agent_labels": NO_LIST,
 }
-WRONG_STATS = {
+WRONG_STATS: dict[str, tuple[Any, ...]] = {
     "comfyui_version": NO_TEXT,
     "pytorch_version": NO_TEXT,
     "os_type": NO_TEXT,
     "gpu_devices": (1, "x", True, {}, [GPU] * 100),
 }
-WRONG_GPU = {"device_name": NO_TEXT, "device_type": NO_TEXT, "vram_total": NO_BYTES, "vram_free": NO_BYTES}
-WRONG_AGENT = {
+WRONG_GPU: dict[str, tuple[Any, ...]] = {
+    "device_name": NO_TEXT,
+    "device_type": NO_TEXT,
+    "vram_total": NO_BYTES,
+    "vram_free": NO_BYTES,
+}
+WRONG_AGENT: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(
         ("agent_status", "agent_version", "tool", "tool_version", "comfyui_version", "platform_arch", "sync_phase"),
         NO_TEXT,
