@@ -119,9 +119,13 @@ class _Walk:
             self._exposed.add(agent.agent_id)
             families.add_agent(self._samples, self._rules.team, agent, with_labels=self._rules.with_labels)
         else:
-            ignored = Samples()
-            families.add_agent(ignored, self._rules.team, agent, with_labels=self._rules.with_labels)
-            self._dropped += ignored.count
+            self._dropped += self._cost(agent)
+
+    def _cost(self, agent: Agent) -> int:
+        samples, alone = Samples(), Presence({agent.agent_id: 0.0}, frozenset({agent.agent_id}))
+        families.add_agent(samples, self._rules.team, agent, with_labels=self._rules.with_labels)
+        families.add_presence(samples, self._rules.team, alone, frozenset())
+        return samples.count
 
     def _admitted(self, agent_id: str) -> bool:
         """Those that were exposed at the last poll stay so, that the limit does not make series come and go."""
@@ -132,11 +136,12 @@ class _Walk:
 
     def reading(self, now: float) -> AgentsReading:
         rules, truncated = self._rules, self._bounded or self._seen < self._totals[-1]
+        exposed, left_out = frozenset(self._exposed), frozenset(self._listed - self._exposed)
         presence = self._before.updated(
-            self._exposed, now, whole=not truncated, memory=rules.memory, limit=rules.max_agents
+            exposed, left_out, now, whole=not truncated, memory=rules.memory, limit=rules.max_agents
         )
         families.add_agent_counts(self._samples, rules.team, self._statuses)
-        families.add_presence(self._samples, rules.team, presence, rules.expected)
+        families.add_presence(self._samples, rules.team, presence, rules.expected - left_out)
         return AgentsReading(
             samples=self._samples,
             pages=len(self._totals),

@@ -135,7 +135,7 @@ class Team:
                 group.create_task(self._poll_tasks())
             if self._due(self._agents):
                 group.create_task(self._poll_agents())
-            if self._credential.kind != "integration" and started >= self._quotas_due:
+            if self._credential.kind != "integration" and started >= max(self._quotas_due, self._held_until or 0.0):
                 group.create_task(self._poll_quotas())
         self._put_team()
         self._polled_at = self._clock.monotonic()
@@ -209,8 +209,9 @@ class Team:
         self._quotas_due = self._clock.monotonic() + ME_INTERVAL
         try:
             me = await self._get(ME_PATH, {}, wire.decode_me)
-        except PlatformError:  # counted by the client; without an answer there are no quota series
+        except PlatformError as error:  # counted by the client; without an answer there are no quota series
             self._quotas = {}
+            self._hold(error)
         else:
             self._quotas = own_quotas(me, self.rules.team_id)
 

@@ -1,6 +1,6 @@
 """Which agents are connected, and which were until lately. The platform only lists those that are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -13,23 +13,29 @@ class Presence:
     connected: frozenset[str] = frozenset()
     """Those that count as connected now."""
 
-    def updated(self, listed: Iterable[str], now: float, *, whole: bool, memory: float, limit: int) -> "Presence":
+    def updated(
+        self, listed: frozenset[str], left_out: frozenset[str], now: float, *, whole: bool, memory: float, limit: int
+    ) -> "Presence":
         """The presence after a poll.
 
         Args:
             listed: ids of the agents it found.
+            left_out: ids of more that it found and that have no series: they are not gone either.
             now: Unix seconds of our clock.
-            whole: whether it saw all there are; if not, nobody vanishes.
+            whole: whether it saw all there are; if not, nobody vanishes who was seen within `memory`.
             memory: seconds for which a vanished agent is remembered.
             limit: how many vanished agents are remembered at most; the latest seen ones are kept.
         """
-        listed = frozenset(listed)
-        connected = listed if whole else listed | self.connected
+        remembered = {
+            agent_id: seen
+            for agent_id, seen in self.last_seen.items()
+            if now - seen <= memory and agent_id not in left_out
+        }
+        connected = listed if whole else listed | (self.connected & remembered.keys())
         gone = sorted(
-            ((seen, agent_id) for agent_id, seen in self.last_seen.items() if agent_id not in connected),
-            reverse=True,
+            ((seen, agent_id) for agent_id, seen in remembered.items() if agent_id not in connected), reverse=True
         )
-        last_seen = {agent_id: seen for seen, agent_id in gone[:limit] if now - seen <= memory}
+        last_seen = {agent_id: seen for seen, agent_id in gone[:limit]}
         # In order, that two scrapes of the same fleet are the same bytes.
         last_seen |= {agent_id: self.last_seen[agent_id] for agent_id in sorted(connected - listed)}
         last_seen |= dict.fromkeys(sorted(listed), now)

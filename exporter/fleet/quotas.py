@@ -1,7 +1,6 @@
 """A team's limits, from what the platform says about a credential's user."""
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Final
 
 from exporter.fleet.text import label_text
@@ -20,4 +19,5 @@ def own_quotas(me: wire.Me, team_id: str | None) -> Mapping[str, float]:
 
 
 def _is_limit(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0
+    # Compared before anything else: an integer may be too large for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
