@@ -1,0 +1,13 @@
+import pytest
+
+from fixtures import full_exporter, stable_exposition
+
+
+@pytest.fixture
+async def expositions() -> dict[str, str]:
+    """The full fixture's exposition by the name of its golden file."""
+    exporter = await full_exporter()
+    return {
+        "metrics.prom": stable_exposition(exporter, openmetrics=False),
+        "metrics.openmetrics": stable_exposition(exporter, openmetrics=True),
+    }

@@ -1,0 +1,48 @@
+"""What a scrape of the full fixture gets, byte for byte. `pytest --update-golden tests/golden` writes it anew."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import parse_openmetrics, parse_text, required
+
+HERE = Path(__file__).parent
+NAMES = ("metrics.prom", "metrics.openmetrics")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exposition_is_as_recorded(name: str, expositions: dict[str, str], *, update_golden: bool) -> None:
+    """No byte of the exposition changes unnoticed."""
+    path = HERE / name
+    if update_golden:
+        path.write_text(expositions[name], encoding="utf-8", newline="")
+    assert expositions[name] == path.read_text(encoding="utf-8")
+
+
+def test_golden_files_parse_strictly() -> None:
+    """Both files parse, hold no series twice, and say the same."""
+    text = parse_text((HERE / "metrics.prom").read_text(encoding="utf-8"))
+    openmetrics = parse_openmetrics((HERE / "metrics.openmetrics").read_text(encoding="utf-8"))
+    assert text.values == openmetrics.values
+    assert len(text.values) > 500
+
+
+def test_samples_of_the_documentation_are_in_it() -> None:
+    """The documented sample answers, verbatim, are a team of the fixture: counted, shown, and known to be cut short."""
+    samples = parse_text((HERE / "metrics.prom").read_text(encoding="utf-8"))
+    assert samples.value("cyberun_tasks", team_name="samples", status="completed") == 42
+    who = {"team_name": "samples", "agent_id": "gpu-node-01"}
+    assert samples.value("cyberun_agent_gpu_vram_free_bytes", **who, gpu="0") == 22548578304
+    assert samples.value("cyberun_agent_running_tasks", **who) == 3
+    for collector in ("tasks", "agents"):
+        assert samples.value("cyberun_collector_truncated", team_name="samples", collector=collector) == 1
+
+
+def test_promtool_finds_nothing_to_complain_about() -> None:
+    """`promtool check metrics`, which also lints names, is silent about the text format."""
+    command = [required("promtool"), "check", "metrics"]
+    exposition = (HERE / "metrics.prom").read_bytes()
+    result = subprocess.run(command, input=exposition, capture_output=True, check=False, env=dict(os.environ))
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
