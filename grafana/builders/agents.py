@@ -152,10 +152,10 @@ def _table() -> Panel:
         Key("agent_version", "Version", width=90),
     ]
     about = (
-        "One row per agent; completed tasks are those within the time shown. A disconnected agent has only a last-seen"
-        " time. A click on an agent shows it alone."
+        "One row per agent, those that need attention first; completed tasks are those within the time shown."
+        " A disconnected agent has only a last-seen time. A click on an agent shows it alone."
     )
-    return grid(Text("Agents", about, empty="no agents"), keys, columns)
+    return grid(Text("Agents", about, empty="no agents"), keys, columns, sort="Status", descending=False)
 
 
 def _statuses() -> Panel:
@@ -180,19 +180,18 @@ def _demand() -> Panel:
 
 
 def _use() -> Panel:
-    use = f"{SELECT(catalog.AGENT_RUNNING_TASKS)} / ({SELECT(catalog.AGENT_GPU_CAPACITY)} > 0)"
-    queries = [
-        Line(f"avg by (team_name) ({use})", "{{team_name}}"),
-    ]
-    about = "Running tasks by capacity, averaged over each team's agents: a team far below the others has room to lend."
-    return lines(Text("Capacity in use by team", about), queries, "percentunit", Look())
+    running = f"sum by (team_name) ({SELECT(catalog.AGENT_RUNNING_TASKS)})"
+    capacity = f"sum by (team_name) ({SELECT(catalog.AGENT_GPU_CAPACITY)})"
+    queries = [Line(f"{running} / ({capacity} > 0)", "{{team_name}}")]
+    about = "Running tasks by the capacity of each team's agents: a team far below the others has room to lend."
+    return lines(Text("Capacity in use by team", about), queries, "percentunit", Look(at_least=1))
 
 
 def _done() -> Panel:
     done = f"sum by ({PRESENCE}) ({SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE)})"
     about = "Agents that completed most within the time shown, by their own counts, which restart when they reconnect."
     text = Text("Most productive agents", about, empty="none completed")
-    return bars(text, f"sort_desc(topk(10, {done}))", _NAME, "short", style.steps(style.GOOD))
+    return bars(text, Line(f"sort_desc(topk(10, {done}))", _NAME), "short", style.steps(style.GOOD))
 
 
 def _memory() -> Panel:
@@ -210,13 +209,13 @@ def _least_memory() -> Panel:
     about = "The ten GPUs with the least free memory: tasks that need large models fail there first."
     text = Text("GPUs with the least free memory", about, empty="no GPUs")
     expression = f"sort(bottomk(10, max by ({PRESENCE}, gpu) ({free} / {size})))"
-    return bars(text, expression, _CARD, "percentunit", style.VRAM_FREE, maximum=1)
+    return bars(text, Line(expression, _CARD), "percentunit", style.VRAM_FREE, maximum=1)
 
 
 def _heartbeats() -> Panel:
     query = Line(f"max by (team_name) ({age(SELECT(catalog.AGENT_LAST_HEARTBEAT))})", "{{team_name}}")
     about = "Age of the oldest heartbeat of each team's connected agents. A team whose line rises is losing an agent."
-    look = Look(limit=style.steps("transparent", (180, style.BAD)))
+    look = Look(limit=style.steps("transparent", (300, style.BAD)))
     return lines(Text("Oldest heartbeat", about), [query], "s", look)
 
 
@@ -229,7 +228,7 @@ def _sessions() -> Panel:
 def _syncs() -> Panel:
     text = Text("Files being synced", catalog.AGENT_SYNC, empty="nothing is syncing")
     expression = f"sort_desc(max by ({PRESENCE}, phase) ({SELECT(catalog.AGENT_SYNC)}))"
-    return bars(text, expression, _NAME + " {{phase}}", "percentunit", style.steps("yellow"), maximum=1)
+    return bars(text, Line(expression, _NAME + " {{phase}}"), "percentunit", style.steps("yellow"), maximum=1)
 
 
 def _versions() -> Panel:
@@ -252,10 +251,10 @@ def _versions() -> Panel:
 def _cards() -> Panel:
     text = Text("GPU models", "GPUs of the connected agents by model, as their drivers name them.", empty="no GPUs")
     expression = f"sort_desc(count by (device_name) ({SELECT(catalog.AGENT_GPU_INFO)}))"
-    return bars(text, expression, "{{device_name}}", "short", style.steps("purple"))
+    return bars(text, Line(expression, "{{device_name}}"), "short", style.steps("purple"))
 
 
 def _labels() -> Panel:
     text = Text("Agent labels", catalog.AGENT_LABEL, empty="collect.agent_labels is off")
     expression = f"sort_desc(topk(20, count by (label) ({SELECT(catalog.AGENT_LABEL)})))"
-    return bars(text, expression, "{{label}}", "short", style.steps("purple"))
+    return bars(text, Line(expression, "{{label}}"), "short", style.steps("purple"))

@@ -35,7 +35,7 @@ def board() -> Board:
         selector=SELECT,
         sections=(
             Section("", [Place(panel, 4, 4) for panel in _first_row()]),
-            Section("Polls", [Place(_polls(), 24, 9), Place(_up(), 12, 7), Place(_behind(), 12, 7)]),
+            Section("Polls", [Place(_polls(), 24, 8), Place(_up(), 12, 6), Place(_behind(), 12, 6)]),
             Section(
                 "Platform API",
                 [
@@ -46,11 +46,11 @@ def board() -> Board:
                     Place(_latency(), 12, 8),
                 ],
             ),
-            Section("Credentials", [Place(_credentials(), 16, 7), Place(_skew(), 8, 7)]),
+            Section("Credentials", [Place(_credentials(), 16, 6), Place(_skew(), 8, 6)]),
             Section(
                 "Program",
                 [
-                    Place(_builds(), 24, 5),
+                    Place(_builds(), 24, 4),
                     Place(_series(), 8, 7),
                     Place(_memory(), 8, 7),
                     Place(_cpu(), 8, 7),
@@ -180,7 +180,8 @@ def _failures() -> Panel:
 def _unknown() -> Panel:
     text = Text("Values not understood", catalog.UNKNOWN_VALUES, empty="all understood")
     increase = SELECT.increase(catalog.UNKNOWN_VALUES, over=RANGE)
-    return bars(text, f"sort_desc(sum by (field) ({increase}) > 0)", "{{field}}", "short", style.ANY_IS_A_WARNING)
+    query = Line(f"sort_desc(sum by (field) ({increase}) > 0)", "{{field}}")
+    return bars(text, query, "short", style.ANY_IS_A_WARNING)
 
 
 def _latency_map() -> Panel:

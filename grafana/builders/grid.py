@@ -52,33 +52,30 @@ class Column:
     shown: bool = True
 
 
-def grid(text: Text, keys: Sequence[Key], columns: Sequence[Column], *, sort: str = "", hidden: str = "") -> Panel:
+def grid(
+    text: Text, keys: Sequence[Key], columns: Sequence[Column], *, sort: str = "", descending: bool = True
+) -> Panel:
     """A table.
 
     Args:
         text: what it says.
         keys: the labels that are shown, in order; those of the first query name the rows.
         columns: from left to right.
-        sort: the title of the column to sort by, highest first.
-        hidden: a label that the queries have and nobody wants to see.
+        sort: the title of the column to sort by.
+        descending: highest first.
     """
     panel = described(table.Panel(), text).unit("none").targets([instant(c.expression, as_table=True) for c in columns])
     values = _value_fields(columns)
     panel = panel.with_transformation(model.DataTransformerConfig("merge", options={}))
-    panel = panel.with_transformation(_organized(keys, columns, values, hidden))
+    panel = panel.with_transformation(_organized(keys, columns, values))
     for key in keys:
         panel = panel.override_by_name(key.title, _key_properties(key, keys))
     for column in columns:
         if column.shown:
             panel = panel.override_by_name(column.title, _column_properties(column))
     if sort:
-        panel = panel.sort_by([_highest_first(sort)])
+        panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(descending)])
     return panel
-
-
-def _highest_first(title: str) -> common.TableSortByFieldState:
-    """Highest first."""
-    return common.TableSortByFieldState().display_name(title).desc(True)
 
 
 def _value_fields(columns: Sequence[Column]) -> list[str]:
@@ -88,12 +85,10 @@ def _value_fields(columns: Sequence[Column]) -> list[str]:
     return [f"Value #{chr(ord('A') + position)}" for position in range(len(columns))]
 
 
-def _organized(
-    keys: Sequence[Key], columns: Sequence[Column], values: Sequence[str], hidden: str
-) -> model.DataTransformerConfig:
+def _organized(keys: Sequence[Key], columns: Sequence[Column], values: Sequence[str]) -> model.DataTransformerConfig:
     titles = {key.label: key.title for key in keys}
     titles |= {value: column.title for value, column in zip(values, columns, strict=True) if column.shown}
-    unwanted = ["Time", *([hidden] if hidden else [])]
+    unwanted = ["Time"]
     unwanted += [value for value, column in zip(values, columns, strict=True) if not column.shown]
     return model.DataTransformerConfig(
         "organize",

@@ -22,7 +22,7 @@ def board() -> Board:
         selector=SELECT,
         sections=(
             Section("", [Place(panel, 4, 4) for panel in _first_row()]),
-            Section("Teams", [Place(_teams(), 24, 8)]),
+            Section("Teams", [Place(_teams(), 24, 7)]),
             Section("Work", [Place(_active(), 8, 8), Place(_finished(), 8, 8), Place(_waits(), 8, 8)]),
             Section("Fleet", [Place(_statuses(), 8, 8), Place(_demand(), 8, 8), Place(_memory(), 8, 8)]),
             Section("Trust", [Place(_behind(), 8, 7), Place(_failures(), 8, 7), Place(_limits(), 8, 7)]),
@@ -88,7 +88,14 @@ def _teams() -> Panel:
             cell=BACKGROUND,
             decimals=1,
         ),
-        Column("Running", _by_team(SELECT(catalog.TASKS, 'status="running"')), unit="short"),
+        Column(
+            "No eligible agent",
+            f"max by (team_name) ({SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)})",
+            unit="short",
+            steps=style.ANY_IS_A_WARNING,
+            cell=COLORED,
+        ),
+        Column("Running", _by_team(SELECT(catalog.TASKS, common.of_status("running"))), unit="short"),
         Column(
             "Failed",
             f"{failed} / ({tried} > 0)",

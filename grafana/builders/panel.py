@@ -111,6 +111,7 @@ class Look:
     Attributes:
         colors: by legend; all others take the palette's.
         limit: thresholds that are drawn as lines.
+        at_least: the axis reaches up to this even where no value does.
         table: the legend is a table beside the lines, with the last and the highest value.
     """
 
@@ -120,6 +121,7 @@ class Look:
     limit: Steps | None = None
     minimum: float | None = 0
     maximum: float | None = None
+    at_least: float | None = None
     table: bool = False
 
 
@@ -131,8 +133,8 @@ def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = No
         .unit(unit)
         .legend(_legend(table=look.table))
         .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI).sort(_DESCENDING))
-        .line_width(1 if look.stacked else 2)
-        .fill_opacity(60 if look.stacked else 8)
+        .line_width(0 if look.stacked else 2)
+        .fill_opacity(75 if look.stacked else 8)
         .show_points(common_model.VisibilityMode.NEVER)
         .color_scheme(build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     )
@@ -147,6 +149,8 @@ def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = No
         panel = panel.min(look.minimum)
     if look.maximum is not None:
         panel = panel.max(look.maximum)
+    if look.at_least is not None:
+        panel = panel.axis_soft_max(look.at_least)
     for name, color in (look.colors or {}).items():
         panel = panel.override_by_name(name, [fixed(color)])
     return panel.targets([over_time(query) for query in queries])
@@ -214,12 +218,13 @@ def durations(text: Text, buckets: str, scheme: str) -> Panel:
     )
 
 
-def bars(text: Text, expression: str, legend: str, unit: str, steps: Steps, *, maximum: float | None = None) -> Panel:
-    """A horizontal bar for each thing, for now."""
+def bars(text: Text, query: Line, unit: str, steps: Steps, *, maximum: float | None = None) -> Panel:
+    """A horizontal bar for each thing, for now; shares go to whole percents, all else to whole numbers."""
     panel = (
         described(bargauge.Panel(), text)
-        .with_target(instant(expression, legend))
+        .with_target(instant(query.expression, query.legend))
         .unit(unit)
+        .decimals(0)
         .min(0)
         .thresholds(style.thresholds(steps))
         .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))

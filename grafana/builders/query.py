@@ -47,10 +47,10 @@ class Selector:
         return f"increase({self._counted(metric, matchers, suffix)}[{over}])"
 
     def quantile(self, quantile: float, metric: Metric, matchers: str = "", *, by: str = "") -> str:
-        """A quantile of a histogram, in its unit."""
+        """A quantile of a histogram, in its unit; nothing, rather than NaN, while nothing was counted."""
         labels = f"le, {by}" if by else "le"
         buckets = self.rate(metric, matchers, suffix="_bucket")
-        return f"histogram_quantile({quantile}, sum by ({labels}) ({buckets}))"
+        return f"histogram_quantile({quantile}, sum by ({labels}) ({buckets})) >= 0"
 
     def _counted(self, metric: Metric, matchers: str, suffix: str) -> str:
         if metric.kind not in {Kind.COUNTER, Kind.HISTOGRAM}:

@@ -34,7 +34,12 @@ AGENT_COLORS: Final = {
 }
 QUANTILE_COLORS: Final = {"p50": "blue", "p95": "orange", "oldest": "red", "longest": "red"}
 
-AGENT_CODES: Final = dict(zip(("disconnected", *AGENT_STATUSES, OTHER), range(len(AGENT_STATUSES) + 2), strict=True))
+# Worst first, so that a table sorted by the number begins with what needs attention.
+_TROUBLED: Final = ("disconnected", "unhealthy", OTHER, "syncing", "tunnel")
+AGENT_CODES: Final = {
+    status: code
+    for code, status in enumerate((*_TROUBLED, *(each for each in AGENT_STATUSES if each not in _TROUBLED)))
+}
 """A number per status, for panels that draw numbers: 0 is disconnected."""
 
 Steps = Sequence[tuple[float | None, str]]
@@ -48,13 +53,14 @@ def steps(base: str, *higher: tuple[float, str]) -> Steps:
 MORE_IS_WORSE: Final = steps(GOOD, (1, BAD))
 ANY_IS_A_WARNING: Final = steps(GOOD, (1, WARN))
 DATA_AGE: Final = steps(GOOD, (90, WARN), (120, BAD))
-WAITING: Final = steps(GOOD, (600, WARN), (1800, BAD))
+# Red where the alert rules begin to count, as they come; orange before.
+WAITING: Final = steps(GOOD, (300, WARN), (900, BAD))
 RUNNING: Final = steps(GOOD, (3600, WARN), (4 * 3600, BAD))
 FAILURES: Final = steps(GOOD, (0.05, WARN), (0.2, BAD))
 USE: Final = steps(FINE, (0.5, GOOD), (0.95, WARN))
 IN_SERVICE: Final = steps(BAD, (0.5, WARN), (0.8, GOOD))
-VRAM_FREE: Final = steps(BAD, (0.05, WARN), (0.15, GOOD))
-HEARTBEAT: Final = steps(GOOD, (60, WARN), (180, BAD))
+VRAM_FREE: Final = steps(WARN, (0.05, GOOD))
+HEARTBEAT: Final = steps(GOOD, (60, WARN), (300, BAD))
 LIFETIME: Final = steps(BAD, (600, WARN), (1800, GOOD))
 COUNT: Final = steps(FINE)
 

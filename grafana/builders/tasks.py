@@ -171,7 +171,7 @@ def _oldest() -> Panel:
         "Time since the oldest task of each status was created. A straight line upwards is one task that is stuck;"
         " a saw is a queue that moves."
     )
-    look = Look(colors=style.TASK_COLORS, limit=style.steps("transparent", (1800, style.BAD)))
+    look = Look(colors=style.TASK_COLORS, limit=style.steps("transparent", (900, style.BAD)))
     return lines(Text("Oldest task not started", about), [Line(oldest, "{{status}}")], "s", look)
 
 
