@@ -68,6 +68,7 @@ async def test_old_data_is_withheld_list_by_list(
         return samples if all(gone) else None
 
     samples = await wait_until(withheld, within=30)
+    assert samples is not None
     assert {name for name in whole if name.startswith("cyberun_agent")} <= domain_names(samples, "lost-tasks")
     assert not any(name.startswith("cyberun_task") for name in domain_names(samples, "lost-tasks"))
     assert {name for name in whole if name.startswith("cyberun_tasks_finished")} <= domain_names(samples, "lost-agents")

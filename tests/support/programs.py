@@ -175,12 +175,20 @@ class Program:
         Raises:
             AssertionError: it did not end in time; it was killed then.
         """
+        if self._running.returncode is None:
+            self._running.terminate()
+        return await self.wait(within=within)
+
+    async def wait(self, *, within: float) -> int:
+        """Its exit code, when it has ended.
+
+        Raises:
+            AssertionError: it did not end in time; it was killed then.
+        """
         process = self._running
-        if process.returncode is None:
-            process.terminate()
         try:
             return await asyncio.wait_for(process.wait(), within)
         except TimeoutError:
             process.kill()
             await process.wait()
-            raise AssertionError(f"{self.command[0]} ran on {within} s after SIGTERM") from None
+            raise AssertionError(f"{self.command[0]} ran on for {within} s") from None
