@@ -1,0 +1,108 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.fleet.presence import Presence
+
+NONE = frozenset[str]()
+
+
+def after(presence: Presence, listed: str, now: float, *, left_out: str = "", whole: bool = True) -> Presence:
+    """A poll that found agents with one letter each; ten seconds of memory, room for three that are gone."""
+    return presence.updated(frozenset(listed), frozenset(left_out), now, whole=whole, memory=10.0, limit=3)
+
+
+def state(presence: Presence) -> tuple[str, str]:
+    """Who is connected, and who is remembered as gone."""
+    gone = presence.last_seen.keys() - presence.connected
+    return "".join(sorted(presence.connected)), "".join(sorted(gone))
+
+
+def test_nobody_yet() -> None:
+    """Before the first poll nobody was seen."""
+    assert state(Presence()) == ("", "")
+
+
+def test_listed_agents_are_connected() -> None:
+    """Whoever a poll lists is connected and was seen now."""
+    presence = after(Presence(), "ba", 100.0)
+    assert state(presence) == ("ab", "")
+    assert presence.last_seen == {"a": 100.0, "b": 100.0}
+
+
+def test_vanished_agent_is_gone_at_once_with_its_last_time() -> None:
+    """Who is not listed any more is gone, and keeps the time it was last seen."""
+    presence = after(after(Presence(), "ab", 100.0), "b", 105.0)
+    assert state(presence) == ("b", "a")
+    assert presence.last_seen == {"a": 100.0, "b": 105.0}
+
+
+@pytest.mark.parametrize(("now", "gone"), [(110.0, "a"), (110.5, "")])
+def test_memory_ends(now: float, gone: str) -> None:
+    """A vanished agent is remembered for as long as is configured, and no longer."""
+    assert state(after(after(Presence(), "ab", 100.0), "b", now)) == ("b", gone)
+
+
+def test_return() -> None:
+    """Who comes back is connected again."""
+    presence = after(after(after(Presence(), "a", 100.0), "", 105.0), "a", 108.0)
+    assert state(presence) == ("a", "")
+    assert presence.last_seen == {"a": 108.0}
+
+
+def test_only_the_latest_gone_are_remembered() -> None:
+    """The number of remembered agents is bounded; the latest seen stay."""
+    presence = Presence()
+    for i, letter in enumerate("abcdef"):
+        presence = after(presence, letter, 100.0 + i)
+    assert state(presence) == ("f", "cde")
+
+
+def test_nobody_vanishes_in_a_walk_that_did_not_see_all() -> None:
+    """A truncated walk proves nobody's absence: who was connected stays so, with the time it was really seen."""
+    presence = after(after(Presence(), "ab", 100.0), "bc", 105.0, whole=False)
+    assert state(presence) == ("abc", "")
+    assert presence.last_seen == {"a": 100.0, "b": 105.0, "c": 105.0}
+
+
+def test_gone_stay_gone_in_a_truncated_walk() -> None:
+    """A truncated walk brings nobody back either."""
+    presence = after(after(after(Presence(), "ab", 100.0), "b", 101.0), "b", 102.0, whole=False)
+    assert state(presence) == ("b", "a")
+
+
+def test_walks_that_never_see_all_keep_nobody_for_ever() -> None:
+    """Where every walk is truncated, an agent that is never found again is forgotten after the memory."""
+    presence = after(Presence(), "ab", 100.0)
+    for now in range(101, 112):
+        presence = after(presence, "b", float(now), whole=False)
+        assert state(presence) == ("ab" if now <= 110 else "b", "")
+
+
+def test_left_out_agents_are_neither_connected_nor_gone() -> None:
+    """An agent that is listed but has no series for a limit must not look as if it were gone."""
+    presence = after(after(Presence(), "ab", 100.0), "b", 101.0)
+    assert state(presence) == ("b", "a")
+    assert state(after(presence, "b", 102.0, left_out="a")) == ("b", "")
+
+
+def test_order_is_that_of_the_names() -> None:
+    """The same fleet gives the same bytes, whatever the order of the list."""
+    names = [f"agent-{i:03}" for i in range(300)]
+    presence = Presence().updated(frozenset(names), NONE, 1.0, whole=True, memory=1.0, limit=1)
+    assert list(presence.last_seen) == names
+
+
+@given(st.lists(st.tuples(st.sets(st.sampled_from("abcdefgh")), st.booleans()), max_size=30))
+def test_any_history(polls: list[tuple[set[str], bool]]) -> None:
+    """Whatever happens, the listed are connected and seen now, and memory is bounded."""
+    presence = Presence()
+    for i, (listed, whole) in enumerate(polls):
+        now = 3.0 * i
+        presence = after(presence, "".join(listed), now, whole=whole)
+        assert listed <= presence.connected
+        assert not whole or listed == presence.connected
+        assert presence.connected <= presence.last_seen.keys()
+        assert len(presence.last_seen) - len(presence.connected) <= 3
+        assert all(now - seen <= 10.0 for seen in presence.last_seen.values())
+        assert all(presence.last_seen[agent] == now for agent in listed)
