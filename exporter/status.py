@@ -91,11 +91,13 @@ class ExporterStatus:
     clock_skew: float | None
     """Platform's clock minus ours, from its last `Date` header."""
     teams: tuple[TeamStatus, ...]
+    discovered: bool = True
+    """Every credential whose teams are to be found was asked at least once."""
     last_reload_ok: bool = True
     """Whether the configuration was last read without a mistake."""
     last_reload_ok_at: float | None = None
 
     @property
     def ready(self) -> bool:
-        """Each team's first poll was attempted."""
-        return all(team.attempted for team in self.teams)
+        """Each team's first poll was attempted, and so was each discovery of teams."""
+        return self.discovered and all(team.attempted for team in self.teams)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from exporter import log
 from exporter.cli import arguments, check, demo, health, serve
 from exporter.cli.arguments import Arguments
-from exporter.config import Settings, load
+from exporter.config import Settings, load, load_web
 from exporter.demo import FaultError
 from exporter.errors import ConfigError
 from exporter.expose.reference import markdown
@@ -47,6 +47,8 @@ def _run(given: Arguments) -> int:
         return asyncio.run(demo.simulate(given))
     if given.command == "demo":
         return asyncio.run(demo.demo(given))
+    if given.command == "health":
+        return health.health(load_web(given.config_file, os.environ, given.overrides))
     settings = load(given.config_file, os.environ, given.overrides)
     log.configure(settings.log.level, settings.log.format)
     return _run_configured(given, settings)
@@ -58,8 +60,6 @@ def _run_configured(given: Arguments, settings: Settings) -> int:
             return check.check(settings, os.environ, given.shard)
         case "once":
             return asyncio.run(serve.once(settings, os.environ, given.shard))
-        case "health":
-            return health.health(settings)
         case _:
 
             def reload() -> Settings:

@@ -82,6 +82,10 @@ def _parser(command: str) -> argparse.ArgumentParser:
         parser.add_argument("--total-shards", type=_count, default=1, metavar="N", help="how many parts there are (1)")
     if command not in ("metrics", "once", "check"):
         parser.add_argument("--web.listen-address", metavar="ADDRESS", help="host and port, as :10042")
+    if command in ("serve", "check"):
+        parser.add_argument(
+            "--web.config.file", metavar="FILE", help="TLS and authentication, see docs/web-configuration.md"
+        )
     if command == "serve":
         parser.add_argument(
             "--web.enable-lifecycle",

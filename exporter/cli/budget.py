@@ -20,6 +20,17 @@ def requests_per_minute(settings: Settings) -> tuple[float, float]:
     return polls * LEAST_PER_POLL, polls * MOST_PER_POLL
 
 
+def doubts(settings: Settings) -> list[str]:
+    """What is allowed but hardly meant, a line each."""
+    least, _ = requests_per_minute(settings)
+    allowed = 60 * settings.api.max_requests_per_second
+    short = [
+        f"{least:.0f} requests a minute are needed at least, and api.max_requests_per_second allows {allowed:.0f}:"
+        " polls take longer than their interval"
+    ]
+    return [*(short if least > allowed else []), *settings.doubts()]
+
+
 def series_per_team() -> int:
     """Domain series of a team without agents, with tasks in every status."""
     samples = Samples()

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from exporter.cli.budget import requests_per_minute, series_per_agent, series_per_team
-from exporter.cli.wiring import Shard, open_credentials
+from exporter.cli.budget import doubts, requests_per_minute, series_per_agent, series_per_team
+from exporter.cli.credentials import OriginKey, open_credentials, origin_key
+from exporter.cli.wiring import Shard
 from exporter.config import Settings, format_duration
 from exporter.platform.client import trust
-from exporter.platform.credentials import Credential
+from exporter.platform.credentials import TokenSource
 from exporter.platform.proxy import environment_proxy
 
 
@@ -14,30 +15,41 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
     """Print the teams, the request budget and the expected series; 0, as mistakes are raised.
 
     Raises:
-        ConfigError: a credential, the CA bundle or the proxy cannot be used.
+        ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
     """
     teams = tuple(team for team in settings.teams if shard.holds(team.name))
     settings = settings.model_copy(update={"teams": teams})
-    credentials = open_credentials(teams, environ)
+    credentials = open_credentials(settings, environ, {}, lock=False)
     trust(settings.api.ca_file)
     environment_proxy(settings.api.base_url)
+    door = Door(settings.web.config_file) if settings.web.config_file else None
     print(f"platform   {settings.api.base_url}")
     print(*_table(settings, credentials), sep="\n", end="\n\n")
     print(*_budget(settings), sep="\n")
     return 0
 
 
-def _table(settings: Settings, credentials: Mapping[str, Credential]) -> list[str]:
+def _table(settings: Settings, credentials: Mapping[OriginKey, TokenSource]) -> list[str]:
     rows = [("TEAM", "CREDENTIAL", "TEAM ID", "INTERVAL", "EXPECTED AGENTS")]
     rows += [
         (
             team.name,
-            credentials[team.name].kind,
+            credentials[origin_key(team)].kind,
             team.team_id or "-",
             format_duration(settings.interval_of(team)),
             str(len(team.expected_agents)),
         )
         for team in settings.teams
+    ]
+    rows += [
+        (
+            "(discovered)",
+            credentials[origin_key(found)].kind,
+            "-",
+            format_duration(found.interval or settings.collect.interval),
+            "-",
+        )
+        for found in settings.discover
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -56,6 +68,4 @@ def _budget(settings: Settings) -> list[str]:
             f" and {series_per_agent(1)} for each agent with one GPU, 3 for each further GPU"
         ),
     ]
-    if most > allowed:
-        lines.append("warning    polls may take longer than their interval: fewer requests are allowed than they need")
-    return lines + [f"warning    {doubt}" for doubt in settings.doubts()]
+    return lines + [f"warning    {doubt}" for doubt in doubts(settings)]

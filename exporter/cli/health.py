@@ -1,29 +1,64 @@
 """`health`: ask the exporter on this machine, for the health check of an image."""
 
+import ssl
 import sys
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
-from exporter.config import Settings
+from exporter.config import ListenAddress, Web
 
 PATIENCE = 5.0
 """Seconds."""
 
 
-def health(settings: Settings) -> int:
-    """Ask the running exporter's health check; 0 when it is healthy, else 1."""
-    address = settings.web.listen_address
-    host = address.host or "127.0.0.1"
-    connection = HTTPConnection(host, address.port, timeout=PATIENCE)
+def health(web: Web) -> int:
+    """Ask the running exporter's health check; 0 when it is healthy, else 1.
+
+    Whether it serves TLS is found out, not read: the file that says so may have changed since the exporter read it. Its
+    certificate is not verified, as it is for another name than that of the loopback. An exporter that wants a
+    certificate of us counts as healthy: it was there to say so.
+    """
+    schemes = (_ask_https, _ask_http) if web.config_file else (_ask_http, _ask_https)
+    problems: list[str] = []
+    for ask in schemes:
+        try:
+            status = ask(web.listen_address)
+        except (OSError, HTTPException) as error:
+            problems.append(str(error))
+            continue
+        if status == HTTPStatus.OK:
+            return 0
+        problems.append(f"answers {status}")
+        break
+    print(
+        f"{_host(web.listen_address)}:{web.listen_address.port}: {'; '.join(dict.fromkeys(problems))}", file=sys.stderr
+    )
+    return 1
+
+
+def _host(address: ListenAddress) -> str:
+    return address.host or "127.0.0.1"
+
+
+def _ask_http(address: ListenAddress) -> int:
+    return _status(HTTPConnection(_host(address), address.port, timeout=PATIENCE))
+
+
+def _ask_https(address: ListenAddress) -> int:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        return _status(HTTPSConnection(_host(address), address.port, timeout=PATIENCE, context=context))
+    except ssl.SSLError as error:
+        if "CERTIFICATE_REQUIRED" in (error.reason or "") or "ALERT_HANDSHAKE_FAILURE" in (error.reason or ""):
+            return HTTPStatus.OK
+        raise
+
+
+def _status(connection: HTTPConnection) -> int:
     try:
         connection.request("GET", "/-/healthy")
-        status = connection.getresponse().status
-    except (OSError, HTTPException) as error:
-        print(f"no answer from {host}:{address.port}: {error}", file=sys.stderr)
-        return 1
+        return connection.getresponse().status
     finally:
         connection.close()
-    if status != HTTPStatus.OK:
-        print(f"{host}:{address.port} answers {status}", file=sys.stderr)
-        return 1
-    return 0

@@ -5,27 +5,34 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from exporter import log
 from exporter.cli.wiring import Assembly
 from exporter.config import Settings
 from exporter.errors import ConfigError
 from exporter.log import event
+from exporter.web.door import Door
 
 _log = logging.getLogger(__name__)
 
+WATCH_EVERY: Final = 2.0
+"""Seconds between two looks at whether the web configuration or its certificates were written."""
+
 
 class Reloader:
-    """Reloads, one at a time. Mutable: it knows the settings in force."""
+    """Reloads, one at a time. Mutable: it knows the settings in force, and which of its two files has mistakes."""
 
-    def __init__(self, assembly: Assembly, settings: Settings, load: Callable[[], Settings]) -> None:
+    def __init__(self, assembly: Assembly, settings: Settings, load: Callable[[], Settings], door: Door | None) -> None:
         self._assembly = assembly
         self._settings = settings
         self._load = load
+        self._door = door
+        self._settings_ok = self._door_ok = True
         self._one = asyncio.Lock()
 
     async def reload(self) -> Sequence[str]:
-        """Read the configuration and go by it, or change nothing.
+        """Read the configuration, and the web configuration, and go by both, or change nothing.
 
         Returns:
             The mistakes, a line each; none when the new configuration is in force.
@@ -34,13 +41,13 @@ class Reloader:
             try:
                 # Thousands of teams take a second to read: not in the loop that answers scrapes.
                 settings = await asyncio.to_thread(self._load)
+                rules = await self._door.read() if self._door else None
                 await self._assembly.apply(settings)
             except ConfigError as error:
-                self._assembly.exporter.note_reload(ok=False)
-                for mistake in error.mistakes:
-                    event(_log, logging.ERROR, "configuration not reloaded", mistake=mistake)
-                return error.mistakes
-            self._assembly.exporter.note_reload(ok=True)
+                return self._refuse(error, settings_ok=False, door_ok=self._door_ok)
+            if self._door and rules:
+                self._door.enter_into_force(rules)
+            self._note(settings_ok=True, door_ok=True)
             self._settle(settings)
             return ()
 
@@ -51,20 +58,50 @@ class Reloader:
             event(_log, logging.WARNING, "changes of the section web need a restart")
         self._settings = settings
 
+    async def renew(self) -> None:
+        """Go by the web configuration and its certificates if they were written since; or by the old ones still."""
+        if self._door is None or not await asyncio.to_thread(self._door.changed):
+            return
+        async with self._one:
+            try:
+                rules = await self._door.read()
+            except ConfigError as error:
+                self._refuse(error, settings_ok=self._settings_ok, door_ok=False)
+                return
+            self._door.enter_into_force(rules)
+            self._note(settings_ok=self._settings_ok, door_ok=True)
+            event(_log, logging.INFO, "web configuration reloaded")
+
+    def _refuse(self, error: ConfigError, *, settings_ok: bool, door_ok: bool) -> Sequence[str]:
+        self._note(settings_ok=settings_ok, door_ok=door_ok)
+        for mistake in error.mistakes:
+            event(_log, logging.ERROR, "configuration not reloaded", mistake=mistake)
+        return error.mistakes
+
+    def _note(self, *, settings_ok: bool, door_ok: bool) -> None:
+        self._settings_ok, self._door_ok = settings_ok, door_ok
+        self._assembly.exporter.note_reload(ok=settings_ok and door_ok)
+
     @asynccontextmanager
-    async def on_signal(self) -> AsyncIterator[None]:
-        """Reload at each SIGHUP until the block ends."""
+    async def running(self) -> AsyncIterator[None]:
+        """Reload at each SIGHUP, and watch the web configuration, until the block ends."""
         loop, asked = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, asked.set)
-        waiting = asyncio.create_task(self._whenever(asked))
+        tasks = [asyncio.create_task(self._whenever(asked)), asyncio.create_task(self._watch())]
         try:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
-            waiting.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def _whenever(self, asked: asyncio.Event) -> None:
         while True:
             await asked.wait()
             asked.clear()
             await self.reload()
+
+    async def _watch(self) -> None:
+        while self._door is not None:
+            await asyncio.sleep(WATCH_EVERY)
+            await self.renew()

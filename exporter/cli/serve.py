@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from exporter import __version__
-from exporter.cli.budget import requests_per_minute
+from exporter.cli.budget import doubts, requests_per_minute
 from exporter.cli.reload import Reloader
-from exporter.cli.wiring import Shard, assembled
-from exporter.collect.exporter import Exporter
+from exporter.cli.wiring import Assembly, Shard, assembled
 from exporter.config import Settings
 from exporter.log import event
 from exporter.web.app import make_app
@@ -59,7 +58,7 @@ async def serve(
         address = settings.web.listen_address
         async with listening(app, address.host, address.port) as ports, reloader.on_signal():
             _announce(settings, f"{address.host or ''}:{ports[0]}")
-            return await _poll_until(stop, assembly.exporter)
+            return await _poll_until(stop, assembly)
 
 
 def _announce(settings: Settings, address: str) -> None:
@@ -73,12 +72,12 @@ def _announce(settings: Settings, address: str) -> None:
         teams=len(settings.teams),
         requests_per_minute=f"{least:.0f} to {most:.0f}",
     )
-    for doubt in settings.doubts():
+    for doubt in doubts(settings):
         event(_log, logging.WARNING, doubt)
 
 
-async def _poll_until(stop: asyncio.Event, exporter: Exporter) -> int:
-    polling, stopped = asyncio.create_task(exporter.run()), asyncio.create_task(stop.wait())
+async def _poll_until(stop: asyncio.Event, assembly: Assembly) -> int:
+    polling, stopped = asyncio.create_task(assembly.run()), asyncio.create_task(stop.wait())
     await asyncio.wait((polling, stopped), return_when=asyncio.FIRST_COMPLETED)
     failed = polling.done()
     polling.cancel()
@@ -102,6 +101,7 @@ async def once(settings: Settings, environ: Mapping[str, str], shard: Shard) -> 
     """
     async with assembled(settings, environ, shard) as assembly:
         exporter = assembly.exporter
+        await assembly.look()
         await exporter.once()
         for part in exporter.exposition(openmetrics=False).text():
             sys.stdout.buffer.write(part)

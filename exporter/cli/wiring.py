@@ -1,15 +1,18 @@
 """From settings to a running exporter: what is made of what."""
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import blake2s
 
 from exporter import __version__
+from exporter.cli.credentials import OriginKey, discovery_name, open_credentials, origin_key
 from exporter.collect.agents import AgentRules
+from exporter.collect.discovery import Discovery
 from exporter.collect.exporter import Exporter
 from exporter.collect.history import Clock
 from exporter.collect.schedule import GRACE, Schedule
@@ -19,12 +22,14 @@ from exporter.config import Team as TeamSettings
 from exporter.errors import ConfigError
 from exporter.expose.counters import ApiCounters
 from exporter.expose.payload import Payload
+from exporter.log import event
 from exporter.platform.client import Limits, Platform, trust
-from exporter.platform.credentials import Credential
+from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import Pacer
 from exporter.platform.proxy import environment_proxy
 
 CLOCK = Clock(time.time, time.monotonic)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,36 +45,6 @@ class Shard:
         return int.from_bytes(digest) % self.total == self.number
 
 
-def open_credentials(teams: Sequence[TeamSettings], environ: Mapping[str, str]) -> dict[str, Credential]:
-    """Read each team's credential.
-
-    Raises:
-        ConfigError: with a line for each credential that cannot be used.
-    """
-    credentials: dict[str, Credential] = {}
-    mistakes: list[str] = []
-    for team in teams:
-        try:
-            credentials[team.name] = _open(team, environ)
-        except ConfigError as error:
-            mistakes.extend(f"team {team.name}: {mistake}" for mistake in error.mistakes)
-    if mistakes:
-        raise ConfigError(mistakes)
-    return credentials
-
-
-def _open(team: TeamSettings, environ: Mapping[str, str]) -> Credential:
-    if team.token_file is not None:
-        credential = Credential.from_file(team.token_file, clock=CLOCK.wall)
-    else:
-        credential = Credential.from_environment(team.token_env or "", environ, clock=CLOCK.wall)
-    if credential.kind == "jwt" and team.team_id is None:
-        raise ConfigError(["team_id: found none; allowed: the team's UUID, which a user JWT needs"])
-    if credential.kind == "integration" and team.agents_path == "/agents":
-        raise ConfigError(["agents_path: found /agents; allowed: /r/agents, an sk- key may use runtime paths only"])
-    return credential
-
-
 class Assembly:
     """What a configuration makes. Mutable: it can be made anew from another one while it runs."""
 
@@ -78,6 +53,10 @@ class Assembly:
         self._shard = shard
         self._settings: Settings | None = None
         self._platform: Platform | None = None
+        self._sources: dict[OriginKey, TokenSource] = {}
+        self._discoveries: dict[OriginKey, Discovery] = {}
+        self._looking: dict[OriginKey, asyncio.Task[None]] = {}
+        self._one = asyncio.Lock()
         self._payload, self._counters = Payload(CLOCK.monotonic), ApiCounters()
         self._schedule = Schedule(CLOCK)
         self.exporter = Exporter(self._schedule, payload=self._payload, counters=self._counters, clock=CLOCK)
@@ -88,18 +67,24 @@ class Assembly:
         Raises:
             ConfigError: a credential, the CA bundle or the proxy cannot be used; then nothing has changed.
         """
-        mine = [team for team in settings.teams if self._shard.holds(team.name)]
-        credentials = await asyncio.to_thread(open_credentials, mine, self._environ)
-        before, old = self._settings, self._platform
-        platform = old if old and before and before.api == settings.api else self._connect(settings)
-        if platform is not old:
-            await platform.__aenter__()
-        teams = [await self._team(settings, team, credentials[team.name], platform) for team in mine]
-        self._schedule.patience = settings.api.timeout + GRACE
-        self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
-        self._settings, self._platform = settings, platform
-        if old is not None and old is not platform:
-            await old.__aexit__()
+        async with self._one:
+            old, before, had = self._platform, self._settings, self._sources
+            sources = await asyncio.to_thread(open_credentials, settings, self._environ, had, lock=True)
+            try:
+                platform = old if old and before and before.api == settings.api else self._connect(settings)
+            except ConfigError:
+                await _close([source for key, source in sources.items() if key not in had])
+                raise
+            if platform is not old:
+                await platform.__aenter__()
+            self._sources, self._platform = sources, platform
+            self._set_discoveries(settings, fresh=platform is not old)
+            self._schedule.patience = settings.api.timeout + GRACE
+            await self._set_teams(settings, before)
+            self._settings = settings
+            await _close([source for key, source in had.items() if key not in sources])
+            if old is not None and old is not platform:
+                await old.__aexit__()
 
     def _connect(self, settings: Settings) -> Platform:
         api, intervals = settings.api, [settings.interval_of(team) for team in settings.teams]
@@ -115,37 +100,98 @@ class Assembly:
             proxy=environment_proxy(api.base_url),
         )
 
-    async def _team(self, settings: Settings, team: TeamSettings, credential: Credential, platform: Platform) -> Team:
-        rules, client = _rules(settings, team), platform.team(team.name, credential, team.team_id)
+    def _set_discoveries(self, settings: Settings, *, fresh: bool) -> None:
+        assert self._platform is not None  # noqa: S101  narrows the type; `apply` has set it
+        known = {} if fresh else self._discoveries
+        self._discoveries = {}
+        for i, discover in enumerate(settings.discover):
+            key, name = origin_key(discover), discovery_name(i)
+            client = self._platform.team(name, self._sources[key], None)
+            self._discoveries[key] = known.get(key) or Discovery(name, client, CLOCK.monotonic, random.random)
+        self.exporter.discovered = all(discovery.attempted for discovery in self._discoveries.values())
+        for key, task in list(self._looking.items()):
+            if self._discoveries.get(key) is not known.get(key) or fresh:
+                task.cancel()
+                del self._looking[key]
+
+    async def _set_teams(self, settings: Settings, before: Settings | None) -> None:
+        mine = [team for team in (*settings.teams, *self._found(settings)) if self._shard.holds(team.name)]
+        teams = [await self._team(settings, team, before) for team in mine]
+        self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
+
+    def _found(self, settings: Settings) -> Iterator[TeamSettings]:
+        """The discovered teams that are wanted; a name that is taken already is left to whoever has it."""
+        taken = {team.name for team in settings.teams}
+        for discover in settings.discover:
+            key = origin_key(discover)
+            wanted = [found for found in self._discoveries[key].teams if discover.wants(found.name)]
+            if self._sources[key].kind == "device" and len(wanted) > 1:
+                names = ", ".join(found.name for found in wanted)
+                event(_log, logging.WARNING, "a device key reads one team: include that one alone", found=names)
+                continue
+            for found in wanted:
+                team = discover.team(found.name, found.team_id)
+                if team is None or team.name in taken:
+                    event(
+                        _log, logging.WARNING, "discovered team left out", team_name=found.name, team_id=found.team_id
+                    )
+                    continue
+                taken.add(team.name)
+                yield team
+
+    async def _team(self, settings: Settings, team: TeamSettings, before: Settings | None) -> Team:
+        assert self._platform is not None  # noqa: S101  narrows the type; `apply` has set it
+        source = self._sources[origin_key(team)]
+        rules, client = _rules(settings, team), self._platform.team(team.name, source, team.team_id)
         known = self.exporter.team(team.name)
-        if known is not None and self._is_same(settings, team):
-            await known.reconfigure(rules, client, credential)
+        same = before is not None and before.api.base_url == settings.api.base_url
+        if known is not None and same and known.is_of(team.team_id, source):
+            await known.reconfigure(rules, client)
             return known
         return Team(
             rules,
             client=client,
-            credential=credential,
+            credential=source,
             payload=self._payload,
             counters=self._counters,
             clock=CLOCK,
             random=random.random,
         )
 
-    def _is_same(self, settings: Settings, team: TeamSettings) -> bool:
-        """Whether the team of that name is still the same one on the platform."""
-        before = self._settings
-        known = next((known for known in before.teams if known.name == team.name), None) if before else None
-        return (
-            before is not None
-            and known is not None
-            and before.api.base_url == settings.api.base_url
-            and (known.team_id, known.token_file, known.token_env) == (team.team_id, team.token_file, team.token_env)
-        )
+    async def look(self) -> None:
+        """Find the teams of every credential that is to be discovered, once."""
+        await asyncio.gather(*(discovery.look() for discovery in self._discoveries.values()))
+        await self._found_again()
+
+    async def run(self) -> None:
+        """Poll and discover until cancelled. What is not handled there ends the process."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.exporter.run())
+            group.create_task(self._keep_looking(group))
+
+    async def _keep_looking(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            for key, discovery in self._discoveries.items():
+                if key not in self._looking:
+                    self._looking[key] = group.create_task(discovery.keep_looking(self._found_again))
+            await asyncio.sleep(1)
+
+    async def _found_again(self) -> None:
+        async with self._one:
+            if self._settings is not None:
+                self.exporter.discovered = all(discovery.attempted for discovery in self._discoveries.values())
+                await self._set_teams(self._settings, self._settings)
 
     async def close(self) -> None:
-        """End the connections to the platform."""
+        """End sessions and connections."""
+        await _close(self._sources.values())
         if self._platform is not None:
             await self._platform.__aexit__()
+
+
+async def _close(sources: Iterable[TokenSource]) -> None:
+    for source in sources:
+        await source.close()
 
 
 @asynccontextmanager

@@ -27,6 +27,8 @@ class Exporter:
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._started_at = self._reloaded_at = clock.wall()
         self._reload_ok = True
+        self.discovered = True
+        """Whether every discovery of teams was tried; there may be none."""
 
     def set_teams(self, teams: Sequence[Team], *, stale_after: float) -> None:
         """Serve these teams and no others; those that were there before keep their data and their beat."""
@@ -97,6 +99,7 @@ class Exporter:
             stale_after=self._stale_after,
             clock_skew=self._counters.skew,
             teams=tuple(team.status(next_polls.get(name)) for name, team in self._teams.items()),
+            discovered=self.discovered,
             last_reload_ok=self._reload_ok,
             last_reload_ok_at=self._reloaded_at,
         )

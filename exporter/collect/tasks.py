@@ -6,13 +6,15 @@ asked for in the order tasks pass through them, so a task that moves meanwhile i
 """
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, UNSTARTED_TASK_STATUSES
 from exporter.collect.reading import FetchTasks, Implausible, TasksReading, Unknown
 from exporter.expose import families
 from exporter.expose.text import Samples
-from exporter.fleet import finished
+from exporter.fleet.activity import Listed
+from exporter.fleet.finished import MAX_PAGES, Leaf, Reading
 from exporter.fleet.tasks import Task, oldest, read_tasks
 from exporter.fleet.timings import Timings
 from exporter.platform import wire
@@ -36,8 +38,13 @@ class _Active:
 class _Final:
     """One final status."""
 
-    reading: finished.Reading
-    truncated: bool
+    reading: Reading
+    stopped: bool = False
+    """Before all that is new was read."""
+
+    @property
+    def truncated(self) -> bool:
+        return self.stopped or not self.reading.stable
 
 
 async def collect_tasks(fetch: FetchTasks, team: str, before: Timings, unknown: Unknown) -> TasksReading:
@@ -53,11 +60,10 @@ async def collect_tasks(fetch: FetchTasks, team: str, before: Timings, unknown: 
         PlatformError: a page could not be had, or contradicts itself.
     """
     active = {status: await _active(fetch, status, unknown) for status in ACTIVE_TASK_STATUSES}
-    final = {status: await _final(fetch, status, before, unknown) for status in FINAL_TASK_STATUSES}
+    listed = {status: Listed(seen.tasks, seen.whole) for status, seen in active.items()}
+    final = await _finals(fetch, before, before.activity.gone(listed), unknown)
     running, waiting = active["running"], active["waiting"]
-    advance = before.advanced(
-        running.tasks, whole=running.whole, finals={status: seen.reading for status, seen in final.items()}
-    )
+    advance = before.advanced(listed, {status: seen.reading for status, seen in final.items()})
     unknown.update({"started_at": advance.reversed_starts, "completed_at": advance.reversed_ends})
     totals = {status: seen.total for status, seen in active.items()}
     totals |= {status: seen.reading.total for status, seen in final.items()}
@@ -98,21 +104,40 @@ async def _ends(fetch: FetchTasks, status: str, unknown: Unknown) -> _Active:
     return _Active(first.total, tuple(tasks.values()), len(pages), truncated=not adds_up)
 
 
-async def _final(fetch: FetchTasks, status: str, before: Timings, unknown: Unknown) -> _Final:
-    """Read a final status from the end where tasks arrive, as far as there is something new."""
-    known = before.lists.get(status)
-    number: int | None = known.entry if known else 1
-    reading = finished.Reading(known, ())
-    short = False
-    while number is not None and not short:
+async def _finals(
+    fetch: FetchTasks, before: Timings, gone: Mapping[str, float], unknown: Unknown
+) -> Mapping[str, _Final]:
+    """Read the final statuses from the end where tasks arrive: first a page of each, then on where more is new."""
+    final: dict[str, _Final] = {}
+    for status in FINAL_TASK_STATUSES:
+        known = before.lists.get(status)
+        start = _Final(Reading(known, seen_active=before.activity.seen))
+        final[status] = await _turn(fetch, status, known.entry if known else 1, start, unknown)
+    for status in FINAL_TASK_STATUSES:
+        seen = final[status]
+        while (number := seen.reading.next_page(_without(gone, final.values()))) and not seen.stopped:
+            if len(seen.reading.leaves) >= MAX_PAGES:
+                seen = replace(seen, stopped=True)
+            else:
+                seen = await _turn(fetch, status, number, seen, unknown)
+            final[status] = seen
+    return final
+
+
+async def _turn(fetch: FetchTasks, status: str, number: int, seen: _Final, unknown: Unknown) -> _Final:
+    """Read one more page; once more if it is short of what its own total promises."""
+    page = await fetch(status, number)
+    if page.missing:
         page = await fetch(status, number)
-        if page.missing:
-            page = await fetch(status, number)
-            short = page.missing > 0
-        leaf = finished.Leaf(number, page.last, page.total, tuple(_tasks(page, unknown)))
-        reading = finished.Reading(known, (*reading.leaves, leaf))
-        number = reading.next_page()
-    return _Final(reading, truncated=short or reading.truncated)
+    leaf = Leaf(number, page.last, page.total, tuple(_tasks(page, unknown)))
+    return _Final(replace(seen.reading, leaves=(*seen.reading.leaves, leaf)), stopped=page.missing > 0)
+
+
+def _without(gone: Mapping[str, float], final: Iterable[_Final]) -> Mapping[str, float]:
+    if not gone:
+        return gone
+    found = {task.task_id for seen in final for task in seen.reading.tasks()}
+    return {task_id: created_at for task_id, created_at in gone.items() if task_id not in found}
 
 
 def _tasks(page: wire.Page[wire.Task], unknown: Unknown) -> list[Task]:

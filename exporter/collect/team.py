@@ -24,7 +24,7 @@ from exporter.fleet.timings import Timings
 from exporter.log import event
 from exporter.platform import wire
 from exporter.platform.client import TeamClient
-from exporter.platform.credentials import Credential
+from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import MAX_RETRY_AFTER
 from exporter.status import TeamStatus
 
@@ -61,7 +61,7 @@ class Team:
         rules: TeamRules,
         *,
         client: TeamClient,
-        credential: Credential,
+        credential: TokenSource,
         payload: Payload,
         counters: ApiCounters,
         clock: Clock,
@@ -84,6 +84,7 @@ class Team:
         self._quotas: Mapping[str, float] = {}
         self._quotas_due = clock.monotonic()
         self._was_up: bool | None = None
+        self._was_slow = False
         self._polling = asyncio.Lock()
         self._polled_at: float | None = None
         counters.start(rules.name, (TASKS_PATH, self.agents_path))
@@ -95,10 +96,14 @@ class Team:
             return self.rules.agents_path
         return "/r/agents" if self._credential.kind == "integration" else "/agents"
 
-    async def reconfigure(self, rules: TeamRules, client: TeamClient, credential: Credential) -> None:
+    def is_of(self, team_id: str | None, credential: TokenSource) -> bool:
+        """Whether this is the platform's team of that id, read with that credential."""
+        return self.rules.team_id == team_id and self._credential is credential
+
+    async def reconfigure(self, rules: TeamRules, client: TeamClient) -> None:
         """Go on by other rules, between two polls, with the data and the counters of before."""
         async with self._polling:
-            self.rules, self._client, self._credential = rules, client, credential
+            self.rules, self._client = rules, client
             for history in (self._tasks, self._agents):
                 history.reconfigure(rules.interval, rules.stale_after)
             self._counters.start(rules.name, (TASKS_PATH, self.agents_path))
@@ -247,5 +252,6 @@ class Team:
             else:
                 last = {c.name: c.attempts[0].error for c in status.collectors if c.attempts and c.attempts[0].error}
                 event(_log, logging.WARNING, "team is down", team_name=name, **last)
-        if duration > self.rules.interval:
+        if (slow := duration > self.rules.interval) and not self._was_slow:
             event(_log, logging.WARNING, "slow poll", team_name=name, seconds=duration, interval=self.rules.interval)
+        self._was_slow = slow

@@ -82,16 +82,17 @@ def _from_kubernetes(name: str, value: str) -> bool:
     return "__" not in name and (is_port or _SERVICE.fullmatch(name) is not None)
 
 
-def from_shorthand(environ: Mapping[str, str], teams: Any, nowhere: str, mistakes: list[str]) -> Source:
+def from_shorthand(environ: Mapping[str, str], others: Mapping[str, Any], nowhere: str, mistakes: list[str]) -> Source:
     """The single team that the environment describes where no other source configures teams.
 
     Args:
         environ: the environment.
-        teams: what the other sources configure, not validated yet.
+        others: what the other sources say, not validated yet.
         nowhere: the place to name when there is no team at all.
         mistakes: receives a line for each contradiction.
     """
     present = {key: name for key, name in SHORTHAND.items() if environ.get(name)}
+    teams = others.get("teams") or others.get("discover")
     mistakes += _contradictions(present, teams, nowhere)
     if teams or len(present.keys() & {"token_env", "token_file"}) != 1:
         return Source({}, _place)

@@ -1,6 +1,7 @@
 """From file, environment and flags to settings, or to everything that is wrong with them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from exporter.config.environment import from_environment, from_shorthand
 from exporter.config.mistakes import Source, explain, key_path
-from exporter.config.settings import Settings
+from exporter.config.settings import PREFIX, Origin, Settings, Web
 from exporter.config.sources import from_file, from_flags
 from exporter.errors import ConfigError
 
@@ -27,11 +28,34 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     mistakes: list[str] = []
     file = from_file(path, mistakes) if path else Source({}, lambda loc: f"configuration: {key_path(loc)}")
     sources = [from_flags(overrides or {}), from_environment(environ, mistakes), file]
-    single = from_shorthand(environ, _merged(sources).get("teams"), file.where(("teams",)), mistakes)
+    single = from_shorthand(environ, _merged(sources), file.where(("teams",)), mistakes)
     settings, more = _validated([single, *sources])
     if mistakes or more or settings is None:
         raise ConfigError([*mistakes, *more])
     return _anchored(settings, file.values, [*sources[:2], single], path.parent) if path else settings
+
+
+def load_web(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Web:
+    """The section `web` alone, to find a running exporter by: what has mistakes counts as absent, here and elsewhere.
+
+    The exporter that runs goes by the configuration it has read; an edit that broke the file since does not make it ill.
+
+    Args:
+        path: as in `load`.
+        environ: as in `load`.
+        overrides: as in `load`.
+    """
+    ours = {name: value for name, value in environ.items() if name.startswith(f"{PREFIX}WEB__")}
+    sources = [from_flags(overrides or {}), from_environment(ours, [])]
+    with suppress(ConfigError):
+        sources += [from_file(path, [])] if path else []
+    section = _merged(sources).get("web")
+    values = section if isinstance(section, dict) else {}
+    try:
+        return Web.model_validate(values)
+    except ValidationError as error:
+        wrong = {item["loc"][0] for item in error.errors(include_url=False)}
+    return Web.model_validate({key: value for key, value in values.items() if key not in wrong})
 
 
 def _merged(sources: Sequence[Source]) -> dict[str, Any]:
@@ -56,11 +80,18 @@ def _validated(sources: Sequence[Source]) -> tuple[Settings | None, list[str]]:
 def _anchored(settings: Settings, file: Mapping[str, Any], stronger: Sequence[Source], folder: Path) -> Settings:
     """The settings with the paths that come from the file made relative to its folder."""
     changes: dict[str, Any] = {}
-    if settings.api.ca_file and not any("ca_file" in (source.values.get("api") or {}) for source in stronger):
-        changes["api"] = settings.api.model_copy(update={"ca_file": folder / settings.api.ca_file})
-    if file.get("teams") and not any(source.values.get("teams") for source in stronger):
-        changes["teams"] = tuple(
-            team.model_copy(update={"token_file": folder / team.token_file}) if team.token_file else team
-            for team in settings.teams
-        )
+    for name, key in (("api", "ca_file"), ("web", "config_file")):
+        section = getattr(settings, name)
+        path = getattr(section, key)
+        if path and not any(key in (source.values.get(name) or {}) for source in stronger):
+            changes[name] = section.model_copy(update={key: folder / path})
+    for key in ("teams", "discover"):
+        if file.get(key) and not any(source.values.get(key) for source in stronger):
+            changes[key] = tuple(_below(folder, origin) for origin in getattr(settings, key))
     return settings.model_copy(update=changes)
+
+
+def _below(folder: Path, origin: Origin) -> Origin:
+    """The same with its files relative to `folder`."""
+    files = {"token_file": origin.token_file, "refresh_token_file": origin.refresh_token_file}
+    return origin.model_copy(update={key: folder / path for key, path in files.items() if path is not None})

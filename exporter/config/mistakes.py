@@ -36,12 +36,13 @@ def key_path(loc: Loc) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{_shown_key(part)}" for part in loc).lstrip(".")
 
 
-def explain(error: ValidationError, sources: Sequence[Source]) -> list[str]:
+def explain(error: ValidationError, sources: Sequence[Source], model: type[BaseModel] = Settings) -> list[str]:
     """One line per mistake.
 
     Args:
-        error: what the validation of `Settings` raised.
+        error: what the validation of the model raised.
         sources: where the values came from, the strongest first.
+        model: what was validated.
     """
     details = error.errors(include_url=False)
     misspelt = {item["loc"][:-1] for item in details if item["type"] == "extra_forbidden"}
@@ -50,22 +51,23 @@ def explain(error: ValidationError, sources: Sequence[Source]) -> list[str]:
         for item in details
         # A team with a misspelt key most likely has its credential there: one mistake, not two.
         if item["type"] != "clash" or item["loc"][-1] != "token_env" or item["loc"][:-1] not in misspelt
-        for loc, text in _texts(item)
+        for loc, text in _texts(item, model)
     ]
 
 
-def _texts(item: ErrorDetails) -> Iterator[tuple[Loc, str]]:
+def _texts(item: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Loc, str]]:
     loc = item["loc"]
     match item["type"]:
         case "clash":
             for below, found, allowed in item["ctx"]["clashes"]:
                 yield (*loc[:-1], *below), f"found {found}; allowed: {allowed}"
         case "extra_forbidden" | "invalid_key":
-            yield loc, f"unknown key; allowed: {nearest(str(loc[-1]), _keys(type_at(loc[:-1])))}"
+            yield loc, f"unknown key; allowed: {nearest(str(loc[-1]), _keys(type_at(loc[:-1], model)))}"
         case "missing":
-            yield loc, f"found nothing; allowed: {words(type_at(loc))}"
+            yield loc, f"found nothing; allowed: {words(type_at(loc, model))}"
         case _:
-            yield loc, f"found {_found(loc, item['input'])}; allowed: {words(type_at(loc))}"
+            kind = type_at(loc, model)
+            yield loc, f"found {_found(loc, item['input'], kind)}; allowed: {words(kind)}"
 
 
 def nearest(key: str, known: Sequence[str], prefix: str = "") -> str:
@@ -99,7 +101,9 @@ def _held(loc: Loc, values: Any) -> int:
 # Values -----------------------------------------------------------------------------------------------------------
 
 
-def _found(loc: Loc, value: object) -> str:
+def _found(loc: Loc, value: object, kind: Any) -> str:
+    if value is not None and any(allowed.secret for allowed in _allowed(kind)):
+        return "a value"
     # What is pasted where a variable's name belongs may be a secret of any form.
     return "text that is no such name" if loc[-1] == "token_env" and isinstance(value, str) else shown(value)
 
@@ -132,12 +136,17 @@ def _cut(text: str) -> str:
 # What is allowed --------------------------------------------------------------------------------------------------
 
 
-def type_at(loc: Loc) -> Any:
-    """The annotated type of the value at a key path."""
-    found: Any = Settings
+def type_at(loc: Loc, model: type[BaseModel] = Settings) -> Any:
+    """The annotated type of the value at a key path of the model."""
+    found: Any = model
     for part in loc:
-        found = get_args(found)[0] if isinstance(part, int) else annotated(found.model_fields[part])
+        found = get_args(found)[0] if isinstance(part, int) else annotated(_section(found).model_fields[part])
     return found
+
+
+def _section(kind: Any) -> Any:
+    """The model itself where it is optional."""
+    return next((option for option in get_args(kind) if isinstance(option, type) and option is not NoneType), kind)
 
 
 def annotated(field: FieldInfo) -> Any:
@@ -159,5 +168,13 @@ def words(kind: Any) -> str:
     return ", or ".join(words(option) for option in get_args(kind))
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    return list(model.model_fields)
+def _allowed(kind: Any) -> Iterator[Allowed]:
+    """What is said about a type or about one of its options."""
+    for part in get_args(kind):
+        if isinstance(part, Allowed):
+            yield part
+        yield from _allowed(part)
+
+
+def _keys(kind: Any) -> list[str]:
+    return list(_section(kind).model_fields)

@@ -3,14 +3,14 @@
 Field descriptions are the text of the configuration reference. Durations are seconds once validated.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from exporter.config.later import EmptyOnly, NullOnly
 from exporter.config.types import (
     Age,
     AgentId,
@@ -27,6 +27,7 @@ from exporter.config.types import (
     LogFormat,
     LogLevel,
     Pages,
+    Pattern,
     RequestRate,
     TeamId,
     TeamName,
@@ -43,7 +44,7 @@ Clash = tuple[tuple[int | str, ...], str, str]
 """Where (key path from the model that finds it), what was found, what is allowed."""
 
 
-def _clashing(*clashes: Clash) -> PydanticCustomError:
+def clashing(*clashes: Clash) -> PydanticCustomError:
     """An error about values that are each right on their own."""
     return PydanticCustomError("clash", "values clash", {"clashes": clashes})
 
@@ -76,17 +77,34 @@ class Collect(Section):
     agent_labels: Flag = Field(default=False, description="Whether to expose a series for each label of an agent.")
 
 
-class Team(Section):
+class Origin(Section):
+    """Where a credential comes from: exactly one of three."""
+
+    token_file: File | None = Field(None, description="File that holds the credential.")
+    refresh_token_file: File | None = Field(
+        None, description="File that holds the refresh token of a JWT session, which the exporter renews."
+    )
+    token_env: VariableName | None = Field(
+        None, validate_default=True, description="Environment variable that holds the credential."
+    )
+
+    @field_validator("token_env", mode="after")
+    @classmethod
+    def _one_credential(cls, token_env: str | None, info: ValidationInfo) -> str | None:
+        if not {"token_file", "refresh_token_file"} <= info.data.keys():  # refused on its own
+            return token_env
+        given = [key for key in ("token_file", "refresh_token_file") if info.data[key] is not None]
+        given += ["token_env"] if token_env is not None else []
+        if len(given) != 1:
+            found = f"both {' and '.join(given)}" if given else "no credential"
+            raise clashing(((), found, "exactly one of token_file, token_env and refresh_token_file"))
+        return token_env
+
+
+class Team(Origin):
     """One team and the credential to read it with."""
 
     name: TeamName = Field(description="Value of the `team_name` label; unique.")
-    token_file: File | None = Field(None, description="File that holds the credential.")
-    token_env: VariableName | None = Field(
-        None,
-        validate_default=True,
-        description="Environment variable that holds the credential, instead of `token_file`.",
-    )
-    refresh_token_file: NullOnly = Field(None, description="File that holds the refresh token of a JWT session.")
     team_id: TeamId | None = Field(None, description="The team's id; needed with a JWT.")
     interval: Interval | None = Field(None, description="Time between two polls, instead of `collect.interval`.")
     agents_path: AgentsPath | None = Field(
@@ -96,16 +114,28 @@ class Team(Section):
         (), description="Agents reported as disconnected when they are absent from the start."
     )
 
-    @field_validator("token_env", mode="after")
-    @classmethod
-    def _one_credential(cls, token_env: str | None, info: ValidationInfo) -> str | None:
-        if "token_file" not in info.data:  # refused on its own
-            return token_env
-        count = (token_env is not None) + (info.data["token_file"] is not None)
-        if count != 1:
-            found = "both token_file and token_env" if count else "neither token_file nor token_env"
-            raise _clashing(((), found, "exactly one of them"))
-        return token_env
+
+class Discover(Origin):
+    """A device key or user JWT whose teams are found through the platform."""
+
+    include: tuple[Pattern, ...] = Field((), description="Only teams whose whole name matches one; all when empty.")
+    exclude: tuple[Pattern, ...] = Field((), description="No teams whose whole name matches one.")
+    interval: Interval | None = Field(None, description="Time between two polls, instead of `collect.interval`.")
+
+    def wants(self, name: str) -> bool:
+        """Whether a team of that name is to be polled."""
+        included = not self.include or any(re.fullmatch(pattern, name) for pattern in self.include)
+        return included and not any(re.fullmatch(pattern, name) for pattern in self.exclude)
+
+    def team(self, name: str, team_id: str) -> Team | None:
+        """The team to poll with this credential; None when the name or the id is none that could be configured."""
+        origin = {"token_file": self.token_file and str(self.token_file), "token_env": self.token_env}
+        origin["refresh_token_file"] = self.refresh_token_file and str(self.refresh_token_file)
+        try:
+            team = Team.model_validate({**origin, "name": name, "team_id": team_id})
+        except ValidationError:
+            return None
+        return team.model_copy(update={"interval": self.interval})
 
 
 class Web(Section):
@@ -115,7 +145,10 @@ class Web(Section):
         ListenAddress(None, 10042), description="Address to listen on; without a host every interface."
     )
     telemetry_path: TelemetryPath = Field("/metrics", description="Path of the metrics.")
-    config_file: NullOnly = Field(None, description="File with TLS and authentication settings.")
+    config_file: File | None = Field(
+        None,
+        description="File with TLS and authentication, in the format of Prometheus' exporter-toolkit; see web-configuration.md.",
+    )
     enable_lifecycle: Flag = Field(default=False, description="Whether `/-/reload` is enabled.")
 
 
@@ -140,8 +173,10 @@ class Settings(BaseSettings):
 
     api: Api = Api()
     collect: Collect = Collect()
-    teams: tuple[Team, ...] = Field((), description="The teams to poll; at least one.")
-    discover: EmptyOnly = Field((), description="Credentials whose teams are found through the platform.")
+    teams: tuple[Team, ...] = Field((), description="The teams to poll; at least one, or something to discover.")
+    discover: tuple[Discover, ...] = Field(
+        (), description="Credentials (JWT, dk-) whose teams are found through the platform."
+    )
     web: Web = Web()
     log: Log = Log()
 
@@ -166,7 +201,7 @@ class Settings(BaseSettings):
     def _unique_names(cls, teams: tuple[Team, ...]) -> tuple[Team, ...]:
         clashes = list(_repeated_names(teams))
         if clashes:
-            raise _clashing(*clashes)
+            raise clashing(*clashes)
         return teams
 
     def interval_of(self, team: Team) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from yaml.nodes import MappingNode, ScalarNode
@@ -11,6 +11,9 @@ from exporter.config.mistakes import Source, key_path, nearest, shown
 from exporter.config.settings import Settings
 from exporter.errors import ConfigError
 from exporter.redact import quoted, redact
+
+_FLAGS: Final = {("web", "config_file"): "web.config.file"}
+"""Flags that are named otherwise than their keys, as the official exporters name them."""
 
 # YAML -------------------------------------------------------------------------------------------------------------
 
@@ -52,7 +55,7 @@ def from_file(path: Path, mistakes: list[str]) -> Source:
     Raises:
         ConfigError: the file is missing, unreadable, no UTF-8, no YAML or no mapping.
     """
-    document = parse_yaml(_read(path), str(path))
+    document = parse_yaml(read(path), str(path))
     if not isinstance(document, dict | None):
         raise ConfigError([f"{path}: found {shown(document)}; allowed: a mapping of sections"])
     values = document or {}
@@ -66,7 +69,12 @@ def from_file(path: Path, mistakes: list[str]) -> Source:
     return Source(known, lambda loc: f"{path}: {key_path(loc)}")
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The text of a YAML file.
+
+    Raises:
+        ConfigError: it is missing, unreadable or no UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -78,4 +86,4 @@ def _read(path: Path) -> str:
 
 def from_flags(values: Mapping[str, Any]) -> Source:
     """Values of the command line, nested like the settings."""
-    return Source(values, lambda loc: f"flag --{key_path(loc).replace('_', '-')}")
+    return Source(values, lambda loc: f"flag --{_FLAGS.get(loc, key_path(loc).replace('_', '-'))}")

@@ -20,9 +20,15 @@ from exporter.redact import is_credential
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a type accepts, in words that follow "allowed: "."""
+    """What a type accepts, in words that follow "allowed: ".
+
+    Attributes:
+        text: the words.
+        secret: what was found instead may be a key and is not shown.
+    """
 
     text: str
+    secret: bool = False
 
 
 # Durations --------------------------------------------------------------------------------------------------------
@@ -112,12 +118,21 @@ def _is_uuid(text: str) -> bool:
     return str(uuid.UUID(text)) == text.lower()
 
 
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
+
+
 TeamName = Annotated[
     str,
     _text(_is_team_name),
     Allowed("text of 1 to 100 printable characters without spaces around it, and no credential"),
 ]
 TeamId = Annotated[str, _text(_is_uuid), Allowed("a UUID such as 019abc12-4567-7890-abcd-ef1234567891")]
+Pattern = Annotated[str, _text(_is_pattern), Allowed("a regular expression such as render-.*")]
 AgentId = Annotated[str, _text(bool), Allowed("an agent's id, as text")]
 File = Annotated[Path, _text(_is_path), Allowed("the path of a file, not a credential itself")]
 VariableName = Annotated[

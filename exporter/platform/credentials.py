@@ -50,6 +50,9 @@ class TokenSource(Protocol):
     async def renewed(self, refused: str, refresh: Refresh) -> str:
         """The token to send after a 401 on `refused`, which is that one again when there is no other."""
 
+    async def close(self) -> None:
+        """Let go of where it is kept."""
+
 
 MAX_BYTES = 64 * 1024
 """A larger file is no credential; a JWT has a few KiB at most."""
@@ -157,6 +160,9 @@ class Credential:
         """What is there now: another request of the team may have read the new one already."""
         self.reread()
         return self.current()
+
+    async def close(self) -> None:
+        """Nothing is held between two reads."""
 
     def __repr__(self) -> str:
         return f"Credential({self._source!r}, kind={self.kind!r})"

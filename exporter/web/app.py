@@ -161,9 +161,12 @@ class _Routes:
 
     async def ready(self, _: web.Request) -> web.Response:
         """Say whether every team was polled once, and which were not."""
-        missing = [team.name for team in self._source.status().teams if not team.attempted]
-        if not missing:
+        status = self._source.status()
+        if status.ready:
             return web.Response(text="Ready.\n", headers=_LINE)
+        missing = [team.name for team in status.teams if not team.attempted]
+        if not missing:
+            return web.Response(status=503, text="Not ready: the teams are not discovered yet.\n", headers=_LINE)
         return web.Response(status=503, text=f"Not ready: not polled yet: {listed(missing, 20)}.\n", headers=_LINE)
 
 

@@ -71,7 +71,17 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
         ("colect: {}", "colect: unknown key; allowed: collect"),
         ("_env_file: x", "_env_file: unknown key; allowed: api, collect, teams, discover, web or log"),
         ("web: {config_file: w}", 'web.config_file: found "w"; allowed: null; this version does not support it yet'),
-        ("discover: [x]", "discover: found a list; allowed: an empty list; this version does not support it yet"),
+        (
+            "discover: [x]",
+            (
+                'discover[0]: found "x"; allowed: a mapping with the keys token_file, refresh_token_file, token_env, '
+                "include, exclude, interval"
+            ),
+        ),
+        (
+            "discover: [{token_env: A, include: ['(']}]",
+            'discover[0].include[0]: found "("; allowed: a regular expression such as render-.*',
+        ),
     ],
 )
 def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str, mistake: str) -> None:
@@ -82,10 +92,13 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
 @pytest.mark.parametrize(
     ("team", "mistake"),
     [
-        ("{name: a}", "teams[0]: found neither token_file nor token_env; allowed: exactly one of them"),
+        (
+            "{name: a}",
+            "teams[0]: found no credential; allowed: exactly one of token_file, token_env and refresh_token_file",
+        ),
         (
             "{name: a, token_env: A, token_file: f}",
-            "teams[0]: found both token_file and token_env; allowed: exactly one of them",
+            "teams[0]: found both token_file and token_env; allowed: exactly one of token_file, token_env and refresh_token_file",
         ),
         ("{name: a, token: sk-marker}", "teams[0].token: unknown key; allowed: token_file or token_env"),
         (
@@ -108,7 +121,7 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
         ),
         (
             "{name: a, token_env: A, refresh_token_file: f}",
-            'teams[0].refresh_token_file: found "f"; allowed: null; this version does not support it yet',
+            "teams[0]: found both refresh_token_file and token_env; allowed: exactly one of token_file, token_env and refresh_token_file",
         ),
         (
             "{name: a, token_env: A, expected_agents: [gpu, 7]}",

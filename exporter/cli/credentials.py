@@ -1,0 +1,76 @@
+"""The credentials that a configuration names, each opened once however many teams share it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from exporter.config import Discover, Origin, Settings, Team
+from exporter.errors import ConfigError
+from exporter.platform.credentials import Credential, TokenSource
+from exporter.platform.session import Session
+
+OriginKey = tuple[Path | None, Path | None, str | None]
+
+
+def open_credential(origin: Origin, environ: Mapping[str, str], *, lock: bool) -> TokenSource:
+    """Read the credential that a team or a discovery names.
+
+    Args:
+        origin: says where it is.
+        environ: where it may be.
+        lock: whether to keep other processes from a refresh token, as whoever uses it must.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    if origin.refresh_token_file is not None:
+        return Session.open(origin.refresh_token_file, clock=time.time, lock=lock)
+    if origin.token_file is not None:
+        return Credential.from_file(origin.token_file, clock=time.time)
+    return Credential.from_environment(origin.token_env or "", environ, clock=time.time)
+
+
+def open_credentials(
+    settings: Settings, environ: Mapping[str, str], known: Mapping[OriginKey, TokenSource], *, lock: bool
+) -> dict[OriginKey, TokenSource]:
+    """Read the credentials of all teams and discoveries, those that are known already aside.
+
+    Raises:
+        ConfigError: with a line for each that cannot be used, or not for what it is wanted for.
+    """
+    sources: dict[OriginKey, TokenSource] = {}
+    mistakes: list[str] = []
+    named: list[tuple[str, Origin]] = [(f"team {team.name}", team) for team in settings.teams]
+    named += [(discovery_name(i), discover) for i, discover in enumerate(settings.discover)]
+    for name, origin in named:
+        key = origin_key(origin)
+        try:
+            if key not in sources:
+                sources[key] = known.get(key) or open_credential(origin, environ, lock=lock)
+        except ConfigError as error:
+            mistakes.extend(f"{name}: {mistake}" for mistake in error.mistakes)
+        else:
+            mistakes.extend(f"{name}: {mistake}" for mistake in _misuses(origin, sources[key].kind))
+    if mistakes:
+        raise ConfigError(mistakes)
+    return sources
+
+
+def origin_key(origin: Origin) -> OriginKey:
+    """What tells one credential from another."""
+    return origin.token_file, origin.refresh_token_file, origin.token_env
+
+
+def discovery_name(number: int) -> str:
+    """Stands in for the team's name in the metrics about requests that find teams."""
+    return f"discover[{number}]"
+
+
+def _misuses(origin: Origin, kind: str) -> Iterator[str]:
+    match origin:
+        case Team(team_id=None) if kind == "jwt":
+            yield "team_id: found none; allowed: the team's UUID, which a user JWT needs"
+        case Team(agents_path="/agents") if kind == "integration":
+            yield "agents_path: found /agents; allowed: /r/agents, an sk- key may use runtime paths only"
+        case Discover() if kind == "integration":
+            yield "found an sk- key; allowed: a dk- key or a user JWT, an sk- key cannot list its teams"

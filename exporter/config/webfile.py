@@ -1,0 +1,307 @@
+"""The web configuration file: TLS, authentication and headers, in the format of Prometheus' exporter-toolkit.
+
+What Python's ssl cannot do exactly as the format says is a mistake, so that no file protects less here than it does in
+front of another exporter.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, field_validator
+
+from exporter.config.mistakes import Source, explain, key_path
+from exporter.config.settings import Section, clashing
+from exporter.config.sources import parse_yaml, read
+from exporter.config.types import Allowed, File, Flag, parse_duration
+from exporter.errors import ConfigError
+
+# Texts ------------------------------------------------------------------------------------------------------------
+
+TLS_VERSIONS: Final = ("TLS10", "TLS11", "TLS12", "TLS13")
+"""From old to new."""
+SUITES_13: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+"""Those of TLS 1.3, which are always on."""
+SUITES: Final = {
+    f"TLS_ECDHE_{key}_WITH_{cipher}": f"ECDHE-{key}-{name}"
+    for key in ("ECDSA", "RSA")
+    for cipher, name in (
+        ("AES_128_GCM_SHA256", "AES128-GCM-SHA256"),
+        ("AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
+        ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
+        ("AES_128_CBC_SHA", "AES128-SHA"),
+        ("AES_256_CBC_SHA", "AES256-SHA"),
+    )
+}
+"""Those up to TLS 1.2 that the format knows, with OpenSSL's names."""
+CURVES: Final = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
+"""With OpenSSL's names."""
+HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Content-Security-Policy": (),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-XSS-Protection": (),
+    "Strict-Transport-Security": (),
+}
+"""The headers that may be set, each with its values; none stands for any text."""
+COSTS: Final = range(4, 17)
+"""bcrypt's cost: each step doubles the time; 16 is several seconds, as long as a scrape may take."""
+
+_HASH = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
+_FILES_ONLY = "Python's ssl reads certificates and keys from files only"
+
+
+def _one_of(names: Any, reason: str = "") -> Allowed:
+    *most, last = names
+    return Allowed(f"{', '.join(most)} or {last}{reason}")
+
+
+def _refused(value: object) -> None:
+    if value is not None:
+        raise ValueError(_FILES_ONLY)
+
+
+def _pem(value: object) -> str:
+    if not isinstance(value, str) or "-----BEGIN CERTIFICATE-----" not in value:
+        raise ValueError("no PEM")
+    return value
+
+
+def _choice(names: Any) -> BeforeValidator:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError("none of them")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _san(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError("no name")
+    return canonical_name(value)
+
+
+def canonical_name(text: str) -> str:
+    """A subject alternative name in the one form it is compared in: IP addresses are written in many ways."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
+
+
+ClientAuth = Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"]
+_Inline = Annotated[None, BeforeValidator(_refused), Allowed(f"null; {_FILES_ONLY}", secret=True)]
+_ClientAuth = Annotated[
+    ClientAuth, _one_of(get_args(ClientAuth), "; Python's ssl asks for no certificate that it does not verify")
+]
+_Version = Annotated[Literal["TLS10", "TLS11", "TLS12", "TLS13"], _one_of(TLS_VERSIONS)]
+_Suite = Annotated[str, _choice((*SUITES, *SUITES_13)), _one_of((*SUITES, *SUITES_13))]
+_Curve = Annotated[str, _choice(CURVES), _one_of(CURVES)]
+_Pem = Annotated[str, BeforeValidator(_pem), Allowed("certificates as PEM", secret=True)]
+_San = Annotated[str, BeforeValidator(_san), Allowed("a DNS name, IP address, URI or e-mail address")]
+
+
+def _interval(value: object) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else parse_duration(value)
+
+
+_Between = Annotated[float, PlainValidator(_interval), Allowed("0, or a duration such as 500ms or 1s")]
+_Burst = Annotated[int, Field(strict=True, ge=0, le=1_000_000), Allowed("a whole number from 0 to 1000000")]
+
+# Sections ---------------------------------------------------------------------------------------------------------
+
+
+class TlsServer(Section):
+    """How TLS is served."""
+
+    cert: _Inline = None
+    key: _Inline = None
+    cert_file: File
+    key_file: File
+    client_auth_type: _ClientAuth = "NoClientCert"
+    client_ca: _Pem | None = Field(None, repr=False)
+    client_ca_file: File | None = None
+    client_allowed_sans: tuple[_San, ...] = ()
+    min_version: _Version = "TLS12"
+    max_version: _Version = "TLS13"
+    cipher_suites: tuple[_Suite, ...] = ()
+    prefer_server_cipher_suites: Flag = True
+    curve_preferences: tuple[_Curve, ...] = ()
+
+    @property
+    def needs_client_certificate(self) -> bool:
+        """Whether nobody gets in without a certificate."""
+        return self.client_auth_type == "RequireAndVerifyClientCert"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file it names."""
+        return tuple(path for path in (self.cert_file, self.key_file, self.client_ca_file) if path is not None)
+
+
+class HttpServer(Section):
+    """What else is said to browsers.
+
+    Attributes:
+        http2: accepted, as the format has it; the exporter speaks HTTP/1.1, which every client of HTTP/2 speaks too.
+    """
+
+    http2: Flag = True
+    headers: dict[str, str] = Field({})
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _known_headers(cls, value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping | None):
+            raise clashing((("headers",), "something else", f"a mapping of {', '.join(HEADERS)} to text"))
+        clashes = [
+            (("headers", str(name)), *wrong) for name, text in (value or {}).items() if (wrong := _header(name, text))
+        ]
+        if clashes:
+            raise clashing(*clashes)
+        return {name: text for name, text in (value or {}).items() if text}
+
+
+class RateLimit(Section):
+    """How many requests are answered: a bucket of `burst` tokens, which gains one each `interval` seconds."""
+
+    interval: _Between = 0.0
+    burst: _Burst = 0
+
+
+class WebFile(Section):
+    """What the file says. Holds password hashes, which its repr leaves out."""
+
+    tls_server_config: TlsServer | None = None
+    http_server_config: HttpServer = HttpServer()
+    basic_auth_users: dict[str, str] = Field({}, repr=False)
+    rate_limit: RateLimit | None = None
+
+    @field_validator("tls_server_config", "http_server_config", "rate_limit", mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        return {} if value is None else value  # whoever writes the section of TLS wants TLS: its files are missed
+
+    @field_validator("tls_server_config", mode="after")
+    @classmethod
+    def _consistent(cls, tls: TlsServer) -> TlsServer:
+        clashes = [(("tls_server_config", key), found, allowed) for key, found, allowed in _contradictions(tls)]
+        if clashes:
+            raise clashing(*clashes)
+        return tls
+
+    @field_validator("basic_auth_users", mode="before")
+    @classmethod
+    def _hashed(cls, value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping | None):
+            raise clashing((("basic_auth_users",), "something else", "a mapping of user names to bcrypt hashes"))
+        clashes = [
+            (("basic_auth_users", str(name)), *wrong)
+            for name, text in (value or {}).items()
+            if (wrong := _user(name, text))
+        ]
+        if clashes:
+            raise clashing(*clashes)
+        return dict(value or {})
+
+    @field_validator("rate_limit", mode="after")
+    @classmethod
+    def _some_pass(cls, limit: RateLimit) -> RateLimit:
+        if limit.interval and not limit.burst:
+            raise clashing((("rate_limit", "burst"), "0", "at least 1, or no request is ever answered"))
+        return limit
+
+
+def _header(name: object, text: object) -> tuple[str, str] | None:
+    """What is wrong with a header: what was found and what is allowed."""
+    if name not in HEADERS:
+        return "a header that cannot be set", ", ".join(HEADERS)
+    values = HEADERS[str(name)]
+    if text in ("", None) or (isinstance(text, str) and text.lower() in values):
+        return None
+    if values or not isinstance(text, str) or not (text.isascii() and text.isprintable()):
+        return "another value", " or ".join(values) or "one line of ASCII text"
+    return None
+
+
+def _user(name: object, text: object) -> tuple[str, str] | None:
+    """What is wrong with a user, without a word of the hash."""
+    if not isinstance(name, str) or not name or ":" in name or not name.isprintable():
+        return "a name that no client can send", "printable text without a colon"
+    match = _HASH.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return "something that is no bcrypt hash", "a hash such as `htpasswd -nBC 10 ''` prints"
+    if int(match["cost"]) not in COSTS:
+        return f"a hash of cost {match['cost']}", f"costs from {COSTS[0]} to {COSTS[-1]}; more keeps a scrape waiting"
+    return None
+
+
+def _contradictions(tls: TlsServer) -> Iterator[tuple[str, str, str]]:
+    """Values that are each right on their own: key, what was found, what is allowed."""
+    has_ca = tls.client_ca_file is not None or tls.client_ca is not None
+    if tls.client_ca_file is not None and tls.client_ca is not None:
+        yield "client_ca", "client_ca_file as well", "one of the two"
+    if has_ca and tls.client_auth_type == "NoClientCert":
+        yield "client_auth_type", "NoClientCert beside a CA of clients", "one that verifies, or no CA"
+    if not has_ca and tls.client_auth_type != "NoClientCert":
+        yield "client_ca_file", "nothing", f"the CA of the clients, which {tls.client_auth_type} needs"
+    if tls.client_allowed_sans and not tls.needs_client_certificate:
+        yield (
+            "client_allowed_sans",
+            f"{tls.client_auth_type} beside it",
+            "RequireAndVerifyClientCert only, as others need no name",
+        )
+    if TLS_VERSIONS.index(tls.min_version) > TLS_VERSIONS.index(tls.max_version):
+        yield "min_version", tls.min_version, f"at most max_version, {tls.max_version}"
+    if len(tls.curve_preferences) > 1:
+        yield "curve_preferences", "several", f"one of {', '.join(CURVES)}; Python's ssl takes no order of curves"
+    yield from _suite_contradictions(tls)
+
+
+def _suite_contradictions(tls: TlsServer) -> Iterator[tuple[str, str, str]]:
+    chosen = set(tls.cipher_suites)
+    if chosen & set(SUITES_13) not in (set(), set(SUITES_13)):
+        yield "cipher_suites", "some suites of TLS 1.3", "all three of them or none; they cannot be chosen, all are on"
+    if chosen and not chosen & SUITES.keys() and tls.min_version != "TLS13":
+        yield "cipher_suites", "no suite of TLS 1.2", "at least one, or min_version TLS13"
+
+
+# Reading ----------------------------------------------------------------------------------------------------------
+
+
+def load_web_file(path: Path) -> WebFile:
+    """Read and validate the file. Paths in it are relative to its folder.
+
+    Raises:
+        ConfigError: with a line for each mistake, none of which holds a hash or a key.
+    """
+    document = parse_yaml(read(path), str(path))
+    if not isinstance(document, dict | None):
+        raise ConfigError(
+            [f"{path}: found something else; allowed: a mapping with the keys {', '.join(WebFile.model_fields)}"]
+        )
+    source = Source(document or {}, lambda loc: f"{path}: {key_path(loc)}")
+    file, mistakes = _validated(source)
+    if file is None:
+        raise ConfigError(mistakes)
+    return _anchored(file, path.parent)
+
+
+def _validated(source: Source) -> tuple[WebFile | None, list[str]]:
+    """The file's values or its mistakes. The error itself, which knows the values, goes no further."""
+    try:
+        return WebFile.model_validate(source.values), []
+    except ValidationError as error:
+        return None, explain(error, [source], WebFile)
+
+
+def _anchored(file: WebFile, folder: Path) -> WebFile:
+    tls = file.tls_server_config
+    if tls is None:
+        return file
+    keys = ("cert_file", "key_file", "client_ca_file")
+    paths = {key: folder / path for key in keys if (path := getattr(tls, key)) is not None}
+    return file.model_copy(update={"tls_server_config": tls.model_copy(update=paths)})
