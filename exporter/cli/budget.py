@@ -25,8 +25,10 @@ def doubts(settings: Settings) -> list[str]:
     least, _ = requests_per_minute(settings)
     allowed = 60 * settings.api.max_requests_per_second
     short = [
-        f"{least:.0f} requests a minute are needed at least, and api.max_requests_per_second allows {allowed:.0f}:"
-        " polls take longer than their interval"
+        (
+            f"{least:.0f} requests a minute are needed at least, and api.max_requests_per_second allows {allowed:.0f}:"
+            " polls take longer than their interval"
+        )
     ]
     return [*(short if least > allowed else []), *settings.doubts()]
 
