@@ -1,0 +1,71 @@
+from collections import Counter
+
+import pytest
+
+from exporter.catalog import REQUEST_BUCKETS
+from exporter.errors import REASONS
+from exporter.expose.counters import ApiCounters
+from exporter.platform import wire
+
+
+@pytest.fixture
+def counters() -> ApiCounters:
+    counters = ApiCounters()
+    counters.start("render", ("/r/tasks", "/agents"))
+    return counters
+
+
+def test_everything_starts_at_0(counters: ApiCounters) -> None:
+    """Each path has a count of requests and of every reason, each field one of its own, before anything happens."""
+    assert counters.requests == {("render", "/r/tasks"): 0, ("render", "/agents"): 0}
+    assert counters.failures == {("render", path, reason): 0 for path in ("/r/tasks", "/agents") for reason in REASONS}
+    assert counters.unknown == dict.fromkeys(wire.FIELDS, 0)
+
+
+def test_starting_again_keeps_what_was_counted(counters: ApiCounters) -> None:
+    """A counter never falls: a team that is configured anew goes on."""
+    counters.request("render", "/agents")
+    counters.failed("render", "/agents", "timeout")
+    counters.start("render", ("/agents",))
+    assert counters.requests["render", "/agents"] == 1
+    assert counters.failures["render", "/agents", "timeout"] == 1
+
+
+def test_forgotten_team(counters: ApiCounters) -> None:
+    """The counters of a team that is gone end; those of the others stay."""
+    counters.start("film", ("/agents",))
+    counters.forget("render")
+    assert set(counters.requests) == {("film", "/agents")}
+    assert {team for team, _, _ in counters.failures} == {"film"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0.0, 0), (0.01, 0), (0.0100001, 1), (0.5, 5), (30.0, 10), (30.1, 11), (3600.0, 11)]
+)
+def test_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed(
+    counters: ApiCounters, seconds: float, bucket: int
+) -> None:
+    """An observation equal to a bound belongs to that bucket; what exceeds the last bound to the unbounded one."""
+    counters.answered("/agents", seconds)
+    counters.answered("/agents", 0.3)
+    counts, total = counters.seconds["/agents"]
+    expected = [0] * (len(REQUEST_BUCKETS) + 1)
+    expected[bucket] += 1
+    expected[5] += 1
+    assert counts == expected
+    assert total == pytest.approx(seconds + 0.3)
+
+
+def test_unknown_values_add_up(counters: ApiCounters) -> None:
+    """Dropped values are counted by field, over all teams."""
+    counters.unknown_values(Counter({"agent_status": 2}))
+    counters.unknown_values(Counter({"agent_status": 1, "id": 4}))
+    assert (counters.unknown["agent_status"], counters.unknown["id"]) == (3, 4)
+
+
+def test_clock_skew_is_that_of_the_last_answer(counters: ApiCounters) -> None:
+    """The skew is unknown before the first answer and replaced by each."""
+    assert counters.skew is None
+    counters.clock_skew(2.0)
+    counters.clock_skew(-0.5)
+    assert counters.skew == -0.5

@@ -1,0 +1,47 @@
+import re
+
+import pytest
+
+from exporter.catalog import CATALOG, Kind, Metric
+from exporter.errors import REASONS
+from exporter.expose.reference import CLOSED_LABELS, markdown
+
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")] for line in markdown().splitlines() if line.startswith("|")
+]
+
+
+@pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
+def test_every_metric_has_a_row(metric: Metric) -> None:
+    """Each metric stands in one table with its type, unit, labels and help."""
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    assert ROWS.count([f"`{metric.name}`", metric.kind.value, metric.unit, labels, metric.help]) == 1
+
+
+def test_tables_are_rectangular() -> None:
+    """No cell holds what would break the table; every section has a head and a rule."""
+    tables = re.findall(r"(?:^\|.*\n)+", markdown(), re.MULTILINE)
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+        assert set(table.splitlines()[1]) <= set("| -")
+    assert len(tables) == 6
+
+
+@pytest.mark.parametrize("values", set(CLOSED_LABELS.values()), ids=lambda values: values[0])
+def test_closed_labels_are_listed(values: tuple[str, ...]) -> None:
+    """Every closed set of label values is written out."""
+    assert any(row[1] == ", ".join(f"`{value}`" for value in values) for row in ROWS)
+
+
+def test_reasons_and_buckets_are_listed() -> None:
+    """The reasons of failures and the bounds of each histogram are there."""
+    assert ", ".join(f"`{reason}`" for reason in REASONS) in markdown()
+    for metric in CATALOG:
+        if metric.kind is Kind.HISTOGRAM:
+            assert [f"`{metric.name}`", ", ".join(f"{bound:g}" for bound in metric.buckets)] in ROWS
+
+
+def test_ends_in_one_newline() -> None:
+    """The reference is a text file."""
+    assert markdown().endswith("|\n")
+    assert "\n\n\n" not in markdown()
