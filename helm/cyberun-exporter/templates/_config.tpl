@@ -11,7 +11,7 @@
 {{- end -}}
 
 {{- define "cyberun-exporter.webConfigKey" -}}
-{{- .Values.webConfig.existingSecret | ternary .Values.webConfig.existingSecretKey "web-config.yml" -}}
+{{- empty .Values.webConfig.existingSecret | ternary "web-config.yml" .Values.webConfig.existingSecretKey -}}
 {{- end -}}
 
 {{/*

@@ -1,0 +1,274 @@
+"""The chart agrees with the project, and its objects with each other."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import helm_python
+import pytest
+
+from support.chart import CHART, RELEASES, ROOT, Object, Release, case, chart, render, rendered, strict_load
+
+META = strict_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+
+def test_the_chart_installs_this_version() -> None:
+    """The chart's appVersion, its default image and what Artifact Hub shows are the project's version."""
+    assert META["appVersion"] == VERSION
+    image = rendered("defaults").container["image"]
+    assert image.endswith(f":{VERSION}")
+    assert [each["image"] for each in strict_load(META["annotations"]["artifacthub.io/images"])] == [image]
+
+
+def test_annotations_are_texts_of_yaml() -> None:
+    """Artifact Hub reads each annotation as text, and those with several lines as a YAML list of mappings."""
+    for name, text in META["annotations"].items():
+        assert isinstance(text, str), name
+        if "\n" in text:
+            assert all(isinstance(each, dict) for each in strict_load(text)), name
+
+
+def test_the_chart_has_what_users_look_for() -> None:
+    """Chart.yaml names version, Kubernetes, home, sources and maintainers."""
+    assert META["apiVersion"] == "v2"
+    assert META["kubeVersion"] == ">=1.27.0-0"
+    assert re.fullmatch(r"[1-9]\d*\.\d+\.\d+", META["version"])
+    assert {"home", "sources", "maintainers", "description", "keywords"} <= META.keys()
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_helm_finds_nothing_to_criticise(name: str) -> None:
+    """`helm lint --strict` has neither errors nor warnings."""
+    report = helm_python.lint(CHART, case(name), strict=True)
+    assert report["errors"] == []
+    assert [each["error"] for each in report["messages"]] == ["icon is recommended"]
+
+
+def test_optional_objects_are_off() -> None:
+    """By default there is what the exporter needs to run, and the test that Helm runs when asked."""
+    kinds = sorted(each["kind"] for each in rendered("defaults").objects)
+    assert kinds == ["ConfigMap", "Deployment", "Pod", "Service", "ServiceAccount"]
+
+
+def _labels(release: str) -> tuple[dict[str, str], dict[str, str]]:
+    workload = rendered(release).workload
+    return workload["spec"]["selector"]["matchLabels"], workload["spec"]["template"]["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_selectors_select_the_pods_and_nothing_else(name: str) -> None:
+    """Every selector is name and instance, which the exporter's pods carry and the test's pod does not."""
+    release = rendered(name)
+    selector, pod = _labels(name)
+    assert selector.keys() == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
+    assert selector.items() <= pod.items()
+    assert release.one("Service")["spec"]["selector"] == selector
+    for kind in ("PodDisruptionBudget", "ServiceMonitor", "PodMonitor"):
+        assert all(each["spec"]["selector"]["matchLabels"] == selector for each in release.all(kind))
+    assert all(each["spec"]["podSelector"]["matchLabels"] == selector for each in release.all("NetworkPolicy"))
+    assert not any(selector.items() <= each["metadata"]["labels"].items() for each in release.all("Pod"))
+    assert selector.items() <= release.one("Service")["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_ports_and_paths_exist(name: str) -> None:
+    """Service, probes, monitors and policies name the container's port, on which the exporter listens."""
+    release = rendered(name)
+    (port,) = release.container["ports"]
+    assert release.config["web"]["listen_address"] == f":{port['containerPort']}"
+    users = [each["targetPort"] for each in release.one("Service")["spec"]["ports"]]
+    probes = [release.container.get(f"{each}Probe") for each in ("liveness", "readiness", "startup")]
+    users += [each.get("httpGet", each.get("tcpSocket"))["port"] for each in probes if each]
+    for kind in ("ServiceMonitor", "PodMonitor"):
+        for each in release.all(kind):
+            for endpoint in each["spec"].get("endpoints", each["spec"].get("podMetricsEndpoints")):
+                users.append(endpoint["port"])
+                assert endpoint["path"] == release.config["web"]["telemetry_path"]
+    users += [each["spec"]["ingress"][0]["ports"][0]["port"] for each in release.all("NetworkPolicy")]
+    assert set(users) == {port["name"]}
+    assert [each["name"] for each in release.one("Service")["spec"]["ports"]] == [port["name"]]
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_volumes_are_mounted_once_and_whole(name: str) -> None:
+    """Each volume is mounted at a place of its own, without subPath, so that it follows what it shows."""
+    pod = rendered(name).workload["spec"]["template"]["spec"]
+    mounts = rendered(name).container["volumeMounts"]
+    assert sorted(each["name"] for each in mounts) == sorted(each["name"] for each in pod["volumes"])
+    assert len({each["mountPath"] for each in mounts}) == len(mounts)
+    assert not any("subPath" in each for each in mounts)
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_pods_are_restricted(name: str) -> None:
+    """Each pod keeps the Pod Security Standard "restricted", has no writable root and no service account token."""
+    for pod in rendered(name).pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"].get("runAsUser") != 0
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert not context.keys() & {"privileged", "procMount"}
+            assert context.get("runAsUser") != 0
+        allowed = {"name", "configMap", "secret", "projected", "csi", "emptyDir", "persistentVolumeClaim"}
+        assert all(volume.keys() <= allowed for volume in pod.get("volumes", ()))
+    assert all(each["automountServiceAccountToken"] is False for each in rendered(name).all("ServiceAccount"))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from (str(key), *_texts(item))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    else:
+        yield str(value)
+
+
+def test_tokens_are_in_secrets_alone() -> None:
+    """A token among the values reaches the Secret and nothing else: no ConfigMap, argument, annotation or note."""
+    values = case("token") | {"webConfig": case("tls")["webConfig"]}
+    hashes = list(values["webConfig"]["basicAuthUsers"].values())
+    marks = [team["token"] for team in values["teams"] if "token" in team] + hashes
+    release = render(values)
+    secrets, others = release.all("Secret"), [each for each in release.objects if each["kind"] != "Secret"]
+    assert len(secrets) == 2
+    public = "\n".join([release.notes, *(text for each in others for text in _texts(each))])
+    assert len(marks) == 3
+    assert [mark for mark in marks if mark in public] == []
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_every_credential_file_is_mounted(name: str) -> None:
+    """Each token_file that the chart writes is the path of a key of a mounted Secret, readable by owner and group."""
+    release = rendered(name)
+    secrets = {
+        f"/etc/cyberun-exporter/secrets/{item['path']}": (source["secret"]["name"], item["key"])
+        for volume in release.workload["spec"]["template"]["spec"]["volumes"]
+        for source in volume.get("projected", {}).get("sources", ())
+        for item in source["secret"]["items"]
+    }
+    files = [team["token_file"] for team in release.config["teams"] if "token_file" in team]
+    ours = {path for path in files if path.startswith("/etc/cyberun-exporter/")}
+    assert ours == secrets.keys()
+    made = {
+        (each["metadata"]["name"], key)
+        for each in release.all("Secret")
+        for key in each["data"]
+        if key.startswith("team-")
+    }
+    assert made <= set(secrets.values())
+    modes = [
+        volume["projected"]["defaultMode"]
+        for volume in release.workload["spec"]["template"]["spec"]["volumes"]
+        if "projected" in volume
+    ]
+    assert set(modes) <= {0o440}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "annotation"),
+    [
+        ("defaults", {"config": {"collect": {"interval": "45s"}}}, "checksum/config"),
+        ("token", {"teams": [{"name": "render", "token": "sk-other"}]}, "checksum/tokens"),
+        ("tls", {"webConfig": {"basicAuthUsers": {"prometheus": "$2b$04$other"}}}, "checksum/web-config"),
+    ],
+)
+def test_what_the_chart_holds_restarts_the_pods(name: str, change: dict[str, Any], annotation: str) -> None:
+    """A changed configuration or chart-made Secret changes its checksum, and a podAnnotation cannot hide it."""
+    values = case(name)
+    other = chart().merge_values({**values, **change, "podAnnotations": {annotation: "mine"}})
+    other["webConfig"] = {**values.get("webConfig", {}), **change.get("webConfig", {})} or other["webConfig"]
+
+    def checksum(release: Release) -> str:
+        return str(release.workload["spec"]["template"]["metadata"]["annotations"][annotation])
+
+    before, after = checksum(render(values)), checksum(render({k: v for k, v in other.items() if v is not None}))
+    assert re.fullmatch("[0-9a-f]{64}", before)
+    assert re.fullmatch("[0-9a-f]{64}", after)
+    assert before != after
+
+
+def _named(each: Object) -> Iterator[str]:
+    yield each["metadata"]["name"]
+    yield from each["metadata"].get("labels", {}).values()
+
+
+@pytest.mark.parametrize("release", ["demo", "a-release-name-as-long-as-helm-lets-it-be-which-is-53-let"])
+@pytest.mark.parametrize("name", RELEASES)
+def test_names_are_short_and_unique(name: str, release: str) -> None:
+    """Names and label values are valid, at most 63 characters long, and unique, however long the release."""
+    values = case(name) | {"extraManifests": []}
+    objects = render(values, name=release[:53]).objects
+    for each in objects:
+        for text in _named(each):
+            assert re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", text), text
+    names = [(each["kind"], each["metadata"]["namespace"], each["metadata"]["name"]) for each in objects]
+    assert len(names) == len(set(names))
+    for each in objects:
+        if each["kind"] == "StatefulSet":
+            assert len(each["metadata"]["name"]) <= 52
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_common_labels_are_everywhere(name: str) -> None:
+    """Common labels and annotations reach every object of the chart; the recommended labels are there too."""
+    values = case(name)
+    values |= {"commonLabels": {"a.b/c": "d"}, "commonAnnotations": {"e.f/g": "h"}, "extraManifests": []}
+    recommended = {
+        "helm.sh/chart",
+        *(f"app.kubernetes.io/{each}" for each in ("name", "instance", "version", "managed-by")),
+    }
+    for each in render(values).objects:
+        assert each["metadata"]["labels"]["a.b/c"] == "d", each["kind"]
+        assert recommended <= each["metadata"]["labels"].keys(), each["kind"]
+        assert each["metadata"]["annotations"]["e.f/g"] == "h", each["kind"]
+
+
+def test_shards_share_the_teams() -> None:
+    """With shards each pod gets its ordinal and their number, and the scraper knows each pod by name."""
+    release = rendered("sharding")
+    workload = release.one("StatefulSet")
+    (service,) = release.all("Service")
+    assert service["spec"]["clusterIP"] == "None"
+    assert workload["spec"]["serviceName"] == service["metadata"]["name"]
+    assert release.container["args"][1:3] == ["--shard=$(POD_INDEX)", "--total-shards=3"]
+    (variable,) = release.container["env"]
+    assert variable["name"] == "POD_INDEX"
+    assert variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['apps.kubernetes.io/pod-index']"
+    pods = [f"{workload['metadata']['name']}-{i}.{service['metadata']['name']}.monitoring.svc:10042" for i in range(3)]
+    assert [each["url"] for each in release.one("ScrapeConfig")["spec"]["httpSDConfigs"]] == [
+        f"http://{pod}/sd" for pod in pods
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "port"),
+    [({}, 443), ({"base_url": "http://cyberun/api/v1"}, 80), ({"base_url": "https://[2001:db8::1]:8443/api"}, 8443)],
+)
+def test_the_network_policy_lets_the_platform_through(values: dict[str, str], port: int) -> None:
+    """Beside DNS the pod may reach the port of the platform's URL."""
+    release = render({"networkPolicy": {"enabled": True}, "config": {"api": values}})
+    dns, platform = release.one("NetworkPolicy")["spec"]["egress"]
+    assert {each["protocol"] for each in dns["ports"]} == {"TCP", "UDP"}
+    assert {each["port"] for each in dns["ports"]} == {53}
+    assert platform == {"ports": [{"port": port, "protocol": "TCP"}]}
+
+
+def test_tls_is_spoken_by_all() -> None:
+    """With TLS, probes, monitor and test use https; where clients need a certificate the probes open the port alone."""
+    tls, strict = rendered("tls"), rendered("client-certificates")
+    probes = ("livenessProbe", "readinessProbe", "startupProbe")
+    assert {tls.container[each]["httpGet"]["scheme"] for each in probes} == {"HTTPS"}
+    assert [each["scheme"] for each in tls.one("ServiceMonitor")["spec"]["endpoints"]] == ["https"]
+    assert tls.one("Pod")["spec"]["containers"][0]["args"][1].startswith("https://")
+    assert [strict.container[each]["tcpSocket"] for each in probes] == [{"port": "http"}] * 3
+    assert strict.all("Pod") == []

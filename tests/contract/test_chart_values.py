@@ -1,0 +1,143 @@
+"""Every value of the chart does something, and mistakes among them are refused."""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import helm_python
+import pytest
+from helm_python import HelmError
+
+from exporter.config import Settings, Team
+from support.chart import (
+    CASES,
+    CHART,
+    case,
+    defaults,
+    manifests,
+    render,
+)
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+ABSENT = object()
+
+KeyPath = tuple[str, ...]
+
+
+def leaves(values: Mapping[str, Any], above: KeyPath = ()) -> Iterator[KeyPath]:
+    """The path of every value that is no mapping, or an empty one."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*above, key))
+        else:
+            yield (*above, key)
+
+
+def at(values: Mapping[str, Any], path: KeyPath) -> Any:
+    """The value at a path; ABSENT if there is none."""
+    value: Any = values
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return ABSENT
+        value = value[key]
+    return value
+
+
+def without(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    """The values without the one at the path."""
+    changed = copy.deepcopy(values)
+    at(changed, path[:-1]).pop(path[-1])
+    return changed
+
+
+def _shown(values: dict[str, Any]) -> dict[str, str] | str:
+    """What the values make of the chart, be it a refusal."""
+    try:
+        return manifests(values)
+    except HelmError as error:
+        return str(error)
+
+
+def _closed(schema: Mapping[str, Any]) -> Iterator[KeyPath]:
+    """The path of every value that a schema knows, as `leaves` gives them for objects that are closed."""
+    for key, value in schema["properties"].items():
+        if "properties" in value:
+            assert value["additionalProperties"] is False, key
+            yield from ((key, *path) for path in _closed(value))
+        else:
+            yield (key,)
+
+
+def known() -> set[KeyPath]:
+    """The path of every value of the chart; `global` is Helm's own."""
+    return set(_closed(SCHEMA)) - {("global",)}
+
+
+@pytest.mark.parametrize("path", sorted(known()), ids=".".join)
+def test_every_value_has_an_effect(path: KeyPath) -> None:
+    """For each value there is a `ci` file that changes it, and would render otherwise if it did not."""
+    changed = [name for name in CASES if at(case(name), path) not in (ABSENT, at(defaults(), path))]
+    assert changed, "no ci file changes it"
+    assert any(_shown(case(name)) != _shown(without(case(name), path)) for name in changed)
+
+
+def test_the_schema_knows_the_values_and_no_others() -> None:
+    """The file of values and its schema name the same keys."""
+    given = set(leaves(defaults()))
+    assert known() == {each for each in known() if at(defaults(), each) is not ABSENT}
+    assert [path for path in given if not any(path[: len(each)] == each for each in known())] == []
+    assert SCHEMA["$schema"] == "http://json-schema.org/draft-07/schema#"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"serviceMonitr": {}}, "serviceMonitr"),
+        ({"image": {"tags": "1"}}, "tags"),
+        ({"teams": [{"name": "a", "existingSecret": "b", "secret": "c"}]}, "secret"),
+        ({"teams": []}, "minItems"),
+        ({"teams": [{"name": "a"}]}, r"teams\[0\] \(a\): set one of .*found none"),
+        ({"teams": [{"name": "a", "token": "t", "existingSecret": "s"}]}, "found existingSecret, token$"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"config": {"collect": {"interval": 30}}}, "interval"),
+        ({"replicaCount": 2}, "repeats every series"),
+        ({"webConfig": {"enabled": True, "tls": {"enabled": True}}}, "webConfig.tls.existingSecret"),
+        ({"webConfig": {"basicAuthUsers": {"prometheus": "password"}}}, "basicAuthUsers"),
+        ({"prometheusRule": {"enabled": True, "disabled": ["CyberunDown"]}}, "no rule is named CyberunDown"),
+        ({"prometheusRule": {"enabled": True, "thresholds": {"CyberunTeamDown": 1}}}, "has no threshold"),
+        ({"prometheusRule": {"enabled": True, "minimums": {"CyberunVramLow": 1}}}, "has no minimum"),
+    ],
+)
+def test_mistakes_are_refused_in_words(values: dict[str, Any], words: str) -> None:
+    """A value that is unknown, of a wrong type or in contradiction fails before anything is installed."""
+    with pytest.raises(HelmError, match=words):
+        render(values)
+
+
+def test_old_kubernetes_has_no_shards(capfd: pytest.CaptureFixture[str]) -> None:
+    """Pods learn their ordinal from a label that Kubernetes 1.27 does not set, so the chart refuses to shard there."""
+    for version, refused in {"v1.27.9": True, "v1.28.0": False}.items():
+        helm_python.lint(CHART, case("sharding"), kube_version=version)  # which tells refusals to the log
+        assert ("needs Kubernetes 1.28" in capfd.readouterr().err) is refused
+
+
+def test_configuration_values_are_the_settings() -> None:
+    """`config` names every setting but those the chart writes itself, with the exporter's own defaults."""
+    settings = Settings()
+    written = {"api": {"ca_file"}, "web": {"listen_address", "config_file"}}
+    for section, values in defaults()["config"].items():
+        model = type(getattr(settings, section)).model_fields
+        assert values.keys() == model.keys() - written.get(section, set()), section
+    assert defaults()["config"].keys() == Settings.model_fields.keys() - {"teams", "discover"}
+
+
+def test_configuration_defaults_are_the_exporters() -> None:
+    """Reading the chart's `config` gives the settings that no configuration gives."""
+    assert Settings(**defaults()["config"]) == Settings()
+
+
+def test_teams_take_every_key_of_the_configuration() -> None:
+    """A team's keys are those of the configuration and where the chart finds the credential."""
+    known = SCHEMA["definitions"]["team"]["properties"].keys()
+    assert known - {"existingSecret", "existingSecretKey", "token"} == Team.model_fields.keys()
