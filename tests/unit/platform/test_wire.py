@@ -374,12 +374,12 @@ def test_status_under_either_name_or_none(stated: dict[str, Any]) -> None:
     ids=repr,
 )
 def test_status_other_than_asked_for(stated: dict[str, Any]) -> None:
-    """One task of another status shows that the filter was ignored: the page is refused, in few words."""
+    """One task of another status shows that the filter was ignored: the page is refused; unknown words are not repeated."""
     with pytest.raises(SchemaMismatch, match="asked for running tasks, got one that says 'queued'"):
         tasks_of(TASK, {"id": "t2", **stated})
     with pytest.raises(SchemaMismatch) as caught:
         tasks_of({"id": "t2", "task_status": "x" * 10_000})
-    assert len(str(caught.value)) < 200
+    assert "xx" not in str(caught.value)
 
 
 # --- Bodies that a strict reader refuses --------------------------------------------------------------------
