@@ -10,6 +10,8 @@ _SECRET = re.compile(
     r"""|(?<=Bearer )[^\s"'`<>,;]++"""
     r"""|(?<=://)[^\s"'`<>]{0,256}@"""
     r"""|(?<![^\s"'`<>(=,])[^\s"'`<>(=,:/@]{1,64}+:(?!//)[^\s"'`<>]{1,256}@"""
+    r"""|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]*+"""
+    r"""|\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]++"""
 )
 _WHOLE = re.compile(_KEY)
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\U0010ffff]")
@@ -18,7 +20,8 @@ _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\U0010ffff]")
 def redact(text: str) -> str:
     """The text with everything that looks like a credential masked.
 
-    Masked are the platform's keys (`sk-`, `dk-`, `ak-`), JSON Web Tokens, bearer tokens and the user part of URLs.
+    Masked are the platform's keys (`sk-`, `dk-`, `ak-`), JSON Web Tokens, bearer tokens, the user part of URLs,
+    private keys in PEM and bcrypt hashes.
     """
     return _SECRET.sub(_mask, text)
 

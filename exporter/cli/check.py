@@ -9,6 +9,7 @@ from exporter.config import Settings, format_duration
 from exporter.platform.client import trust
 from exporter.platform.credentials import TokenSource
 from exporter.platform.proxy import environment_proxy
+from exporter.web.door import Door
 
 
 def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
@@ -26,6 +27,8 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
     print(f"platform   {settings.api.base_url}")
     print(*_table(settings, credentials), sep="\n", end="\n\n")
     print(*_budget(settings), sep="\n")
+    for doubt in door.file.doubts() if door else ():
+        print(f"warning    {doubt}")
     return 0
 
 

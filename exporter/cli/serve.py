@@ -14,6 +14,7 @@ from exporter.cli.wiring import Assembly, Shard, assembled
 from exporter.config import Settings
 from exporter.log import event
 from exporter.web.app import make_app
+from exporter.web.door import Door
 from exporter.web.serve import listening
 
 _log = logging.getLogger(__name__)
@@ -48,20 +49,22 @@ async def serve(
         0; 1 when polling ended by itself, which only a mistake of the exporter's does.
 
     Raises:
-        ConfigError: a credential, the CA bundle or the proxy cannot be used.
+        ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
         OSError: the address cannot be listened on.
     """
     async with stop_signal() as stop, assembled(settings, environ, shard) as assembly:
-        reloader = Reloader(assembly, settings, load or (lambda: settings))
+        path, address = settings.web.config_file, settings.web.listen_address
+        door = None if path is None else await asyncio.to_thread(Door, path)
+        reloader = Reloader(assembly, settings, load or (lambda: settings), door)
         lifecycle = reloader.reload if settings.web.enable_lifecycle else None
-        app = make_app(assembly.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle)
-        address = settings.web.listen_address
-        async with listening(app, address.host, address.port) as ports, reloader.on_signal():
-            _announce(settings, f"{address.host or ''}:{ports[0]}")
+        app = make_app(assembly.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, door=door)
+        context = None if door is None else door.ssl_context
+        async with listening(app, address.host, address.port, context) as ports, reloader.running():
+            _announce(settings, f"{address.host or ''}:{ports[0]}", door)
             return await _poll_until(stop, assembly)
 
 
-def _announce(settings: Settings, address: str) -> None:
+def _announce(settings: Settings, address: str, door: Door | None) -> None:
     least, most = requests_per_minute(settings)
     event(
         _log,
@@ -69,10 +72,12 @@ def _announce(settings: Settings, address: str) -> None:
         "listening",
         version=__version__,
         address=address,
+        tls=door is not None and door.ssl_context is not None,
+        basic_auth=door is not None and door.wants_passwords,
         teams=len(settings.teams),
         requests_per_minute=f"{least:.0f} to {most:.0f}",
     )
-    for doubt in doubts(settings):
+    for doubt in (*doubts(settings), *(door.file.doubts() if door else ())):
         event(_log, logging.WARNING, doubt)
 
 

@@ -38,7 +38,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
 def load_web(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Web:
     """The section `web` alone, to find a running exporter by: what has mistakes counts as absent, here and elsewhere.
 
-    The exporter that runs goes by the configuration it has read; an edit that broke the file since does not make it ill.
+    The exporter that runs goes by the configuration it has read; an edit that broke the file since does it no harm.
 
     Args:
         path: as in `load`.

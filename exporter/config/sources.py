@@ -7,12 +7,12 @@ from typing import Any, Final
 import yaml
 from yaml.nodes import MappingNode, ScalarNode
 
-from exporter.config.mistakes import Source, key_path, nearest, shown
+from exporter.config.mistakes import Loc, Source, key_path, nearest, shown
 from exporter.config.settings import Settings
 from exporter.errors import ConfigError
 from exporter.redact import quoted, redact
 
-_FLAGS: Final = {("web", "config_file"): "web.config.file"}
+_FLAGS: Final[Mapping[Loc, str]] = {("web", "config_file"): "web.config.file"}
 """Flags that are named otherwise than their keys, as the official exporters name them."""
 
 # YAML -------------------------------------------------------------------------------------------------------------

@@ -180,6 +180,16 @@ class WebFile(Section):
     basic_auth_users: dict[str, str] = Field({}, repr=False)
     rate_limit: RateLimit | None = None
 
+    def doubts(self) -> list[str]:
+        """What is allowed but hardly meant, a line each."""
+        http = self.http_server_config
+        lines = []
+        if http.http2 and "http2" in http.model_fields_set:
+            lines.append("web configuration: http2 is on, but HTTP/1.1 is all that is spoken")
+        if self.basic_auth_users and self.tls_server_config is None:
+            lines.append("web configuration: passwords travel unencrypted without tls_server_config")
+        return lines
+
     @field_validator("tls_server_config", "http_server_config", "rate_limit", mode="before")
     @classmethod
     def _empty_section(cls, value: Any) -> Any:

@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from exporter.status import ExporterStatus
 from exporter.web import negotiate, page, status_json
+from exporter.web.door import Door
 from exporter.web.send import send
 from exporter.web.words import listed
 
@@ -74,17 +75,24 @@ class Source(Protocol):
         """Tell whether the event loop and the poll schedule advance."""
 
 
-def make_app(source: Source, *, telemetry_path: str = "/metrics", reload: Reload | None = None) -> web.Application:
+def make_app(
+    source: Source, *, telemetry_path: str = "/metrics", reload: Reload | None = None, door: Door | None = None
+) -> web.Application:
     """Build the application.
 
     Args:
         source: what to show.
         telemetry_path: where the metrics are. "/" takes the place of the status page.
         reload: reads the configuration anew; None where that is not allowed over HTTP.
+        door: lets requests in; None where everybody may ask everything.
     """
-    routes = _Routes(source, telemetry_path, reload)
+    routes = _Routes(source, telemetry_path, reload, door)
     app = web.Application(middlewares=[_plain_errors])
     app.on_response_prepare.append(_common_headers)
+    if door is not None:
+        # Probes of Kubernetes send no password. What these two say is no secret.
+        app.middlewares.insert(0, door.middleware(routes.healthy, routes.ready))
+        app.on_response_prepare.append(door.add_headers)
     paths: dict[str, Handler] = {
         "/": routes.page,
         STATUS_PATH: routes.status,
@@ -102,10 +110,11 @@ def make_app(source: Source, *, telemetry_path: str = "/metrics", reload: Reload
 class _Routes:
     """The handlers of one source."""
 
-    def __init__(self, source: Source, telemetry_path: str, reload: Reload | None) -> None:
+    def __init__(self, source: Source, telemetry_path: str, reload: Reload | None, door: Door | None) -> None:
         self._source = source
         self._telemetry_path = telemetry_path
         self._reload = reload
+        self._door = door
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Send prepared bytes: nothing is rendered or compressed here."""
@@ -164,6 +173,9 @@ class _Routes:
         status = self._source.status()
         if status.ready:
             return web.Response(text="Ready.\n", headers=_LINE)
+        if self._door is not None and self._door.wants_passwords:
+            # This path needs none, and names are for those who have one.
+            return web.Response(status=503, text="Not ready.\n", headers=_LINE)
         missing = [team.name for team in status.teams if not team.attempted]
         if not missing:
             return web.Response(status=503, text="Not ready: the teams are not discovered yet.\n", headers=_LINE)

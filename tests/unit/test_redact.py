@@ -21,6 +21,9 @@ from exporter.redact import is_credential, quoted, redact
         ("sk-a\nsk-b", "sk-***\nsk-***"),
         ("path/sk-abc", "path/sk-***"),
         ("sk-a\x00tail", "sk-***"),
+        ("key_file: -----BEGIN EC PRIVATE KEY-----\nMIGH\n-----END", "key_file: ***-----END"),
+        ("-----BEGIN PRIVATE KEY-----MIGH", "***"),
+        ("prom: $2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG!", "prom: ***!"),
     ],
 )
 def test_credentials_are_masked(text: str, kept: str) -> None:
@@ -47,7 +50,7 @@ def test_other_text_stays(text: str) -> None:
     assert redact(text) == text
 
 
-@pytest.mark.parametrize("unit", ["sk-", "eyJ", "://", "a:", "=a:", "@", ":@", "Bearer ", "a", "(a:b"])
+@pytest.mark.parametrize("unit", ["sk-", "eyJ", "://", "a:", "=a:", "@", ":@", "Bearer ", "a", "(a:b", "$2y$10$", "-----BEGIN PRIVATE KEY-----"])
 def test_hostile_text_costs_no_more_than_its_length(unit: str) -> None:
     """Repetition does not make masking explode."""
     text = unit * (100_000 // len(unit))

@@ -1,0 +1,182 @@
+"""What stands before every request: the web configuration file, in force and read again when it changes."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from exporter.config import RateLimit, WebFile, load_web_file
+from exporter.errors import ConfigError
+from exporter.web.auth import BusyError, Users
+from exporter.web.tls import LatestContext, latest, names_of, server_context
+
+Stamps = tuple[tuple[int, int, int] | None, ...]
+"""Of each file when it was last written, its inode and its size; None where there is none."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CHALLENGE: Final = 'Basic realm="cyberun-exporter", charset="UTF-8"'
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One state of the file, whole and usable."""
+
+    file: WebFile
+    context: ssl.SSLContext | None
+    users: Users | None
+    bucket: "Bucket | None"
+
+
+class Bucket:
+    """Tokens, one for a request. Mutable: they are taken, and come back with time."""
+
+    def __init__(self, limit: RateLimit, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._tokens = float(limit.burst)
+        self._at = clock()
+
+    def take(self) -> bool:
+        """Take one; False when there is none."""
+        now = self._clock()
+        self._tokens = min(self._limit.burst, self._tokens + (now - self._at) / self._limit.interval)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Door:
+    """Lets requests in by the rules in force. Mutable: `enter_into_force` replaces them."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file.
+
+        Raises:
+            ConfigError: it has mistakes, or a file that it names.
+        """
+        self._path = path
+        self._clock = clock
+        self._seen: Stamps = ()
+        self._files: tuple[Path, ...] = (path,)
+        self._rules = self._read()
+        self.ssl_context: LatestContext | None = latest(self._rules.context) if self._rules.context else None
+
+    @property
+    def file(self) -> WebFile:
+        """What is in force."""
+        return self._rules.file
+
+    @property
+    def wants_passwords(self) -> bool:
+        """Whether there are users."""
+        return self._rules.users is not None
+
+    async def add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+        """Set the headers of the file, instead of those of the same name."""
+        response.headers.update(self.file.http_server_config.headers)
+
+    def changed(self) -> bool:
+        """Whether the file or one that it names was written since it was last read, with or without success."""
+        return self._stamps() != self._seen
+
+    async def read(self) -> Rules:
+        """Read the file again, without any effect yet.
+
+        Raises:
+            ConfigError: it has mistakes, or a file that it names, or it turns TLS on or off.
+        """
+        rules = await asyncio.to_thread(self._read)
+        if (rules.context is None) != (self._rules.context is None):
+            found = "nothing" if rules.context is None else "a section where there was none"
+            raise ConfigError(
+                [f"{self._path}: tls_server_config: found {found}; allowed: TLS is turned on and off by a restart only"]
+            )
+        return rules
+
+    def enter_into_force(self, rules: Rules) -> None:
+        """Go by these rules: certificates and versions for new connections, all else for new requests."""
+        self._rules = rules
+        if self.ssl_context is not None and rules.context is not None:
+            self.ssl_context.current = rules.context
+
+    def middleware(self, *open_handlers: Handler) -> Middleware:
+        """What applies the rules.
+
+        Args:
+            open_handlers: those that need no password and are not rationed.
+        """
+
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            refused = self._refusal_of_connection(request)
+            if refused is None and request.match_info.handler not in open_handlers:
+                refused = await self._refusal(request)
+            return await handler(request) if refused is None else refused
+
+        return guard
+
+    def _refusal_of_connection(self, request: web.Request) -> web.Response | None:
+        """The answer on a connection that has no right to ask anything; None when it has."""
+        tls = self.file.tls_server_config
+        if tls is None or not tls.needs_client_certificate:
+            return None
+        certificate = request.transport.get_extra_info("peercert") if request.transport else None
+        if not certificate:
+            # Opened before certificates were required.
+            return _line(403, "A client certificate is required now.")
+        if tls.client_allowed_sans and names_of(certificate).isdisjoint(tls.client_allowed_sans):
+            return _line(403, "No name of the client certificate is allowed.")
+        return None
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        """The answer to a request that has no right to another one; None when it has."""
+        rules = self._rules
+        if rules.bucket is not None and not rules.bucket.take():
+            return _line(429, "Too many requests.")
+        if rules.users is None:
+            return None
+        try:
+            if await rules.users.admits(request.headers.getall(hdrs.AUTHORIZATION, ())):
+                return None
+        except BusyError:
+            return _line(503, "Too many passwords are being checked.", **{hdrs.RETRY_AFTER: "1"})
+        return _line(401, "A name and a password are wanted.", **{hdrs.WWW_AUTHENTICATE: CHALLENGE})
+
+    def _read(self) -> Rules:
+        # Noted before it is read: what is written meanwhile is seen the next time.
+        self._seen = self._stamps()
+        file = load_web_file(self._path)
+        files = (self._path, *(file.tls_server_config.files if file.tls_server_config else ()))
+        if files != self._files:
+            self._files = files
+            self._seen = (self._seen[0], *self._stamps()[1:])
+        limit = file.rate_limit
+        return Rules(
+            file,
+            server_context(self._path, file),
+            Users(file.basic_auth_users) if file.basic_auth_users else None,
+            Bucket(limit, self._clock) if limit and limit.interval else None,
+        )
+
+    def _stamps(self) -> Stamps:
+        return tuple(_stamp(path) for path in self._files)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _line(status: int, text: str, **headers: str) -> web.Response:
+    headers = {hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_TYPE: "text/plain; charset=utf-8", **headers}
+    return web.Response(status=status, text=f"{text}\n", headers=headers)

@@ -1,0 +1,153 @@
+"""TLS as the web configuration file wants it, or a mistake: nothing is served that protects less."""
+
+import ssl
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from exporter.config import WebFile
+from exporter.config.webfile import CURVES, SUITES, TlsServer, canonical_name
+from exporter.errors import ConfigError
+
+VERSIONS: Final = {
+    "TLS10": ssl.TLSVersion.TLSv1,
+    "TLS11": ssl.TLSVersion.TLSv1_1,
+    "TLS12": ssl.TLSVersion.TLSv1_2,
+    "TLS13": ssl.TLSVersion.TLSv1_3,
+}
+OLD: Final = ("TLS10", "TLS11")
+"""Versions that OpenSSL serves at its lowest level of security only."""
+SUITES_FOR_OLD: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
+"""What is offered beside an old version where no suites are chosen: Python's own choice has none for it."""
+CLIENT_AUTH: Final = {
+    "NoClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+
+
+class LatestContext(ssl.SSLContext):
+    """Makes each connection as the latest context says. Mutable: `current` is replaced when certificates are.
+
+    OpenSSL can exchange a certificate within a context, but not take back an authority of clients: a new context for
+    new connections is the only change that is whole.
+    """
+
+    current: ssl.SSLContext
+
+    def wrap_bio(self, *args: Any, **more: Any) -> ssl.SSLObject:
+        """Begin a connection; asyncio calls this once for each."""
+        return self.current.wrap_bio(*args, **more)
+
+
+def latest(context: ssl.SSLContext) -> LatestContext:
+    """A context that can be exchanged, now the one given."""
+    outer = LatestContext(ssl.PROTOCOL_TLS_SERVER)
+    outer.current = context
+    return outer
+
+
+def server_context(path: Path, file: WebFile) -> ssl.SSLContext | None:
+    """The context that the file describes; None where it says nothing of TLS.
+
+    Args:
+        path: of the file, for the mistakes.
+        file: what it says. Certificates and keys are read here.
+
+    Raises:
+        ConfigError: a file of it cannot be read or used, or OpenSSL here cannot do what it asks for.
+    """
+    tls = file.tls_server_config
+    if tls is None:
+        return None
+    unreadable = [f"{path}: tls_server_config.{key}: {text}" for key, text in _unreadable(tls)]
+    if unreadable:
+        raise ConfigError(unreadable)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for key, do in (
+        ("cert_file", _load_certificate),
+        ("client_ca_file", _load_authorities),
+        ("cipher_suites", _choose_suites),
+        ("curve_preferences", _choose_curve),
+        ("min_version", _choose_versions),
+    ):
+        try:
+            do(context, tls)
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError([f"{path}: tls_server_config.{_blamed(key, error)}: {_problem(key, error)}"]) from None
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _unreadable(tls: TlsServer) -> Iterator[tuple[str, str]]:
+    for key in ("cert_file", "key_file", "client_ca_file"):
+        path: Path | None = getattr(tls, key)
+        try:
+            if path is not None:
+                path.read_bytes()
+        except OSError as error:
+            yield key, f"found {(error.strerror or 'an unreadable file').lower()}; allowed: a readable PEM file"
+
+
+def _blamed(key: str, error: Exception) -> str:
+    reasons_of_keys = ("KEY_VALUES_MISMATCH", "BAD_DECRYPT", "BAD_PASSWORD_READ")
+    return "key_file" if key == "cert_file" and getattr(error, "reason", None) in reasons_of_keys else key
+
+
+def _problem(key: str, error: Exception) -> str:
+    reason = getattr(error, "reason", None) or "no PEM"
+    if reason == "KEY_VALUES_MISMATCH":
+        return "found a key of another certificate; allowed: the key of cert_file"
+    if _blamed(key, error) == "key_file":
+        return "found an encrypted key; allowed: a key without a password"
+    allowed = {
+        "cert_file": "a certificate as PEM, followed by its intermediate ones, and its key in key_file",
+        "client_ca_file": "certificates as PEM",
+    }
+    words = reason.lower().replace("_", " ")
+    return f"found what OpenSSL refuses ({words}); allowed: {allowed.get(key, 'what it offers')}"
+
+
+def _no_password() -> str:
+    return ""  # without it OpenSSL would ask on the terminal, and wait
+
+
+def _load_certificate(context: ssl.SSLContext, tls: TlsServer) -> None:
+    context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+
+
+def _load_authorities(context: ssl.SSLContext, tls: TlsServer) -> None:
+    context.verify_mode = CLIENT_AUTH[tls.client_auth_type]
+    if tls.client_ca_file is not None or tls.client_ca is not None:
+        context.load_verify_locations(cafile=tls.client_ca_file, cadata=tls.client_ca)
+
+
+def _choose_suites(context: ssl.SSLContext, tls: TlsServer) -> None:
+    chosen = [SUITES[name] for name in tls.cipher_suites if name in SUITES]
+    if tls.min_version in OLD:
+        context.set_ciphers(":".join(chosen or [SUITES_FOR_OLD]) + ":@SECLEVEL=0")
+    elif chosen:
+        context.set_ciphers(":".join(chosen))
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    if tls.prefer_server_cipher_suites:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+
+
+def _choose_curve(context: ssl.SSLContext, tls: TlsServer) -> None:
+    for curve in tls.curve_preferences:
+        context.set_ecdh_curve(CURVES[curve])
+
+
+def _choose_versions(context: ssl.SSLContext, tls: TlsServer) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # an old version is served to those who ask for it
+        context.minimum_version = VERSIONS[tls.min_version]
+        context.maximum_version = VERSIONS[tls.max_version]
+
+
+def names_of(certificate: Any) -> frozenset[str]:
+    """The subject alternative names of a verified certificate, as `getpeercert` gives it: DNS, IP, URI and e-mail."""
+    kinds = ("DNS", "IP Address", "URI", "email")
+    names = (certificate or {}).get("subjectAltName", ())
+    return frozenset(canonical_name(text) if kind == "IP Address" else text for kind, text in names if kind in kinds)
