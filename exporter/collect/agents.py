@@ -135,7 +135,8 @@ class _Walk:
         return self._newcomers + len(self._before.connected) <= self._rules.max_agents
 
     def reading(self, now: float) -> AgentsReading:
-        rules, truncated = self._rules, self._bounded or self._seen < self._totals[-1]
+        rules = self._rules
+        truncated = self._bounded or not self.settled or self._seen < self._totals[-1]
         exposed, left_out = frozenset(self._exposed), frozenset(self._listed - self._exposed)
         presence = self._before.updated(
             exposed, left_out, now, whole=not truncated, memory=rules.memory, limit=rules.max_agents

@@ -1,0 +1,288 @@
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from exporter.catalog import AGENTS
+from exporter.collect.agents import AgentRules, collect_agents
+from exporter.collect.reading import AgentsReading
+from exporter.errors import SchemaMismatch, ServerFailed
+from exporter.fleet.presence import Presence
+from exporter.platform import wire
+
+RULES = AgentRules("render", 1000, 10_000, 3600.0, frozenset(), with_labels=False)
+NOW = 1000.0
+
+
+def names(*numbers: int) -> list[str]:
+    return [f"a{number:04}" for number in numbers]
+
+
+@dataclass(slots=True)
+class Listed:
+    """A list of agents, served page by page. Mutable: `moved` may change it between two pages.
+
+    Attributes:
+        items: agents, by id or as the platform's item.
+        total: what the platform says there are; None for the truth.
+        moved: called with the number of the request before each answer, from 1.
+    """
+
+    items: Sequence[Any]
+    total: int | None = None
+    moved: Callable[[int], None] | None = None
+    size: int = 100
+    asked: list[int] = field(default_factory=list)
+
+    async def fetch(self, number: int) -> wire.Page[wire.Agent]:
+        self.asked.append(number)
+        if self.moved is not None:
+            self.moved(len(self.asked))
+        shown = self.items[(number - 1) * self.size : number * self.size]
+        items = [wire.Agent(agent_id=each, agent_status="idle") if isinstance(each, str) else each for each in shown]
+        total = len(self.items) if self.total is None else self.total
+        page = wire.Page(number, items, total, max(self.size, len(items)), Counter[str]())
+        if page.missing < 0:
+            raise SchemaMismatch("more items than the total")  # as the decoder says
+        return page
+
+
+async def walk(
+    listed: Listed, rules: AgentRules = RULES, before: Presence | None = None, unknown: Counter[str] | None = None
+) -> AgentsReading:
+    return await collect_agents(
+        listed.fetch, rules, before or Presence(), NOW, Counter() if unknown is None else unknown
+    )
+
+
+def lines(reading: AgentsReading, metric: str) -> list[str]:
+    text = b"".join(text for _, text, _ in reading.samples.families()).decode()
+    return [line.removeprefix(metric) for line in text.splitlines() if line.startswith(metric + "{")]
+
+
+def exposed(reading: AgentsReading) -> set[str]:
+    """The ids that have series of their own."""
+    return {line.split('agent_id="')[1].split('"')[0] for line in lines(reading, "cyberun_agent_info")}
+
+
+def connected(reading: AgentsReading) -> dict[str, int]:
+    found = lines(reading, "cyberun_agent_connected")
+    return {line.split('agent_id="')[1].split('"')[0]: int(line[-1]) for line in found}
+
+
+@pytest.mark.parametrize(
+    ("count", "pages"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3), (1000, 10)]
+)
+async def test_requests(count: int, pages: int) -> None:
+    """N agents cost max(1, ⌈N/100⌉) requests, and every one of them is exposed."""
+    listed = Listed(names(*range(count)))
+    reading = await walk(listed)
+    assert listed.asked == list(range(1, pages + 1))
+    assert (reading.pages, reading.items, reading.reported, reading.truncated) == (pages, count, count, False)
+    assert exposed(reading) == set(listed.items)
+    assert reading.presence.connected == set(listed.items)
+    assert f'{{team_name="render",status="idle"}} {count}' in lines(reading, AGENTS.name)
+
+
+async def test_smaller_pages() -> None:
+    """A platform that serves smaller pages is asked for more of them."""
+    listed = Listed(names(*range(42)), size=20)
+    reading = await walk(listed)
+    assert (listed.asked, reading.items, reading.truncated) == ([1, 2, 3], 42, False)
+
+
+async def test_duplicates_across_pages() -> None:
+    """An agent that moved to the next page while the list grew is one agent; its first reading counts."""
+    listed = Listed(names(*range(150)))
+
+    def grow(request: int) -> None:
+        if request == 2:
+            listed.items = ["new", *listed.items]
+
+    listed.moved = grow
+    reading = await walk(listed)
+    # What came in front is seen at the next poll; nothing that was there at the start was missed.
+    assert (listed.asked, reading.items, reading.reported, reading.truncated) == ([1, 2], 150, 151, True)
+    assert exposed(reading) == set(names(*range(150)))
+
+
+async def test_duplicates_on_one_page() -> None:
+    """An id twice on one page is one agent, its last item counts, and the walk is complete."""
+    busy = wire.Agent(agent_id="a", agent_status="busy")
+    listed = Listed(["a", "b", busy])
+    reading = await walk(listed)
+    assert (listed.asked, reading.items, reading.reported, reading.truncated) == ([1], 2, 3, False)
+    assert {'{team_name="render",status="busy"} 1', '{team_name="render",status="idle"} 1'} <= set(
+        lines(reading, AGENTS.name)
+    )
+
+
+async def test_list_that_shrank_is_walked_once_more() -> None:
+    """An agent that slipped between two pages is found by a second walk."""
+    listed = Listed(names(*range(250)))
+
+    def shrink(request: int) -> None:
+        if request == 2:
+            listed.items = listed.items[1:]
+
+    listed.moved = shrink
+    reading = await walk(listed)
+    assert listed.asked == [1, 2, 3, 1, 2, 3]
+    assert (reading.items, reading.reported, reading.truncated) == (249, 249, False)
+    assert exposed(reading) == set(names(*range(1, 250)))
+
+
+async def test_list_that_keeps_shrinking_is_truncated() -> None:
+    """A list that never stands still is published as far as it was seen, and says so; nobody vanishes for it."""
+    listed = Listed(names(*range(500)))
+
+    def shrink(_: int) -> None:
+        listed.items = listed.items[7:]
+
+    listed.moved = shrink
+    before = Presence({"gone?": NOW - 60}, frozenset({"gone?"}))
+    reading = await walk(listed, before=before)
+    assert reading.truncated
+    assert (len(listed.asked), reading.items, reading.reported) == (10, 430, 430)
+    assert connected(reading)["gone?"] == 1
+
+
+@pytest.mark.parametrize(("count", "total", "asked"), [(0, 7, [1, 1]), (3, 7, [1, 1]), (100, 250, [1, 2, 1, 2])])
+async def test_total_that_is_too_high(count: int, total: int, asked: list[int]) -> None:
+    """More is promised than there is: one more walk, then what was seen is published as truncated."""
+    listed = Listed(names(*range(count)), total=total)
+    reading = await walk(listed)
+    assert listed.asked == asked
+    assert (reading.items, reading.reported, reading.truncated) == (count, total, True)
+
+
+@pytest.mark.parametrize(("count", "total"), [(3, 2), (1, 0), (100, 99)])
+async def test_total_that_is_too_low(count: int, total: int) -> None:
+    """A page that holds more than the whole list is a contradiction."""
+    with pytest.raises(SchemaMismatch):
+        await walk(Listed(names(*range(count)), total=total))
+
+
+async def test_totals_that_grow_without_end() -> None:
+    """A platform that always promises one more page is followed to the bound, and no further."""
+    listed = Listed(names(*range(1000)))
+
+    def promise(_: int) -> None:
+        listed.total = 100 * len(listed.asked) + 100
+
+    listed.moved = promise
+    reading = await walk(listed, replace(RULES, max_pages=5))
+    assert listed.asked == [1, 2, 3, 4, 5]
+    assert (reading.items, reading.truncated) == (500, True)
+
+
+@pytest.mark.parametrize(("max_pages", "items", "truncated"), [(1, 100, True), (2, 200, True), (3, 201, False)])
+async def test_max_pages(max_pages: int, items: int, *, truncated: bool) -> None:
+    """A walk ends at the bound; only one that left pages unread is truncated, and it is not repeated."""
+    listed = Listed(names(*range(201)))
+    reading = await walk(listed, replace(RULES, max_pages=max_pages))
+    assert listed.asked == list(range(1, max_pages + 1))
+    assert (reading.items, reading.truncated) == (items, truncated)
+
+
+async def test_items_without_an_id() -> None:
+    """They are skipped and counted, and the list still adds up."""
+    unknown = Counter[str]()
+    listed = Listed(["a", wire.Agent(), None, "b"])
+    reading = await walk(listed, unknown=unknown)
+    assert (listed.asked, reading.items, reading.reported, reading.truncated) == ([1], 2, 4, False)
+    assert unknown == {"agent_id": 2}
+
+
+@pytest.mark.parametrize("item", [None, wire.Agent(), wire.Agent(agent_id="")])
+async def test_nothing_but_items_without_an_id(item: wire.Agent | None) -> None:
+    """A list of nothing but such items is a failure, not an empty fleet."""
+    with pytest.raises(SchemaMismatch, match="none of 3 agents has an agent_id"):
+        await walk(Listed([item] * 3))
+
+
+async def test_failure_on_a_later_page_fails_the_walk() -> None:
+    """Whole or nothing: a page that cannot be had leaves no half of a fleet."""
+    listed = Listed(names(*range(300)))
+
+    def fail(request: int) -> None:
+        if request == 3:
+            raise ServerFailed("GET /agents: 500")
+
+    listed.moved = fail
+    with pytest.raises(ServerFailed):
+        await walk(listed)
+
+
+async def test_status_counts() -> None:
+    """Every agent is counted in one status; one whose status is missing or unknown as `other`; the rest are 0."""
+    listed = Listed([wire.Agent(agent_id=f"a{i}", agent_status=s) for i, s in enumerate(("idle", "busy", None, "new"))])
+    reading = await walk(listed)
+    assert [line[-1] for line in lines(reading, AGENTS.name)] == ["1", "1", "0", "0", "0", "2"]
+
+
+async def test_statuses_of_one_agent() -> None:
+    """An agent is in one status of all; one whose status is missing has no such series."""
+    listed = Listed([wire.Agent(agent_id="a", agent_status="busy"), wire.Agent(agent_id="b")])
+    found = lines(await walk(listed), "cyberun_agent_status")
+    assert {line for line in found if line.endswith(" 1")} == {'{team_name="render",agent_id="a",status="busy"} 1'}
+    assert len(found) == 6
+
+
+async def test_max_agents() -> None:
+    """Agents beyond the limit are counted in their status and nowhere else; their series are counted as dropped."""
+    reading = await walk(Listed(names(*range(5))), replace(RULES, max_agents=3))
+    assert exposed(reading) == connected(reading).keys() == set(names(0, 1, 2))
+    assert (reading.items, reading.truncated) == (5, False)
+    assert '{team_name="render",status="idle"} 5' in lines(reading, AGENTS.name)
+    unlimited = await walk(Listed(names(*range(5))))
+    assert reading.series_dropped == unlimited.samples.count - reading.samples.count > 0
+
+
+async def test_max_agents_keeps_the_same_agents() -> None:
+    """Who was exposed stays exposed, wherever newcomers stand in the list; a free place goes to a newcomer."""
+    rules = replace(RULES, max_agents=3)
+    first = await walk(Listed(names(5, 6, 7)), rules)
+    second = await walk(Listed(names(*range(9))), rules, first.presence)
+    assert exposed(second) == set(names(5, 6, 7))
+    third = await walk(Listed(names(1, 5, 7)), rules, second.presence)
+    fourth = await walk(Listed(names(1, 5, 7)), rules, third.presence)
+    assert exposed(fourth) == set(names(1, 5, 7))
+
+
+async def test_agents_beyond_the_limit_do_not_look_gone() -> None:
+    """A listed agent without series is not reported as disconnected, though expected or remembered."""
+    rules = replace(RULES, max_agents=1, expected=frozenset({"expected", "absent"}))
+    before = Presence({"first": NOW - 30, "returned": NOW - 30}, frozenset({"first"}))
+    reading = await walk(Listed(["first", "expected", "returned"]), rules, before)
+    assert connected(reading) == {"first": 1, "absent": 0}
+
+
+async def test_expected_agents() -> None:
+    """An expected agent is disconnected until it is first seen, without a time of being seen."""
+    rules = replace(RULES, expected=frozenset({"a", "b"}))
+    reading = await walk(Listed(["a"]), rules)
+    assert connected(reading) == {"a": 1, "b": 0}
+    assert lines(reading, "cyberun_agent_last_seen_timestamp_seconds") == [f'{{team_name="render",agent_id="a"}} {NOW}']
+
+
+async def test_vanished_agent() -> None:
+    """An agent that left has `connected` 0 and its last-seen time; its other series are gone at once."""
+    first = await walk(Listed(["a", "b"]))
+    second = await collect_agents(Listed(["b"]).fetch, RULES, first.presence, NOW + 30, Counter())
+    assert connected(second) == {"a": 0, "b": 1}
+    assert exposed(second) == {"b"}
+    assert f'{{team_name="render",agent_id="a"}} {NOW}' in lines(second, "cyberun_agent_last_seen_timestamp_seconds")
+
+
+@pytest.mark.parametrize(("with_labels", "count"), [(False, 0), (True, 2)])
+async def test_labels(*, with_labels: bool, count: int) -> None:
+    """Label series are there only where they are asked for; eligibility knows the labels anyway."""
+    listed = Listed(
+        [wire.Agent(agent_id="a", agent_labels=["x", "y"]), wire.Agent(agent_id="b", agent_labels=["x", "y"])]
+    )
+    reading = await walk(listed, replace(RULES, with_labels=with_labels))
+    assert len(lines(reading, "cyberun_agent_label")) == 2 * count
+    assert reading.offered == {frozenset({"x", "y"})}
