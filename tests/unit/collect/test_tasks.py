@@ -1,0 +1,222 @@
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, TASK_STATUSES, UNSTARTED_TASK_STATUSES
+from exporter.collect.reading import TasksReading
+from exporter.collect.tasks import collect_tasks
+from exporter.errors import SchemaMismatch, ServerFailed
+from exporter.fleet.timings import Timings
+from exporter.platform import wire
+
+START = datetime(2025, 2, 10, 14, tzinfo=UTC)
+UNIX = START.timestamp()
+
+
+def task(number: int, **fields: Any) -> wire.Task:
+    """The task that was created so many seconds after the start, and started half a second later."""
+    created = START + timedelta(seconds=number)
+    known = {"id": f"t{number}", "created_at": created, "started_at": created + timedelta(seconds=0.5)}
+    return wire.Task(**{**known, **fields})
+
+
+@dataclass(slots=True)
+class Listed:
+    """Lists of tasks, made as they are asked for. Mutable: tests change them.
+
+    Attributes:
+        items: the items, or how many there are, by status.
+        totals: what the platform says there are, where it lies.
+        falling: newest first.
+    """
+
+    items: dict[str, Sequence[wire.Task | None] | int] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    falling: bool = False
+    fails: tuple[str, int] | None = None
+    asked: list[tuple[str, int]] = field(default_factory=list)
+
+    async def fetch(self, status: str, number: int) -> wire.Page[wire.Task]:
+        self.asked.append((status, number))
+        if (status, number) == self.fails:
+            raise ServerFailed("GET /r/tasks: 500")
+        has = self.items.get(status, 0)
+        count = has if isinstance(has, int) else len(has)
+        places = range((number - 1) * 100, min(number * 100, count))
+        if isinstance(has, int):
+            items: list[wire.Task | None] = [task(count - 1 - i if self.falling else i) for i in places]
+        else:
+            items = [has[i] for i in places]
+        return wire.Page(number, items, self.totals.get(status, count), 100, Counter[str]())
+
+    def pages(self, status: str) -> list[int]:
+        return [number for each, number in self.asked if each == status]
+
+
+async def look(listed: Listed, before: Timings | None = None, unknown: Counter[str] | None = None) -> TasksReading:
+    listed.asked.clear()
+    return await collect_tasks(listed.fetch, "render", before or Timings(), Counter() if unknown is None else unknown)
+
+
+def value(reading: TasksReading, series: str) -> float | None:
+    text = b"".join(text for _, text, _ in reading.samples.families()).decode()
+    found = [line.rpartition(" ") for line in text.splitlines()]
+    return next((float(number) for name, _, number in found if name == series), None)
+
+
+def created(reading: TasksReading, status: str) -> float | None:
+    return value(reading, f'cyberun_task_oldest_created_timestamp_seconds{{team_name="render",status="{status}"}}')
+
+
+@pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (100_000, 2)])
+async def test_requests_do_not_grow_with_the_tasks(count: int, pages: int) -> None:
+    """An active status costs one request, or two when it holds more than a page; a final one costs one."""
+    listed = Listed(dict.fromkeys(ACTIVE_TASK_STATUSES, count))
+    reading = await look(listed)
+    assert len(listed.asked) == reading.pages == 3 + 4 * pages
+    for status in ACTIVE_TASK_STATUSES:
+        assert listed.pages(status) == [1, -(-count // 100)][:pages]
+    assert (reading.reported, reading.truncated) == (4 * count, False)
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 100_000])
+async def test_final_statuses_cost_one_request(count: int) -> None:
+    """However many tasks have finished, each final status is one request a poll, once its order is known."""
+    listed = Listed(dict.fromkeys(FINAL_TASK_STATUSES, count), falling=True)
+    first = await look(listed)
+    second = await look(listed, first.timings)
+    assert len(listed.asked) == 4 + 3
+    assert second.reported == 3 * count
+    assert second.timings.finished == dict.fromkeys(FINAL_TASK_STATUSES, 0)
+
+
+async def test_mixed_statuses() -> None:
+    """The number of requests is 3 + Σ(1 or 2), status by status."""
+    listed = Listed({"pending": 5, "waiting": 101, "queued": 0, "running": 5000, "completed": 80})
+    reading = await look(listed)
+    assert len(listed.asked) == 3 + (1 + 2 + 1 + 2)
+    assert {each: value(reading, f'cyberun_tasks{{team_name="render",status="{each}"}}') for each in TASK_STATUSES} == {
+        **dict.fromkeys(TASK_STATUSES, 0),
+        "pending": 5,
+        "waiting": 101,
+        "running": 5000,
+        "completed": 80,
+    }
+
+
+async def test_statuses_are_asked_for_in_the_order_tasks_pass() -> None:
+    """A task that moves on between two requests is seen twice rather than never."""
+    listed = Listed()
+    await look(listed)
+    assert [status for status, _ in listed.asked] == list(TASK_STATUSES)
+
+
+@pytest.mark.parametrize("falling", [False, True])
+@pytest.mark.parametrize("count", [1, 100, 101, 250, 100_000])
+async def test_oldest_is_found_at_either_end(count: int, *, falling: bool) -> None:
+    """The oldest task is on the first or on the last page, whichever way the list is sorted."""
+    reading = await look(Listed(dict.fromkeys(ACTIVE_TASK_STATUSES, count), falling=falling))
+    assert [created(reading, status) for status in UNSTARTED_TASK_STATUSES] == [UNIX] * 3
+    assert created(reading, "running") is None
+    assert value(reading, 'cyberun_task_oldest_started_timestamp_seconds{team_name="render"}') == UNIX + 0.5
+
+
+async def test_no_oldest_where_there_is_none() -> None:
+    """Without tasks, or without a known time, there is no oldest one: absent, never zero."""
+    reading = await look(Listed({"waiting": [task(0, created_at=None)], "running": [task(1, started_at=None)]}))
+    assert created(reading, "waiting") is created(reading, "pending") is None
+    assert value(reading, 'cyberun_task_oldest_started_timestamp_seconds{team_name="render"}') is None
+
+
+@pytest.mark.parametrize(
+    ("status", "count", "total", "pages"),
+    [
+        ("waiting", 0, 3, [1, 1]),
+        ("waiting", 40, 42, [1, 1]),
+        ("waiting", 100, 150, [1, 2, 1, 2]),
+        ("waiting", 150, 250, [1, 3, 1, 3]),
+        ("completed", 40, 42, [1, 1]),
+    ],
+)
+async def test_total_that_is_too_high(status: str, count: int, total: int, pages: list[int]) -> None:
+    """More is promised than there is: the status is read once more, then the reading is truncated."""
+    listed = Listed({status: count}, {status: total})
+    reading = await look(listed)
+    assert listed.pages(status) == pages
+    assert (reading.truncated, reading.reported) == (True, total)
+
+
+async def test_list_that_shrank_between_its_ends() -> None:
+    """The last page of a list that lost its end meanwhile is empty: its real end is read in a second look."""
+    listed = Listed({"waiting": 201})
+    real = listed.fetch
+
+    async def shrinking(status: str, number: int) -> wire.Page[wire.Task]:
+        if (status, number) == ("waiting", 3) and listed.items["waiting"] == 201:
+            listed.items["waiting"] = 199
+        return await real(status, number)
+
+    reading = await collect_tasks(shrinking, "render", Timings(), Counter())
+    assert listed.pages("waiting") == [1, 3, 1, 2]
+    assert (reading.truncated, reading.reported) == (False, 199)
+
+
+async def test_duplicates_count_once() -> None:
+    """A task that stands on both ends, for the list moved, is read once."""
+    items = [task(i) for i in range(100)] + [task(99), task(100)]
+    reading = await look(Listed({"waiting": items}))
+    assert (reading.items, reading.reported) == (101, 102)
+
+
+async def test_items_without_an_id() -> None:
+    """They are skipped and counted; the number of tasks is the platform's."""
+    unknown = Counter[str]()
+    reading = await look(Listed({"waiting": [None, task(0, id=None), task(1)]}), unknown=unknown)
+    assert (unknown["id"], reading.items) == (2, 1)
+    assert value(reading, 'cyberun_tasks{team_name="render",status="waiting"}') == 3
+
+
+@pytest.mark.parametrize("status", TASK_STATUSES)
+async def test_nothing_but_items_without_an_id(status: str) -> None:
+    """A list of nothing but such items is a failure."""
+    with pytest.raises(SchemaMismatch, match="none of 2 tasks has an id"):
+        await look(Listed({status: [None, wire.Task()]}))
+
+
+@pytest.mark.parametrize("fails", [("pending", 1), ("running", 2), ("cancelled", 1)])
+async def test_failure_fails_the_whole_reading(fails: tuple[str, int]) -> None:
+    """Whole or nothing: any page that cannot be had fails the poll."""
+    with pytest.raises(ServerFailed):
+        await look(Listed({"running": 101}, fails=fails))
+
+
+async def test_required_labels() -> None:
+    """How many of the waiting tasks require each set of labels; those of other statuses do not count."""
+    gpu, big = ["gpu"], ["gpu", "h100"]
+    waiting = [task(0, agent_labels=gpu), task(1, agent_labels=big), task(2, agent_labels=big), task(3)]
+    reading = await look(Listed({"waiting": waiting, "pending": [task(4, agent_labels=["x"])]}))
+    assert reading.required == {frozenset(gpu): 1, frozenset(big): 2, frozenset(): 1}
+
+
+async def test_durations_that_run_backwards_are_counted() -> None:
+    """A task that started before it was created, or ended before it started, gives no duration and is counted."""
+    first = await look(Listed({"completed": [task(0)]}))
+    early, unknown = START - timedelta(seconds=5), Counter[str]()
+    bad = task(1, started_at=early, completed_at=early - timedelta(seconds=5))
+    second = await look(Listed({"completed": [bad, task(0)]}), first.timings, unknown)
+    assert unknown == {"started_at": 1, "completed_at": 1}
+    assert value(second, 'cyberun_tasks_finished_total{team_name="render",status="completed"}') == 1
+    assert value(second, 'cyberun_task_wait_seconds_count{team_name="render"}') == 0
+
+
+async def test_nothing_is_kept_of_a_poll_that_failed() -> None:
+    """The timings are values: a poll that fails half way has changed nothing."""
+    before = (await look(Listed({"completed": [task(0)]}))).timings
+    copy = before.finished, before.lists, before.wait
+    with pytest.raises(ServerFailed):
+        await look(Listed({"completed": [task(1), task(0)]}, fails=("failed", 1)), before)
+    assert (before.finished, before.lists, before.wait) == copy
