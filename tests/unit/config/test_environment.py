@@ -24,6 +24,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "collect.agent_labels": ("true", True),
     "web.listen_address": ("[::1]:1", "[::1]:1"),
     "web.telemetry_path": ("/m", "/m"),
+    "web.config_file": ("web.yml", "web.yml"),
     "web.enable_lifecycle": ("false", False),
     "log.level": ("error", "error"),
     "log.format": ("json", "json"),
@@ -40,8 +41,8 @@ def test_each_key_is_read_from_its_variable(key: str, text: str, value: object) 
 
 
 def test_every_key_is_tried_above() -> None:
-    """A new key joins the table; web.config_file allows nothing but its absence yet."""
-    assert {".".join(map(str, loc)) for loc in key_paths()} == {*VALUES, "teams", "discover", "web.config_file"}
+    """A new key joins the table."""
+    assert {".".join(map(str, loc)) for loc in key_paths()} == {*VALUES, "teams", "discover"}
     assert variable(("teams", 0, "name")) == "CYBERUN_EXPORTER_TEAMS"
 
 
@@ -119,7 +120,7 @@ def test_variables_of_kubernetes_and_empty_ones_are_passed_over(name: str, value
         ({"TOKEN_FILE": "t"}, f"{P}TOKEN: found CYBERUN_EXPORTER_TOKEN_FILE as well; allowed: one of the two"),
         ({"TEAMS": "[{name: a, token_env: A}]"}, f"{P}TOKEN: found a value beside configured teams; allowed: one of"),
         ({"TEAMS": "{"}, f"{P}TEAMS: line 1, column 2: found malformed YAML ("),
-        ({"WEB__CONFIG_FILE": "w"}, f'{P}WEB__CONFIG_FILE: found "w"; allowed: null; this version does not support'),
+        ({"WEB__CONFIG_FILE": " "}, f'{P}WEB__CONFIG_FILE: found " "; allowed: the path of a file, not a credential'),
         ({"DISCOVER": "[1]"}, f"{P}DISCOVER: found a list; allowed: an empty list; this version does not support it"),
     ],
 )

@@ -70,7 +70,10 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
         ("log: {1: 1}", "log[1]: unknown key; allowed: level or format"),
         ("colect: {}", "colect: unknown key; allowed: collect"),
         ("_env_file: x", "_env_file: unknown key; allowed: api, collect, teams, discover, web or log"),
-        ("web: {config_file: w}", 'web.config_file: found "w"; allowed: null; this version does not support it yet'),
+        (
+            "web: {config_file: [w]}",
+            "web.config_file: found a list; allowed: the path of a file, not a credential itself, or null",
+        ),
         (
             "discover: [x]",
             (

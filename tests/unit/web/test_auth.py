@@ -1,0 +1,104 @@
+import base64
+import statistics
+import time
+
+import bcrypt
+import pytest
+
+from exporter.web.auth import MOST_WAITING, BusyError, Users
+
+
+def hashed(password: str, cost: int = 4) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode()
+
+
+def basic(name: str, password: str) -> list[str]:
+    return ["Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()]
+
+
+@pytest.fixture
+def users() -> Users:
+    return Users({"prom": hashed("secret"), "jörg": hashed("pass:wört")}, key=bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("authorization", "admitted"),
+    [
+        (basic("prom", "secret"), True),
+        ([basic("prom", "secret")[0].replace("Basic", "bASIC")], True),
+        (basic("jörg", "pass:wört"), True),
+        (basic("prom", "wrong"), False),
+        (basic("prom", ""), False),
+        (basic("prom", "secret\0"), False),
+        (basic("prom", "pass:wört"), False),
+        (basic("nobody", "secret"), False),
+        (basic("", "secret"), False),
+        ([], False),
+        ([""], False),
+        (["Basic"], False),
+        (["Basic !"], False),
+        (["Basic " + base64.b64encode(b"prom").decode()], False),
+        (["Basic " + base64.b64encode(b"\xff:secret").decode()], False),
+        (["Bearer secret"], False),
+        (basic("prom", "secret") * 2, False),
+    ],
+)
+async def test_who_is_admitted(users: Users, authorization: list[str], *, admitted: bool) -> None:
+    """Exactly one header with a name there is and its password; the same the second time."""
+    assert [await users.admits(authorization) for _ in range(2)] == [admitted, admitted]
+
+
+async def test_a_long_password_counts_as_far_as_bcrypt_reads() -> None:
+    """Only 72 bytes are hashed; what other tools hashed is accepted as they mean it."""
+    users = Users({"prom": hashed("x" * 72)})
+    assert await users.admits(basic("prom", "x" * 5000))
+    assert not await users.admits(basic("prom", "x" * 71))
+
+
+async def test_a_right_password_is_checked_once(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hash is computed at the first request; a wrong password is computed each time, and forgets nothing."""
+    checks: list[bytes] = []
+    real = bcrypt.checkpw
+
+    def counted(password: bytes, known: bytes) -> bool:
+        checks.append(password)
+        return real(password, known)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    for password in ("secret", "secret", "wrong", "wrong", "secret"):
+        await users.admits(basic("prom", password))
+    assert checks == [b"secret", b"wrong", b"wrong"]
+
+
+async def test_no_password_is_kept(users: Users) -> None:
+    """What is remembered of a right password is a keyed hash."""
+    await users.admits(basic("prom", "secret"))
+    assert "secret" not in repr(vars(users))
+    other = Users({}, key=bytes(31) + b"\1")
+    assert users._digest("prom", b"secret") != other._digest("prom", b"secret")
+    assert users._digest("a", b"bc") != users._digest("ab", b"c")
+
+
+async def test_an_unknown_name_costs_what_a_wrong_password_costs() -> None:
+    """Nobody can measure which names there are."""
+    users = Users({"prom": hashed("secret", cost=8)})
+
+    async def cost(name: str) -> float:
+        times = []
+        for _ in range(7):
+            started = time.perf_counter()
+            assert not await users.admits(basic(name, "wrong"))
+            times.append(time.perf_counter() - started)
+        return statistics.median(times)
+
+    known, unknown = await cost("prom"), await cost("nobody")
+    assert 0.5 < known / unknown < 2
+
+
+async def test_a_flood_of_checks_is_bounded(users: Users) -> None:
+    """Of those who wait too many are turned away, and a right password that is known does not wait."""
+    assert await users.admits(basic("prom", "secret"))
+    users._waiting = MOST_WAITING
+    with pytest.raises(BusyError):
+        await users.admits(basic("prom", "wrong"))
+    assert await users.admits(basic("prom", "secret"))
