@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from exporter import __version__
 from exporter.collect.history import Clock
@@ -12,6 +13,9 @@ from exporter.expose.counters import ApiCounters
 from exporter.expose.payload import Payload
 from exporter.expose.pieces import Answer
 from exporter.status import ExporterStatus
+
+FEW_TEAMS: Final = 50
+"""Up to these the lines about them take a few milliseconds to make; those of more are made in a thread."""
 
 
 class Exporter:
@@ -70,6 +74,12 @@ class Exporter:
         lines = about(self.status(), self._counters, openmetrics=openmetrics)
         return self._payload.answer(lines, openmetrics=openmetrics)
 
+    async def scrape(self, *, openmetrics: bool) -> Answer:
+        """The same without a stall of the event loop when there are many teams."""
+        if len(self._teams) <= FEW_TEAMS:
+            return self.exposition(openmetrics=openmetrics)
+        return await asyncio.to_thread(self.exposition, openmetrics=openmetrics)
+
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Answer:  # noqa: ASYNC109  not ours to raise
         """One team alone, polled now: together with whoever else asks, and not more often than once a second.
 
@@ -98,7 +108,7 @@ class Exporter:
             started_at=self._started_at,
             stale_after=self._stale_after,
             clock_skew=self._counters.skew,
-            teams=tuple(team.status(next_polls.get(name)) for name, team in self._teams.items()),
+            teams=tuple(team.status(next_polls.get(name)) for name, team in list(self._teams.items())),
             discovered=self.discovered,
             last_reload_ok=self._reload_ok,
             last_reload_ok_at=self._reloaded_at,

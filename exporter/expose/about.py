@@ -2,13 +2,15 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
 from exporter import catalog
+from exporter.catalog import Metric
+from exporter.errors import REASONS
 from exporter.expose.counters import ApiCounters
 from exporter.expose.text import OPENMETRICS_END, Samples, header
 from exporter.status import CollectorStatus, ExporterStatus, TeamStatus
@@ -22,11 +24,15 @@ PlatformCollector(registry=_process)
 
 
 def about(status: ExporterStatus, counters: ApiCounters, *, openmetrics: bool) -> bytes:
-    """The lines about the exporter and its process, headers included, without an end mark."""
+    """The lines about the exporter and its process, headers included, without an end mark.
+
+    May run in a thread while polls go on counting: what is counted is copied at once before it is looked at.
+    """
     samples = Samples()
     for team in status.teams:
         _add_team(samples, team, up=team.up)
-    _add_requests(samples, counters.requests, counters.failures)
+    for name in list(counters.paths):
+        _add_requests(samples, counters, name)
     _add_process(samples, status, counters)
     return _text(samples, openmetrics=openmetrics) + _process_lines(openmetrics=openmetrics)
 
@@ -35,9 +41,7 @@ def about_team(team: TeamStatus, counters: ApiCounters, *, up: bool, openmetrics
     """The lines about one team's polls, the last of which was `up`; what concerns the process is left to `about`."""
     samples = Samples()
     _add_team(samples, team, up=up)
-    requests = {key: count for key, count in counters.requests.items() if key[0] == team.name}
-    failures = {key: count for key, count in counters.failures.items() if key[0] == team.name}
-    _add_requests(samples, requests, failures)
+    _add_requests(samples, counters, team.name)
     return _text(samples, openmetrics=openmetrics)
 
 
@@ -75,19 +79,31 @@ def _add_collector(samples: Samples, team: str, collector: CollectorStatus) -> N
             samples.add(metric, value, team, collector.name)
 
 
-def _add_requests(
-    samples: Samples, requests: Mapping[tuple[str, str], int], failures: Mapping[tuple[str, str, str], int]
-) -> None:
-    for request, count in requests.items():
-        samples.add(catalog.API_REQUESTS, count, *request)
-    for failure, count in failures.items():
-        samples.add(catalog.API_REQUEST_FAILURES, count, *failure)
+def _add_requests(samples: Samples, counters: ApiCounters, team: str) -> None:
+    """Add what is counted for a team; its lines are made anew only when a count has changed."""
+    version = counters.versions[team]
+    known, lines = counters.lines.get(team, (-1, ()))
+    if known != version:
+        lines = tuple(_request_lines(counters, team))
+        counters.lines[team] = version, lines
+    for metric, text in lines:
+        samples.add_text(metric, text)
+
+
+def _request_lines(counters: ApiCounters, team: str) -> Iterator[tuple[Metric, str]]:
+    samples = Samples()
+    for path in counters.paths.get(team, ()):
+        samples.add(catalog.API_REQUESTS, counters.requests[team, path], team, path)
+        for reason in REASONS:
+            samples.add(catalog.API_REQUEST_FAILURES, counters.failures[team, path, reason], team, path, reason)
+    for metric, text, _ in samples.families():
+        yield metric, text.decode()
 
 
 def _add_process(samples: Samples, status: ExporterStatus, counters: ApiCounters) -> None:
-    for field, count in counters.unknown.items():
+    for field, count in list(counters.unknown.items()):
         samples.add(catalog.UNKNOWN_VALUES, count, field)
-    for path, (buckets, total) in counters.seconds.items():
+    for path, (buckets, total) in list(counters.seconds.items()):
         samples.add_histogram(catalog.API_REQUEST_SECONDS, buckets, total, path)
     if counters.skew is not None:
         samples.add(catalog.CLOCK_SKEW, counters.skew)

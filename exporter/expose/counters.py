@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 
-from exporter.catalog import REQUEST_BUCKETS
+from exporter.catalog import REQUEST_BUCKETS, Metric
 from exporter.errors import REASONS
 from exporter.platform import wire
 
@@ -21,25 +21,38 @@ class ApiCounters:
         """By field."""
         self.seconds: dict[str, tuple[list[int], float]] = {}
         """By path: answers per bucket, not cumulated, and the sum of their durations."""
+        self.paths: dict[str, tuple[str, ...]] = {}
+        """By team."""
+        self.versions: Counter[str] = Counter()
+        """By team: grows with every change of what is counted for it."""
+        self.lines: dict[str, tuple[int, tuple[tuple[Metric, str], ...]]] = {}
+        """By team: the version they show, and the lines."""
         self.skew: float | None = None
         """The platform's clock minus ours, in seconds, as of its last answer."""
 
     def start(self, team: str, paths: Iterable[str]) -> None:
         """Let every counter of the team begin at 0, so that its first increase can be seen."""
         for path in paths:
-            self.requests.setdefault((team, path), 0)
-            for reason in REASONS:
-                self.failures.setdefault((team, path, reason), 0)
+            if path not in self.paths.get(team, ()):
+                self.paths[team] = (*self.paths.get(team, ()), path)
+                self.requests.setdefault((team, path), 0)
+                for reason in REASONS:
+                    self.failures.setdefault((team, path, reason), 0)
+                self.versions[team] += 1
 
     def forget(self, team: str) -> None:
         """Drop the counters of a team that is gone."""
-        for counts in (self.requests, self.failures):
-            for key in [key for key in counts if key[0] == team]:
-                del counts[key]
+        for path in self.paths.pop(team, ()):
+            self.requests.pop((team, path), None)
+            for reason in REASONS:
+                self.failures.pop((team, path, reason), None)
+        self.lines.pop(team, None)
 
     def request(self, team: str, path: str) -> None:
         """Count a request that is being sent."""
+        self.start(team, (path,))
         self.requests[team, path] += 1
+        self.versions[team] += 1
 
     def answered(self, path: str, seconds: float) -> None:
         """Observe how long a request took, whatever came of it."""
@@ -49,7 +62,9 @@ class ApiCounters:
 
     def failed(self, team: str, path: str, reason: str) -> None:
         """Count a request that gave no usable answer."""
+        self.start(team, (path,))
         self.failures[team, path, reason] += 1
+        self.versions[team] += 1
 
     def clock_skew(self, seconds: float) -> None:
         """Note how far the platform's clock is from ours."""

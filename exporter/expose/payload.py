@@ -38,28 +38,41 @@ class _Team:
 
     def fresh(self, now: float) -> list[_Served]:
         """What may be served now; what is true of the team as a whole goes with any of its data."""
-        fresh = [served for served in self.served.values() if now < served.fresh_until]
+        fresh = [served for served in list(self.served.values()) if now < served.fresh_until]
         return fresh if any(served.fresh_until < inf for served in fresh) else []
 
 
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    run: Run
+    version: int
+    """Of the payload it was joined from."""
+    fresh_until: float
+
+
 class Payload:
-    """All teams' batches. Mutable; joins them when something changed since the last scrape, and else not at all."""
+    """All teams' batches. Mutable; joins them when something changed since the last scrape, and else not at all.
+
+    Polls put batches in from the event loop; `answer` may run in a thread meanwhile. It works on copies, and keeps
+    what it joined only if nothing was put in since.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._teams: dict[str, _Team] = {}
-        self._joined: dict[bool, tuple[Run, float]] = {}
+        self._version = 0
+        self._joined: dict[bool, _Joined] = {}
 
     def put(self, team: str, scope: Scope, new: Batch, fresh_until: float | None) -> None:
         """Serve `new` as the team's data of this scope, until then; None: as long as any other of the team's data."""
         until = inf if fresh_until is None else fresh_until
         self._teams.setdefault(team, _Team()).served[scope] = _Served(new, until)
-        self._joined.clear()
+        self._version += 1
 
     def remove(self, team: str) -> None:
         """Serve nothing of the team any more."""
         self._teams.pop(team, None)
-        self._joined.clear()
+        self._version += 1
 
     def series(self, team: str) -> int:
         """How many domain series of the team are served now."""
@@ -68,12 +81,11 @@ class Payload:
 
     def answer(self, about: bytes, *, openmetrics: bool) -> Answer:
         """The exposition: `about`, the exporter's own lines, first."""
-        now = self._clock()
-        joined, until = self._joined.get(openmetrics, (None, -inf))
-        if joined is None or now >= until:
-            joined, until = self._join(now, openmetrics=openmetrics)
-            self._joined[openmetrics] = joined, until
-        return Answer.of(deflate(about), joined)
+        now, version = self._clock(), self._version
+        joined = self._joined.get(openmetrics)
+        if joined is None or joined.version != version or now >= joined.fresh_until:
+            joined = self._joined[openmetrics] = self._join(now, version, openmetrics=openmetrics)
+        return Answer.of(deflate(about), joined.run)
 
     def team_answer(self, about: bytes, team: str, *, openmetrics: bool) -> Answer:
         """The exposition of one team alone."""
@@ -81,10 +93,10 @@ class Payload:
         batches = [served.batch for served in known.fresh(self._clock())] if known else []
         return Answer.of(deflate(about), splice(_family_by_family(batches, openmetrics=openmetrics)))
 
-    def _join(self, now: float, *, openmetrics: bool) -> tuple[Run, float]:
-        fresh = [served for team in self._teams.values() for served in team.fresh(now)]
-        until = min((served.fresh_until for served in fresh), default=inf)
-        return splice(_family_by_family([served.batch for served in fresh], openmetrics=openmetrics)), until
+    def _join(self, now: float, version: int, *, openmetrics: bool) -> _Joined:
+        fresh = [served for team in list(self._teams.values()) for served in team.fresh(now)]
+        run = splice(_family_by_family([served.batch for served in fresh], openmetrics=openmetrics))
+        return _Joined(run, version, min((served.fresh_until for served in fresh), default=inf))
 
 
 def _family_by_family(batches: list[Batch], *, openmetrics: bool) -> Iterator[Piece]:

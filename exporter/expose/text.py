@@ -36,6 +36,10 @@ class Samples:
         """
         self._family(metric).append(_template(metric) % (*map(_escape, labels), value))
 
+    def add_text(self, metric: Metric, text: str) -> None:
+        """Add whole lines that were made before."""
+        self._family(metric).append(text)
+
     def subject(self, *labels: str) -> "Subject":
         """Add many samples that begin with the same label values, as those of one agent do."""
         return Subject(self._lines, *map(_escape, labels))

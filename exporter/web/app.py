@@ -62,7 +62,7 @@ class Exposition(Protocol):
 class Source(Protocol):
     """What the routes show. Every call but `probe` answers at once."""
 
-    def exposition(self, *, openmetrics: bool) -> Exposition:
+    async def scrape(self, *, openmetrics: bool) -> Exposition:
         """Return the payload of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  bounds it
@@ -120,7 +120,7 @@ class _Routes:
         """Send prepared bytes: nothing is rendered or compressed here."""
         openmetrics = negotiate.prefers_openmetrics(_header(request, hdrs.ACCEPT))
         return await _send_exposition(
-            request, self._source.exposition(openmetrics=openmetrics), openmetrics=openmetrics
+            request, await self._source.scrape(openmetrics=openmetrics), openmetrics=openmetrics
         )
 
     async def probe(self, request: web.Request) -> web.StreamResponse:

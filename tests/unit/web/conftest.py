@@ -58,7 +58,7 @@ class HeldSource:
     ended: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     """Of each body that was let go: how many bytes had been taken from it."""
 
-    def exposition(self, *, openmetrics: bool) -> HeldExposition:
+    async def scrape(self, *, openmetrics: bool) -> HeldExposition:
         """Return what is held for the format, and note what was asked."""
         self.asked.append(openmetrics)
         return HeldExposition(self.openmetrics_body if openmetrics else self.text_body, self.ended)
