@@ -1,0 +1,103 @@
+import asyncio
+
+from exporter import __version__
+from exporter.collect.exporter import Exporter
+from exporter.collect.schedule import Schedule
+from exporter.expose.counters import ApiCounters
+from exporter.expose.payload import Payload
+from exporter.expose.pieces import Answer
+from fixtures import NOW, FakeClient, FakeClock, Rig, make_team
+from support import Samples, parse_text
+
+
+def read(answer: Answer) -> Samples:
+    return parse_text(b"".join(answer.text()).decode())
+
+
+def teams_of(found: Samples) -> set[str]:
+    return {labels["team_name"] for labels in found.series("cyberun_up")}
+
+
+async def test_status_before_and_after() -> None:
+    """The process is ready once each team's first poll was attempted; failed or not does not matter."""
+    rig = Rig.of(FakeClient())
+    status = rig.exporter.status()
+    assert (status.version, status.started_at, status.now, status.ready) == (__version__, NOW, NOW, False)
+    await rig.exporter.once()
+    rig.client.clock.advance(7.0)
+    status = rig.exporter.status()
+    assert (status.ready, status.now, status.stale_after) == (True, NOW + 7, 120.0)
+    assert status.teams[0].next_poll_at == NOW
+
+
+async def test_reload_is_noted() -> None:
+    """A reload that failed keeps the time of the last one that did not."""
+    rig = Rig.of(FakeClient())
+    rig.client.clock.advance(10.0)
+    rig.exporter.note_reload(ok=False)
+    assert (rig.exporter.status().last_reload_ok, rig.exporter.status().last_reload_ok_at) == (False, NOW)
+    rig.exporter.note_reload(ok=True)
+    assert (rig.exporter.status().last_reload_ok, rig.exporter.status().last_reload_ok_at) == (True, NOW + 10)
+
+
+async def test_teams_are_replaced() -> None:
+    """Teams that are gone take their series and counters along; those that stay keep theirs."""
+    clock, counters = FakeClock(), ApiCounters()
+    payload = Payload(clock.clock.monotonic)
+    exporter = Exporter(Schedule(clock.clock), payload=payload, counters=counters, clock=clock.clock)
+    render, film = (make_team(FakeClient(name, counters, clock), payload=payload) for name in ("render", "film"))
+    exporter.set_teams([render, film], stale_after=120.0)
+    await exporter.once()
+    exporter.set_teams([film], stale_after=60.0)
+    found = read(exporter.exposition(openmetrics=False))
+    named = {dict(labels)["team_name"] for _, labels in found.values if "team_name" in dict(labels)}
+    assert named == {"film"}
+    assert found.value("cyberun_up", team_name="film") == 1
+    assert exporter.team("film") is film
+    assert exporter.team("render") is None
+    assert exporter.status().stale_after == 60.0
+
+
+async def test_new_team_of_the_same_name() -> None:
+    """A team made anew under an old name shows nothing of the old one's data."""
+    rig = Rig.of(FakeClient(agents=[{"agent_id": "a"}]))
+    assert (await rig.poll()).series("cyberun_agent_info")
+    rig.exporter.set_teams([make_team(rig.client)], stale_after=120.0)
+    found = rig.scrape()
+    assert found.value("cyberun_up", team_name="render") == 0
+    assert not found.series("cyberun_agent_info")
+
+
+async def test_probe() -> None:
+    """A probe polls now and gives that team alone, without what concerns the whole process."""
+    rig = Rig.of(FakeClient(agents=[{"agent_id": "a"}]))
+    found = read(await rig.exporter.probe("render", openmetrics=False, timeout=60.0))
+    assert teams_of(found) == {"render"}
+    assert found.value("cyberun_up", team_name="render") == 1
+    assert found.value("cyberun_agent_connected", team_name="render", agent_id="a") == 1
+    assert not [name for name in found.names() if name.startswith(("process_", "cyberun_exporter_build"))]
+
+
+async def test_probes_share_a_poll() -> None:
+    """Probes at the same time, and within a second, cost one poll."""
+    rig = Rig.of(FakeClient())
+    answers = [rig.exporter.probe("render", openmetrics=False, timeout=60.0) for _ in range(5)]
+    assert all(read(answer).value("cyberun_up", team_name="render") for answer in await asyncio.gather(*answers))
+    await rig.exporter.probe("render", openmetrics=False, timeout=60.0)
+    assert rig.client.asked("/r/agents") == 1
+
+
+async def test_probe_of_a_platform_that_hangs() -> None:
+    """A probe ends in time and says that the team is down; the poll goes on and serves the next one."""
+    client = FakeClient(agents=[{"agent_id": "a"}])
+    rig = Rig.of(client)
+    await rig.poll()
+    client.clock.advance(30.0)
+    client.gate = asyncio.Event()
+    found = read(await rig.exporter.probe("render", openmetrics=False, timeout=0.0))
+    assert found.value("cyberun_up", team_name="render") == 0
+    assert found.value("cyberun_agent_connected", team_name="render", agent_id="a") == 1
+    client.gate.set()
+    found = read(await rig.exporter.probe("render", openmetrics=False, timeout=60.0))
+    assert found.value("cyberun_up", team_name="render") == 1
+    assert client.asked("/r/agents") == 2

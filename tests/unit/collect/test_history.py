@@ -1,0 +1,124 @@
+from dataclasses import replace
+
+import pytest
+
+from exporter.collect.history import ATTEMPTS_KEPT, INTERNAL, History
+from exporter.collect.reading import Reading
+from exporter.errors import RateLimited, RequestTimeout
+from exporter.expose.text import Samples
+from exporter.status import CollectorStatus
+from fixtures import NOW, FakeClock
+
+READING = Reading(Samples(), pages=7, items=14, reported=42, truncated=True, series_dropped=0)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def history(clock: FakeClock) -> History:
+    return History("tasks", 30.0, 120.0, clock.clock, lambda: 0.5)
+
+
+def poll(history: History, clock: FakeClock, outcome: Reading | Exception, seconds: float = 0.5) -> CollectorStatus:
+    """One poll that takes so long, and what is known after it."""
+    started = clock.clock.monotonic()
+    clock.advance(seconds)
+    if isinstance(outcome, Reading):
+        history.succeeded(started, outcome)
+    else:
+        history.failed(started, outcome)
+    return history.status(None)
+
+
+def test_before_the_first_poll(history: History) -> None:
+    """Nothing is known, and nothing is claimed."""
+    assert history.status(None) == CollectorStatus(
+        "tasks", 30.0, (), False, False, None, None, None, None, None, 0, None
+    )
+
+
+def test_success(history: History, clock: FakeClock) -> None:
+    """A good poll shows when it started and ended, what it read and that it is fresh."""
+    status = poll(history, clock, READING)
+    assert (status.success, status.fresh, status.failures_in_a_row) == (True, True, 0)
+    assert (status.last_attempt_at, status.last_success_at) == (NOW, NOW + 0.5)
+    assert (status.items, status.items_reported, status.truncated) == (14, 42, True)
+    [attempt] = status.attempts
+    assert (attempt.started_at, attempt.duration, attempt.pages, attempt.items) == (NOW, 0.5, 7, 14)
+    assert attempt.reason is attempt.error is None
+
+
+def test_failure_keeps_what_was_read_last(history: History, clock: FakeClock) -> None:
+    """After a failure the last good reading still counts as read; the failure has its reason and its words."""
+    poll(history, clock, READING)
+    clock.advance(29.5)
+    status = poll(history, clock, RequestTimeout("no answer"))
+    assert (status.success, status.fresh, status.items) == (False, True, 14)
+    assert (status.last_attempt_at, status.last_success_at) == (NOW + 30, NOW + 0.5)
+    assert (status.attempts[0].reason, status.attempts[0].error, status.attempts[0].items) == (
+        "timeout",
+        "no answer",
+        None,
+    )
+
+
+@pytest.mark.parametrize(("age", "fresh"), [(119.9, True), (120.0, False), (500.0, False)])
+def test_freshness(history: History, clock: FakeClock, age: float, *, fresh: bool) -> None:
+    """Data is fresh until it is as old as allowed, from the end of its poll."""
+    poll(history, clock, READING, seconds=10.0)
+    clock.advance(age)
+    assert history.status(None).fresh == fresh
+
+
+def test_own_mistakes_are_told_without_their_text(history: History, clock: FakeClock) -> None:
+    """An error of ours is named by its kind; its text, which may hold anything, stays in the log."""
+    status = poll(history, clock, KeyError("sk-secret"))
+    assert (status.attempts[0].reason, status.attempts[0].error) == (INTERNAL, "an error of the exporter: KeyError")
+
+
+def test_backoff_starts_at_the_third_failure(history: History, clock: FakeClock) -> None:
+    """Two failures are repeated at the interval; from the third on the polls are spaced, until one goes well."""
+    failures = [poll(history, clock, RequestTimeout("no answer"), seconds=0.0) for _ in range(4)]
+    assert [status.failures_in_a_row for status in failures] == [1, 2, 3, 4]
+    assert [status.backoff_until for status in failures] == [None, None, NOW + 45, NOW + 90]
+    assert poll(history, clock, READING).backoff_until is None
+    assert poll(history, clock, RequestTimeout("no answer")).failures_in_a_row == 1
+
+
+def test_backoff_that_is_over_is_not_shown(history: History, clock: FakeClock) -> None:
+    """A time that has come holds nobody back."""
+    assert poll(history, clock, RateLimited("429", retry_after=10), seconds=0.0).backoff_until == NOW + 10
+    clock.advance(10.0)
+    assert history.status(None).backoff_until is None
+
+
+def test_hold_of_the_team_counts_too(history: History, clock: FakeClock) -> None:
+    """What holds the whole team back holds this list back; the later time counts."""
+    now = clock.clock.monotonic()
+    assert history.status(now + 5).backoff_until == NOW + 5
+    assert history.status(now).backoff_until is None
+    poll(history, clock, RateLimited("429", retry_after=10), seconds=0.0)
+    assert history.status(now + 5).backoff_until == NOW + 10
+    assert history.status(now + 15).backoff_until == NOW + 15
+
+
+def test_few_attempts_are_kept(history: History, clock: FakeClock) -> None:
+    """The newest polls are kept, newest first, and no more than a page shows."""
+    for number in range(20):
+        poll(history, clock, replace(READING, items=number))
+    attempts = history.status(None).attempts
+    assert [attempt.items for attempt in attempts] == list(range(19, 19 - ATTEMPTS_KEPT, -1))
+
+
+def test_other_rules(history: History, clock: FakeClock) -> None:
+    """A new interval and age count from the next poll on."""
+    poll(history, clock, READING)
+    history.reconfigure(10.0, 20.0)
+    clock.advance(50.0)
+    assert (history.status(None).fresh, history.status(None).interval) == (True, 10.0)
+    poll(history, clock, READING)
+    clock.advance(20.0)
+    assert not history.status(None).fresh

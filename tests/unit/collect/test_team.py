@@ -1,0 +1,351 @@
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from exporter.collect.team import ME_INTERVAL, RECENT
+from exporter.errors import NotFound, PlatformError, RateLimited, RequestTimeout, ServerFailed
+from exporter.platform.pacing import MAX_RETRY_AFTER
+from fixtures import NOW, TEAM_ID, FakeClient, Rig
+from support import Samples
+
+TASKS, AGENTS = "/r/tasks", "/r/agents"
+
+
+def agent(name: str = "a", *labels: str) -> dict[str, Any]:
+    return {"agent_id": name, "agent_status": "idle", "agent_labels": labels}
+
+
+def waiting(*labels: str) -> dict[str, Any]:
+    return {"id": f"t-{labels}", "task_status": "waiting", "agent_labels": labels}
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient(agents=[agent("a", "gpu")], tasks={"waiting": [waiting("gpu"), waiting("h100")]})
+
+
+@pytest.fixture
+def rig(client: FakeClient) -> Rig:
+    return Rig.of(client)
+
+
+def up(found: Samples) -> dict[str, float | None]:
+    collectors = ("tasks", "agents")
+    successes = {
+        name: found.value("cyberun_collector_success", team_name="render", collector=name) for name in collectors
+    }
+    return {"up": found.value("cyberun_up", team_name="render"), **successes}
+
+
+def eligible(found: Samples) -> float | None:
+    return found.value("cyberun_tasks_without_eligible_agent", team_name="render")
+
+
+async def test_one_poll(rig: Rig) -> None:
+    """A poll of both lists that goes well makes the team up; its series are counted as they are shown."""
+    found = await rig.poll()
+    assert up(found) == {"up": 1, "tasks": 1, "agents": 1}
+    assert found.value("cyberun_tasks", team_name="render", status="waiting") == 2
+    assert found.value("cyberun_agents", team_name="render", status="idle") == 1
+    domain = ("cyberun_task", "cyberun_agent", "cyberun_team")
+    shown = sum(name.startswith(domain) for name, _ in found.values)
+    assert found.value("cyberun_exporter_series", team_name="render") == shown
+
+
+async def test_before_the_first_poll(rig: Rig) -> None:
+    """A team that was never polled is down and has no series but those about the exporter."""
+    found = rig.scrape()
+    assert up(found) == {"up": 0, "tasks": 0, "agents": 0}
+    assert not found.series("cyberun_team_info")
+    assert found.value("cyberun_exporter_series", team_name="render") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "asked"),
+    [
+        ("integration", None, "/r/agents"),
+        ("device", None, "/agents"),
+        ("jwt", None, "/agents"),
+        ("device", "/r/agents", "/r/agents"),
+    ],
+)
+async def test_agents_path(client: FakeClient, kind: str, path: str | None, asked: str) -> None:
+    """An integration key asks on the runtime surface, and never on a management path; the others where they may."""
+    await Rig.of(client, kind=kind, agents_path=path).poll()
+    paths = {path for path, _ in client.requests}
+    assert paths == {TASKS, asked, *(["/users/me"] if kind != "integration" else [])}
+
+
+async def test_queries(client: FakeClient, rig: Rig) -> None:
+    """Lists are asked for by page, in the largest size, tasks by status."""
+    await rig.poll()
+    assert (AGENTS, {"current_page": 1, "per_page": 100}) in client.requests
+    assert (TASKS, {"status": "waiting", "current_page": 1, "per_page": 100}) in client.requests
+
+
+# --- Isolation and freshness --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "failed", "other"), [(TASKS, "tasks", "agents"), (AGENTS, "agents", "tasks")])
+async def test_a_failing_list_costs_itself(client: FakeClient, rig: Rig, path: str, failed: str, other: str) -> None:
+    """While one list fails the other goes on; the data of the failing one is shown until it is stale."""
+    series = {"tasks": "cyberun_tasks", "agents": "cyberun_agents"}
+    await rig.poll()
+    client.failures[path] = ServerFailed("500")
+    ends = rig.client.clock.elapsed + 120
+    found = await rig.poll(after=30.0)
+    assert up(found) == {"up": 0, failed: 0, other: 1}
+    assert found.series(series[failed])
+    assert (
+        found.value("cyberun_exporter_api_request_failures_total", team_name="render", path=path, reason="http_5xx")
+        == 1
+    )
+    client.clock.elapsed = ends - 0.001
+    await rig.team.poll()
+    assert rig.scrape().series(series[failed])
+    client.clock.elapsed = ends
+    found = rig.scrape()
+    assert not found.series(series[failed])
+    assert found.series(series[other])
+    assert found.series("cyberun_team_info")
+    assert not found.series("cyberun_tasks_without_eligible_agent")
+
+
+async def test_recovery(client: FakeClient, rig: Rig) -> None:
+    """Once the platform answers again, so does the team, and counters have not moved back."""
+    await rig.poll()
+    client.failures = {TASKS: ServerFailed("500"), AGENTS: ServerFailed("500")}
+    assert up(await rig.poll(after=30.0)) == {"up": 0, "tasks": 0, "agents": 0}
+    client.failures = {}
+    found = await rig.poll(after=30.0)
+    assert up(found) == {"up": 1, "tasks": 1, "agents": 1}
+    assert found.value("cyberun_exporter_api_requests_total", team_name="render", path=AGENTS) == 3
+
+
+async def test_undecodable_answer_is_counted_where_it_was_found(client: FakeClient, rig: Rig) -> None:
+    """A body that came well but cannot be read counts as a failed request of its path."""
+    client.raw[(AGENTS, "")] = b"<html>"
+    client.raw[(TASKS, "running")] = b"{}"
+    found = await rig.poll()
+    name = "cyberun_exporter_api_request_failures_total"
+    assert found.value(name, team_name="render", path=AGENTS, reason="decode") == 1
+    assert found.value(name, team_name="render", path=TASKS, reason="schema") == 1
+
+
+async def test_unknown_values_are_counted_also_when_the_poll_fails(client: FakeClient, rig: Rig) -> None:
+    """What was dropped is counted, whatever came of the poll."""
+    client.agents = [{**agent(), "agent_status": "new", "gpu_capacity": "many"}]
+    client.raw[(TASKS, "failed")] = b"{}"
+    client.tasks = {"pending": [{"id": "t", "retry_count": -1}]}
+    found = await rig.poll()
+    counts = {
+        field: found.value("cyberun_exporter_unknown_values_total", field=field)
+        for field in ("agent_status", "gpu_capacity", "retry_count", "id")
+    }
+    assert counts == {"agent_status": 1, "gpu_capacity": 1, "retry_count": 1, "id": 0}
+
+
+async def test_our_own_mistake_fails_one_list_loudly(
+    client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error nobody foresaw costs the list it happened in, and is in the log with its traceback."""
+
+    def stumble(path: str, _: Mapping[str, str | int]) -> None:
+        if path == TASKS:
+            raise ZeroDivisionError
+
+    client.before = stumble
+    assert up(await rig.poll()) == {"up": 0, "tasks": 0, "agents": 1}
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert record.levelno == logging.ERROR
+    assert rig.collector("tasks").attempts[0].reason == "internal"
+
+
+async def test_cancellation_ends_a_poll(client: FakeClient, rig: Rig) -> None:
+    """A poll that is cancelled ends, notes nothing and can be followed by another."""
+    client.gate = asyncio.Event()
+    poll = asyncio.create_task(rig.team.poll())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(client.requests) == 2
+    poll.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await poll
+    assert rig.collector("tasks").attempts == ()
+    client.gate.set()
+    assert up(await rig.poll())["up"] == 1
+
+
+# --- Holding back -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [TASKS, AGENTS])
+@pytest.mark.parametrize(("asked", "held"), [(60.0, 60.0), (0.5, 0.5), (100_000.0, MAX_RETRY_AFTER)])
+async def test_retry_after_holds_both_lists(client: FakeClient, rig: Rig, path: str, asked: float, held: float) -> None:
+    """When the platform asks to wait, neither list of the team is asked for until then, at most 15 minutes."""
+    await rig.poll()
+    client.failures[path] = RateLimited("429", retry_after=asked)
+    found = await rig.poll(after=30.0)
+    until = client.clock.elapsed + held
+    assert found.value("cyberun_exporter_api_backoff_until_timestamp_seconds", team_name="render") == NOW + until
+    count = len(client.requests)
+    client.clock.elapsed = until - 0.001
+    await rig.team.poll()
+    assert len(client.requests) == count
+    client.failures = {}
+    client.clock.elapsed = until
+    found = await rig.poll()
+    assert up(found)["up"] == 1
+    assert not found.series("cyberun_exporter_api_backoff_until_timestamp_seconds")
+
+
+async def test_retry_after_holds_the_quotas(client: FakeClient) -> None:
+    """A team that was asked to wait asks for nothing at all; and /users/me may ask for it, too."""
+    rig = Rig.of(client, kind="device")
+    client.failures["/users/me"] = RateLimited("429", retry_after=600)
+    await rig.poll()
+    count = len(client.requests)
+    await rig.poll(after=599.0)
+    assert len(client.requests) == count
+    await rig.poll(after=1.0)
+    assert len(client.requests) == count + 8
+    client.failures = {"/agents": RateLimited("429", retry_after=900)}
+    client.clock.elapsed = ME_INTERVAL - 60
+    await rig.poll()
+    await rig.poll(after=120.0)
+    assert client.asked("/users/me") == 1
+
+
+async def test_backoff_of_one_list_leaves_the_other(client: FakeClient, rig: Rig) -> None:
+    """After three failures in a row the failing list is asked for less often; the other keeps its beat."""
+    client.failures[TASKS] = RequestTimeout("no answer")
+    for _ in range(4):
+        await rig.poll(after=30.0)
+    assert client.asked(TASKS) == 3
+    assert client.asked(AGENTS) == 4
+    assert rig.collector("agents").backoff_until is None
+    assert rig.collector("tasks").backoff_until is not None
+
+
+# --- Eligibility --------------------------------------------------------------------------------------------
+
+
+async def test_eligibility(client: FakeClient, rig: Rig) -> None:
+    """Waiting tasks are compared with the agents of the last poll, whichever list was read later."""
+    assert eligible(await rig.poll()) == 1
+    client.agents = [agent("a", "gpu"), agent("b", "h100", "gpu")]
+    assert eligible(await rig.poll(after=30.0)) == 0
+    client.agents = []
+    assert eligible(await rig.poll(after=30.0)) == 2
+
+
+@pytest.mark.parametrize("path", [TASKS, AGENTS])
+async def test_no_eligibility_without_both_lists(client: FakeClient, rig: Rig, path: str) -> None:
+    """Without tasks nobody waits, without agents nobody is missing: nothing is claimed."""
+    client.failures[path] = ServerFailed("500")
+    assert eligible(await rig.poll()) is None
+
+
+# --- Quotas and the team ------------------------------------------------------------------------------------
+
+
+def quotas(found: Samples) -> dict[str, float | None]:
+    return {each["quota"]: found.value("cyberun_team_quota", **each) for each in found.series("cyberun_team_quota")}
+
+
+async def test_quotas_are_read_once_an_hour(client: FakeClient) -> None:
+    """Limits change rarely: they are read at the first poll and an hour later."""
+    client.me = {"team_list": [{"id": TEAM_ID, "quotas": {"gpus": 4}}], "quotas": {"gpus": 1}}
+    rig = Rig.of(client, kind="jwt")
+    assert quotas(await rig.poll()) == {"gpus": 4}
+    client.me = {"quotas": {"gpus": 8}}
+    assert quotas(await rig.poll(after=ME_INTERVAL - 1)) == {"gpus": 4}
+    assert quotas(await rig.poll(after=1.0)) == {"gpus": 8}
+    assert client.asked("/users/me") == 2
+
+
+@pytest.mark.parametrize("error", [NotFound("404"), ServerFailed("500")])
+async def test_quotas_that_cannot_be_read(client: FakeClient, error: PlatformError) -> None:
+    """Where /users/me cannot be read there are no quotas, and the team is as well as its lists."""
+    client.failures["/users/me"] = error
+    found = await Rig.of(client, kind="device").poll()
+    assert (quotas(found), up(found)["up"]) == ({}, 1)
+
+
+@pytest.mark.parametrize("me", [None, [], "x", {"quotas": {"gpus": 10**400}}, {"team_list": [[]]}])
+async def test_quotas_of_any_shape(client: FakeClient, me: Any) -> None:
+    """An answer of /users/me that means nothing costs the quotas alone."""
+    client.me = me
+    found = await Rig.of(client, kind="device").poll()
+    assert (quotas(found), up(found)["up"]) == ({}, 1)
+
+
+@pytest.mark.parametrize(("team_id", "shown"), [(None, ""), (TEAM_ID, TEAM_ID)])
+async def test_team_info(client: FakeClient, team_id: str | None, shown: str) -> None:
+    """The team's configured id and the kind of its credential; the id is empty where none is configured."""
+    found = await Rig.of(client, team_id=team_id, kind="device").poll()
+    assert found.value("cyberun_team_info", team_name="render", team_id=shown, credential_kind="device") == 1
+
+
+# --- One poll at a time -------------------------------------------------------------------------------------
+
+
+async def test_polls_never_overlap(client: FakeClient, rig: Rig) -> None:
+    """Two who ask for a poll at once get two polls, one after the other."""
+    under_way, most = 0, 0
+    real = rig.team._poll
+
+    async def watched() -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await real()
+        under_way -= 1
+
+    rig.team._poll = watched  # type: ignore[method-assign]
+    await asyncio.gather(rig.team.poll(), rig.team.poll())
+    assert (most, client.asked(AGENTS)) == (1, 2)
+
+
+async def test_recent_poll_answers_who_asks(client: FakeClient, rig: Rig) -> None:
+    """Who asks for data within a second of the last poll gets that poll's."""
+    await asyncio.gather(rig.team.poll_unless_recent(), rig.team.poll_unless_recent())
+    assert client.asked(AGENTS) == 1
+    client.clock.advance(RECENT - 0.01)
+    await rig.team.poll_unless_recent()
+    assert client.asked(AGENTS) == 1
+    client.clock.advance(0.01)
+    await rig.team.poll_unless_recent()
+    assert client.asked(AGENTS) == 2
+
+
+# --- The log ------------------------------------------------------------------------------------------------
+
+
+async def test_log_tells_transitions(client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """One line when the team comes up or goes down, with the reason in words; none while nothing changes."""
+    caplog.set_level(logging.INFO)
+
+    async def told() -> list[tuple[str, str]]:
+        caplog.clear()
+        await rig.poll(after=30.0)
+        return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+    assert await told() == [("INFO", "team is up")]
+    assert await told() == []
+    client.failures[TASKS] = ServerFailed("GET /r/tasks: 500")
+    assert await told() == [("WARNING", "team is down")]
+    assert "GET /r/tasks: 500" in str(vars(caplog.records[0]))
+    assert await told() == []
+    client.failures = {}
+    assert await told() == [("INFO", "team is up")]
+
+
+async def test_log_tells_slow_polls(client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """A poll that takes longer than the interval is told."""
+    client.seconds = 10.0
+    await rig.poll()
+    assert "slow poll" in [record.getMessage() for record in caplog.records]
