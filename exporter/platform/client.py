@@ -17,7 +17,7 @@ from typing import Final, Protocol, Self
 import aiohttp
 from yarl import URL
 
-from exporter.errors import ConfigError, PlatformError, TooLarge, Unauthorized, Undecodable
+from exporter.errors import ConfigError, PlatformError, RequestTimeout, TooLarge, Unauthorized, Undecodable
 from exporter.platform.body import read_body
 from exporter.platform.credentials import TokenSource
 from exporter.platform.failures import Broken, breakdown, error_message, printable, refusal
@@ -190,13 +190,14 @@ class Platform:
 
 
 class TeamClient:
-    """What one team may ask the platform."""
+    """What one team may ask the platform. Mutable: it knows whether the last answer kept it waiting in vain."""
 
     def __init__(self, platform: Platform, name: str, credential: TokenSource, team_id: str | None) -> None:
         self._platform = platform
         self._name = name
         self._credential = credential
         self._team_id = team_id
+        self._hung = False
 
     async def get(self, path: str, query: Mapping[str, str | int]) -> bytes:
         """The decompressed body of a 200.
@@ -246,9 +247,11 @@ class TeamClient:
         return outcome
 
     async def _send(self, call: Call) -> bytes | PlatformError:
-        async with self._platform.pacer.slot():
+        async with self._platform.pacer.slot(suspect=self._hung):
             self._platform.log.request(self._name, call.path)
-            return await self._platform.send(call)
+            outcome = await self._platform.send(call)
+        self._hung = isinstance(outcome, RequestTimeout)
+        return outcome
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext | None:

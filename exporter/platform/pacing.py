@@ -8,7 +8,7 @@ import email.utils
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC
 
 MAX_RETRY_AFTER = 900.0
@@ -19,6 +19,9 @@ MAX_BACKOFF = 300.0
 
 PATIENCE = 3
 """Failures in a row from which the polls of a collector are spaced out."""
+
+SUSPECTS = 4
+"""One place in so many is open to requests that are likely to hang."""
 
 _DOUBLINGS = 32
 """Enough for every interval to reach the limit, few enough for a float."""
@@ -46,15 +49,21 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self._places = asyncio.Semaphore(concurrency)
+        self._suspects = asyncio.Semaphore(max(1, concurrency // SUSPECTS))
         self._queue = asyncio.Lock()
 
-    def slot(self) -> AbstractAsyncContextManager[None]:
-        """Wait until one request may start; the place is free again when the context ends."""
-        return self._slot()
+    def slot(self, *, suspect: bool = False) -> AbstractAsyncContextManager[None]:
+        """Wait until one request may start; the place is free again when the context ends.
+
+        Args:
+            suspect: whether the request is likely to hang. Such requests share a part of the places, so that teams
+                that hang cannot hold those that the others need.
+        """
+        return self._slot(suspect=suspect)
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        async with self._places:
+    async def _slot(self, *, suspect: bool) -> AsyncIterator[None]:
+        async with self._suspects if suspect else nullcontext(), self._places:
             await self._turn()
             yield
 

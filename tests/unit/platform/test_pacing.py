@@ -256,3 +256,27 @@ def test_a_header_never_breaks_the_parser(value: str) -> None:
 def test_a_date_is_read_to_the_second(moment: int) -> None:
     """What HTTP servers write comes back."""
     assert parse_http_date(email.utils.formatdate(moment, usegmt=True)) == moment
+
+
+async def test_requests_likely_to_hang_share_a_part_of_the_places() -> None:
+    """However many teams hang, three quarters of the places stay open to the others."""
+    time = Time()
+    pacer = Pacer(1000, 8, clock=time.clock, sleep=time.sleep)
+    held = asyncio.Event()
+    inside: list[str] = []
+
+    async def request(name: str, *, suspect: bool) -> None:
+        async with pacer.slot(suspect=suspect):
+            inside.append(name)
+            await held.wait()
+
+    hanging = [asyncio.create_task(request("hanging", suspect=True)) for _ in range(20)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    healthy = [asyncio.create_task(request("healthy", suspect=False)) for _ in range(6)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (inside.count("hanging"), inside.count("healthy")) == (2, 6)
+    held.set()
+    await asyncio.gather(*hanging, *healthy)
+    assert inside.count("hanging") == 20
