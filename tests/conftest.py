@@ -1,7 +1,12 @@
 import os
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# At the end: the package under test is the installed one, and only `grafana` is taken from the repository.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # The same examples every time, and no deadline on a machine that others use too.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -216,7 +216,7 @@ def _heartbeats() -> Panel:
     query = Line(f"max by (team_name) ({age(SELECT(catalog.AGENT_LAST_HEARTBEAT))})", "{{team_name}}")
     about = "Age of the oldest heartbeat of each team's connected agents. A team whose line rises is losing an agent."
     look = Look(limit=style.steps("transparent", (300, style.BAD)))
-    return lines(Text("Oldest heartbeat", about), [query], "s", look)
+    return lines(Text("Oldest heartbeat by team", about), [query], "s", look)
 
 
 def _sessions() -> Panel:

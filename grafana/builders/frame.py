@@ -120,7 +120,6 @@ def _variable(name: str) -> build.QueryVariable:
         .label(_LABELS[name])
         .datasource(SOURCE)
         .query({"query": f"label_values({_SOURCES[name]}, {name})", "refId": name})
-        .definition(f"label_values({_SOURCES[name]}, {name})")
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
         .multi(True)

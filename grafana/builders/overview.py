@@ -112,7 +112,7 @@ def _teams() -> Panel:
 def _active() -> Panel:
     queries = [
         Line(f"sum({SELECT(catalog.TASKS, common.of_status(status))})", status)
-        for status in catalog.ACTIVE_TASK_STATUSES
+        for status in reversed(catalog.ACTIVE_TASK_STATUSES)
     ]
     about = "Tasks that are not over, by status. A growing area above the green one is work that nobody takes."
     return lines(Text("Tasks under way", about), queries, "short", Look(colors=style.TASK_COLORS, stacked=True))

@@ -76,7 +76,9 @@ def _first_row() -> tuple[Panel, ...]:
 
 
 def _active() -> Panel:
-    queries = [Line(f"sum({SELECT(catalog.TASKS, of_status(each))})", each) for each in catalog.ACTIVE_TASK_STATUSES]
+    queries = [
+        Line(f"sum({SELECT(catalog.TASKS, of_status(each))})", each) for each in reversed(catalog.ACTIVE_TASK_STATUSES)
+    ]
     about = (
         "Tasks that are not over, by status: pending is the scheduler's, waiting the fleet's, queued the agents' delay."
     )
@@ -139,7 +141,9 @@ def _failed() -> Panel:
     tried = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED, TRIED)})"
     about = "Failed tasks among the completed and failed ones, by team; nothing is drawn while nothing finishes."
     look = Look(limit=style.steps("transparent", (0.2, style.BAD)), maximum=1)
-    return lines(Text("Failed tasks", about), [Line(f"{failed} / ({tried} > 0)", _BY_TEAM)], "percentunit", look)
+    return lines(
+        Text("Failed tasks by team", about), [Line(f"{failed} / ({tried} > 0)", _BY_TEAM)], "percentunit", look
+    )
 
 
 def _failed_runs() -> Panel:
@@ -178,7 +182,7 @@ def _oldest() -> Panel:
 def _longest() -> Panel:
     query = Line(f"max by (team_name) ({age(SELECT(catalog.TASK_OLDEST_STARTED))})", _BY_TEAM)
     about = "Time since each team's running task that started first did so. A straight line upwards does not end."
-    return lines(Text("Longest running task", about), [query], "s")
+    return lines(Text("Longest running task by team", about), [query], "s")
 
 
 def _ineligible() -> Panel:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,14 @@ from tools.preview.data import Prometheus, Window
 from tools.preview.page import WIDTH, page
 
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS: Final = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars")
+_FLAGS: Final = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-lcd-text",
+    "--hide-scrollbars",
+)
 
 
 def _arguments() -> argparse.Namespace:
@@ -25,6 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=15, help="the time shown (%(default)s)")
     parser.add_argument("--scrape-interval", type=float, default=5, help="seconds (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/images"), help="a folder (%(default)s)")
+    parser.add_argument("--scale", type=float, default=1, help="of the picture (%(default)s)")
     parser.add_argument("dashboards", nargs="*", help="uids (all)")
     return parser.parse_args()
 
@@ -44,18 +53,18 @@ def main() -> int:
         if arguments.dashboards and uid not in arguments.dashboards:
             continue
         document, height = page(dashboard, prometheus)
-        _shoot(browser, document, height, arguments.output / f"{uid}.png")
+        picture = arguments.output / f"{uid}.png"
+        _shoot([browser, *_FLAGS, f"--force-device-scale-factor={arguments.scale}"], document, height, picture)
     return 0
 
 
-def _shoot(browser: str, document: str, height: int, picture: Path) -> None:
+def _shoot(browser: Sequence[str], document: str, height: int, picture: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "page.html"
         source.write_text(document, encoding="utf-8")
         size = f"--window-size={WIDTH},{height}"
         command = [
-            browser,
-            *_FLAGS,
+            *browser,
             f"--user-data-dir={folder}",
             f"--screenshot={picture.resolve()}",
             size,

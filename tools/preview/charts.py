@@ -64,7 +64,7 @@ def _round_up(value: float) -> float:
     if value <= 0 or not math.isfinite(value):
         return 1
     power: float = 10.0 ** math.floor(math.log10(value))
-    return next(power * step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if power * step >= value * 1.02 or step == 10)  # noqa: PLR2004  the last
+    return next(power * step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if power * step >= value or step == 10)  # noqa: PLR2004  the last
 
 
 def _legend(series: Sequence[Series], colors: Mapping[str, str], unit: str, *, beside: bool) -> str:

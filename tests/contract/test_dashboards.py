@@ -1,0 +1,285 @@
+"""The dashboards are whole, and say nothing that the catalogue does not know."""
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.catalog import BUILD_INFO, CATALOG, Kind
+from grafana import reading
+from support import promql
+from support.promql import Expression
+
+with warnings.catch_warnings():
+    # The SDK prefers the schema that Grafana's file provisioning refuses.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models import dashboard as sdk
+
+DASHBOARDS = reading.load()
+EXPRESSIONS = promql.dashboard_expressions()
+UIDS = {"cyberun-overview", "cyberun-agents", "cyberun-tasks", "cyberun-exporter"}
+TYPES = {"row", "stat", "timeseries", "table", "state-timeline", "heatmap", "bargauge"}
+TARGET_LABELS = {"job", "instance"}
+FOREIGN = {"up", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
+GROWING = {"rate", "increase", "resets"}
+
+each_dashboard = pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)
+each_expression = pytest.mark.parametrize("expression", EXPRESSIONS, ids=str)
+
+
+def everything_in(value: Any) -> Iterator[Any]:
+    """Every mapping in a document."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from everything_in(each)
+
+
+def survives(part: Any, whole: Any) -> bool:
+    """Whether all that the part says is in the whole; None and absence are the same."""
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(survives(value, whole.get(key)) for key, value in part.items())
+    if isinstance(part, list):
+        return len(part) == len(whole) and all(map(survives, part, whole))
+    return bool(part == whole)
+
+
+# --- The document ---
+
+
+def test_there_are_four() -> None:
+    """The four dashboards have the uids that alerts and users link to; each file is named by its uid."""
+    assert set(DASHBOARDS) == UIDS
+    assert {path.stem for path in reading.FOLDER.iterdir()} == UIDS
+
+
+@each_dashboard
+def test_a_dashboard_can_be_provisioned_anywhere(board: dict[str, Any]) -> None:
+    """Classic schema, a short uid, no id of one Grafana's, no inputs, no plug-ins, not editable, found by its tag."""
+    assert board["schemaVersion"] == 39
+    assert len(board["uid"]) <= 40
+    assert not {"id", "version", "__inputs", "__requires", "__elements", "gnetId"} & set(board)
+    assert board["editable"] is False
+    assert board["title"].startswith("Cyberun / ")
+    assert board["tags"] == ["cyberun"]
+    assert "${DS_" not in json.dumps(board)
+    assert {panel["type"] for panel in board["panels"]} <= TYPES
+
+
+@each_dashboard
+def test_dashboards_link_to_each_other(board: dict[str, Any]) -> None:
+    """One link lists all dashboards with the tag and takes time and variables along."""
+    (link,) = board["links"]
+    assert (link["type"], link["tags"], link["includeVars"], link["keepTime"]) == (
+        "dashboards",
+        ["cyberun"],
+        True,
+        True,
+    )
+
+
+@each_dashboard
+def test_panels_have_their_place(board: dict[str, Any]) -> None:
+    """Panels lie within 24 columns, cover no other, and each row is filled or ends with a heading."""
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        assert 0 <= place["x"] < place["x"] + place["w"] <= 24, panel["title"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert len(taken) == 24 * max(y + 1 for _, y in taken), "there is a hole"
+
+
+@each_dashboard
+def test_panels_and_queries_are_identified(board: dict[str, Any]) -> None:
+    """Panel ids are unique and positive; each query of a panel has its own refId."""
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert min(ids) > 0
+    for panel in reading.panels(board):
+        references = [target["refId"] for target in panel["targets"]]
+        assert references == [chr(ord("A") + position) for position in range(len(references))], panel["title"]
+
+
+@each_dashboard
+def test_every_data_source_is_the_chosen_one(board: dict[str, Any]) -> None:
+    """Panels, queries, variables and annotations name the data source by the variable, each of them itself."""
+    sources = [each["datasource"] for each in everything_in(board) if "datasource" in each]
+    assert {json.dumps(source) for source in sources} == {'{"type": "prometheus", "uid": "${datasource}"}'}
+    needing = [*reading.panels(board), *board["annotations"]["list"], *board["templating"]["list"][1:]]
+    needing += [target for panel in reading.panels(board) for target in panel["targets"]]
+    assert all("datasource" in each for each in needing)
+
+
+@each_dashboard
+def test_nothing_that_differs_between_versions(board: dict[str, Any]) -> None:
+    """Options that only some supported versions of Grafana know are left out."""
+    keys = {key for each in everything_in(board) for key in each}
+    assert not keys & {"footer", "percentChangeColorMode", "allowCustomValue", "auto_count", "repeatDirection"}
+
+
+@each_dashboard
+def test_the_sdk_reads_it_back(board: dict[str, Any]) -> None:
+    """Reading a dashboard into the SDK's types and writing it again loses nothing."""
+    again = json.loads(json.dumps(sdk.Dashboard.from_json(board), cls=JSONEncoder))
+    again["schemaVersion"] = board["schemaVersion"]
+    assert survives(board, again)
+
+
+@each_dashboard
+def test_data_links_lead_to_dashboards(board: dict[str, Any]) -> None:
+    """A link in a table opens one of ours, with the variables it has and the columns the table has."""
+    for panel in reading.panels(board):
+        titles = (
+            {each["matcher"]["options"] for each in panel["fieldConfig"]["overrides"]}
+            if "fieldConfig" in panel
+            else set()
+        )
+        for link in (link for each in everything_in(panel) if each.get("id") == "links" for link in each["value"]):
+            uid, _, parameters = link["url"].removeprefix("/d/").partition("?")
+            variables = {each["name"] for each in DASHBOARDS[uid]["templating"]["list"]}
+            assert set(re.findall(r"var-(\w+)=", parameters)) <= variables
+            assert set(re.findall(r"\$\{(\w+):queryparam\}", parameters)) == {"datasource", "job", "instance"}
+            assert set(re.findall(r"__data\.fields\.(\w+)", parameters)) <= titles
+
+
+# --- What the panels say ---
+
+
+@each_dashboard
+def test_panels_that_can_be_empty_say_what_that_means(board: dict[str, Any]) -> None:
+    """No panel shows Grafana's own "No data"."""
+    assert all(panel["fieldConfig"]["defaults"].get("noValue") for panel in reading.panels(board))
+
+
+@each_dashboard
+def test_descriptions_end_as_sentences(board: dict[str, Any]) -> None:
+    """Descriptions are sentences; titles are not, and none occurs twice."""
+    titles = [panel["title"] for panel in reading.panels(board)]
+    assert len(set(titles)) == len(titles)
+    assert not [title for title in titles if title.endswith(".")]
+    assert all(panel["description"].endswith(".") for panel in reading.panels(board))
+
+
+@each_dashboard
+def test_lines_have_legends(board: dict[str, Any]) -> None:
+    """Whatever is drawn over time shows its legend; heatmaps name their rows by the bucket."""
+    for panel in reading.panels(board):
+        if panel["type"] in {"timeseries", "state-timeline"}:
+            assert panel["options"]["legend"]["showLegend"], panel["title"]
+            assert all(target["legendFormat"] not in {"", "__auto"} for target in panel["targets"]), panel["title"]
+        if panel["type"] == "heatmap":
+            assert [target["legendFormat"] for target in panel["targets"]] == ["{{le}}"], panel["title"]
+
+
+@each_dashboard
+def test_single_values_are_of_now(board: dict[str, Any]) -> None:
+    """Numbers, bars and tables ask for now: over time, the last value of what is gone would stay for ever."""
+    for panel in reading.panels(board):
+        instant = panel["type"] in {"stat", "bargauge", "table"}
+        assert all(target["instant"] is instant for target in panel["targets"]), panel["title"]
+
+
+@each_dashboard
+def test_variables_are_ready_for_every_fleet(board: dict[str, Any]) -> None:
+    """Variables offer several values and all, ask anew with the time range, and filter by those before them."""
+    source, *others = board["templating"]["list"]
+    assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
+    assert [each["name"] for each in others][:3] == ["job", "instance", "team_name"]
+    for each in others:
+        assert (each["multi"], each["includeAll"], each["allValue"], each["refresh"]) == (True, True, ".+", 2)
+        assert promql.label_values(each)[1] == each["name"]
+
+
+# --- What the queries say ---
+
+
+@each_expression
+def test_queries_name_what_exists(expression: Expression) -> None:
+    """Metrics are in the catalogue, or Prometheus' own; matchers name labels that they have."""
+    for selector in expression.selectors():
+        metric = selector.metric
+        assert metric is not None or selector.name in FOREIGN, selector.name
+        labels = set(metric.labels) if metric else set()
+        assert set(selector.matchers) <= labels | TARGET_LABELS, selector
+
+
+@each_expression
+def test_queries_group_by_what_exists(expression: Expression) -> None:
+    """An expression groups and joins only by labels that one of its metrics has."""
+    metrics = [selector.metric for selector in expression.selectors()]
+    labels = {label for metric in metrics if metric for label in metric.labels}
+    buckets = {"le"} if any(metric and metric.kind is Kind.HISTOGRAM for metric in metrics) else set()
+    assert expression.grouping() <= labels | buckets | TARGET_LABELS
+
+
+@each_expression
+def test_queries_obey_the_variables(expression: Expression) -> None:
+    """Every selector is filtered by each variable that its metric has a label for; variables by those before them."""
+    uid, _, what = expression.where.partition(": ")
+    names = [each["name"] for each in DASHBOARDS[uid]["templating"]["list"][1:]]
+    if what.startswith("variable "):
+        names = names[: names.index(what.removeprefix("variable "))]
+    for selector in expression.selectors():
+        labels = TARGET_LABELS | set(selector.metric.labels if selector.metric else ())
+        wanted = {name: f"=~{promql.CHOSEN[name]}" for name in names if name in labels}
+        assert wanted.items() <= selector.matchers.items(), selector
+
+
+@each_expression
+def test_counters_grow_and_gauges_do_not(expression: Expression) -> None:
+    """Counters and parts of histograms occur only in rate, increase or resets; gauges and infos never do."""
+    for selector in expression.selectors():
+        counted = selector.name.endswith(("_total", "_bucket", "_sum", "_count"))
+        assert (selector.function in GROWING) is counted, selector
+
+
+@each_expression
+def test_foreign_metrics_are_of_exporters(expression: Expression) -> None:
+    """What other programs expose too is joined with what only exporters have: all jobs may be chosen."""
+    names = [selector.name for selector in expression.selectors()]
+    if FOREIGN & set(names):
+        assert BUILD_INFO.name in names
+        assert f"and on (job, instance) {BUILD_INFO.name}" in expression.source.replace("last_over_time(", "")
+
+
+def test_legends_name_labels_that_the_queries_leave() -> None:
+    """Every label in a legend survives its expression."""
+    for board in DASHBOARDS.values():
+        for panel in reading.panels(board):
+            for target in panel["targets"]:
+                expression = Expression(panel["title"], target["expr"])
+                named = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+                assert named <= (expression.grouping() or TARGET_LABELS), panel["title"]
+
+
+def test_every_metric_is_looked_at() -> None:
+    """A dashboard or an alert uses each metric of the catalogue."""
+    expressions = [*EXPRESSIONS, *promql.rule_expressions()]
+    used = {selector.metric for expression in expressions for selector in expression.selectors()}
+    assert {metric.name for metric in CATALOG} - {metric.name for metric in used if metric} == set()
+
+
+# --- Provisioning ---
+
+
+def test_provisioning_finds_the_dashboards() -> None:
+    """The provisioning files are what Grafana reads: one default Prometheus, one read-only folder of files."""
+    folder = reading.FOLDER.parent / "provisioning"
+    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"]
+    assert (source["type"], source["access"], source["isDefault"]) == ("prometheus", "proxy", True)
+    (provider,) = yaml.safe_load((folder / "dashboards" / "cyberun.yml").read_text(encoding="utf-8"))["providers"]
+    assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
+    assert provider["options"]["path"].startswith("/")
