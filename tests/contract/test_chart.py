@@ -137,12 +137,12 @@ def test_tokens_are_in_secrets_alone() -> None:
     """A token among the values reaches the Secret and nothing else: no ConfigMap, argument, annotation or note."""
     values = case("token") | {"webConfig": case("tls")["webConfig"]}
     hashes = list(values["webConfig"]["basicAuthUsers"].values())
-    marks = [team["token"] for team in values["teams"] if "token" in team] + hashes
+    marks = [each["token"] for each in (*values["teams"], *values["discover"]) if "token" in each] + hashes
     release = render(values)
     secrets, others = release.all("Secret"), [each for each in release.objects if each["kind"] != "Secret"]
     assert len(secrets) == 2
     public = "\n".join([release.notes, *(text for each in others for text in _texts(each))])
-    assert len(marks) == 3
+    assert len(marks) == 4
     assert [mark for mark in marks if mark in public] == []
 
 
@@ -156,14 +156,15 @@ def test_every_credential_file_is_mounted(name: str) -> None:
         for source in volume.get("projected", {}).get("sources", ())
         for item in source["secret"]["items"]
     }
-    files = [team["token_file"] for team in release.config["teams"] if "token_file" in team]
+    items = [*release.config["teams"], *release.config["discover"]]
+    files = [each["token_file"] for each in items if "token_file" in each]
     ours = {path for path in files if path.startswith("/etc/cyberun-exporter/")}
     assert ours == secrets.keys()
     made = {
         (each["metadata"]["name"], key)
         for each in release.all("Secret")
         for key in each["data"]
-        if key.startswith("team-")
+        if each["metadata"]["name"].endswith("-tokens")
     }
     assert made <= set(secrets.values())
     modes = [

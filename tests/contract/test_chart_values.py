@@ -10,6 +10,7 @@ import pytest
 from helm_python import HelmError
 
 from exporter.config import Settings, Team
+from exporter.config.settings import Discover
 from support.chart import (
     CASES,
     CHART,
@@ -96,8 +97,8 @@ def test_the_schema_knows_the_values_and_no_others() -> None:
         ({"serviceMonitr": {}}, "serviceMonitr"),
         ({"image": {"tags": "1"}}, "tags"),
         ({"teams": [{"name": "a", "existingSecret": "b", "secret": "c"}]}, "secret"),
-        ({"teams": []}, "minItems"),
-        ({"teams": [{"name": "a"}]}, r"teams\[0\] \(a\): set one of .*found none"),
+        ({"teams": []}, "teams: name at least one"),
+        ({"teams": [{"name": "a"}]}, r"teams\[0\]: set one of .*found none"),
         ({"teams": [{"name": "a", "token": "t", "existingSecret": "s"}]}, "found existingSecret, token$"),
         ({"image": {"digest": "latest"}}, "digest"),
         ({"config": {"collect": {"interval": 30}}}, "interval"),
@@ -137,7 +138,8 @@ def test_configuration_defaults_are_the_exporters() -> None:
     assert Settings(**defaults()["config"]) == Settings()
 
 
-def test_teams_take_every_key_of_the_configuration() -> None:
-    """A team's keys are those of the configuration and where the chart finds the credential."""
-    known = SCHEMA["definitions"]["team"]["properties"].keys()
-    assert known - {"existingSecret", "existingSecretKey", "token"} == Team.model_fields.keys()
+@pytest.mark.parametrize(("definition", "model"), [("team", Team), ("discover", Discover)])
+def test_teams_take_every_key_of_the_configuration(definition: str, model: type[Team | Discover]) -> None:
+    """The keys of an item are those of the configuration and where the chart finds the credential."""
+    known = SCHEMA["definitions"][definition]["properties"].keys()
+    assert known - {"existingSecret", "existingSecretKey", "token"} == model.model_fields.keys()

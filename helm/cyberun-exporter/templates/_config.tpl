@@ -15,29 +15,33 @@
 {{- end -}}
 
 {{/*
-Where each team's credential lies, as a JSON list with an item per team: `secret` and `key`, or nothing where the team
-names its credential itself.
+The items of `teams` or `discover` as a JSON list: `config` as the exporter reads it; `secret` and `key` of its credential
+where the chart mounts it. Arguments: root, list (its name).
 */}}
-{{- define "cyberun-exporter.credentials" -}}
-{{- $sources := list -}}
-{{- range $i, $team := .Values.teams -}}
+{{- define "cyberun-exporter.entries" -}}
+{{- $entries := list -}}
+{{- range $i, $item := index .root.Values .list -}}
 {{- $given := list -}}
 {{- range $key := list "existingSecret" "token" "token_file" "token_env" "refresh_token_file" -}}
-{{- if index $team $key }}{{ $given = append $given $key }}{{ end -}}
+{{- if index $item $key }}{{ $given = append $given $key }}{{ end -}}
 {{- end -}}
 {{- if ne (len $given) 1 -}}
-{{- fail (printf "teams[%d] (%s): set one of existingSecret, token, token_file, token_env and refresh_token_file; found %s"
-      $i $team.name ($given | join ", " | default "none")) -}}
+{{- fail (printf "%s[%d]: set one of existingSecret, token, token_file, token_env and refresh_token_file; found %s"
+      $.list $i ($given | join ", " | default "none")) -}}
 {{- end -}}
-{{- if $team.existingSecret -}}
-{{- $sources = append $sources (dict "secret" $team.existingSecret "key" ($team.existingSecretKey | default "token")) -}}
-{{- else if $team.token -}}
-{{- $sources = append $sources (dict "secret" (include "cyberun-exporter.tokensName" $) "key" (printf "team-%d" $i)) -}}
-{{- else -}}
-{{- $sources = append $sources dict -}}
+{{- $entry := dict "config" (omit $item "existingSecret" "existingSecretKey" "token") -}}
+{{- if $item.existingSecret -}}
+{{- $entry = merge $entry (dict "secret" $item.existingSecret "key" ($item.existingSecretKey | default "token")) -}}
+{{- else if $item.token -}}
+{{- $entry = merge $entry (dict "secret" (include "cyberun-exporter.tokensName" $.root) "key" (printf "%s-%d" $.list $i)) -}}
 {{- end -}}
+{{- if $entry.secret -}}
+{{- $directory := include "cyberun-exporter.directory" $.root -}}
+{{- $_ := set $entry.config "token_file" (printf "%s/secrets/%s/%s" $directory $entry.secret $entry.key) -}}
 {{- end -}}
-{{- toJson $sources -}}
+{{- $entries = append $entries $entry -}}
+{{- end -}}
+{{- toJson $entries -}}
 {{- end -}}
 
 {{/* The exporter's configuration file. */}}
@@ -51,16 +55,17 @@ names its credential itself.
 {{- if or .Values.caBundle.existingConfigMap .Values.caBundle.existingSecret -}}
 {{- $_ = set $config.api "ca_file" (printf "%s/ca/%s" $directory .Values.caBundle.key) -}}
 {{- end -}}
-{{- $credentials := include "cyberun-exporter.credentials" . | fromJsonArray -}}
-{{- $teams := list -}}
-{{- range $i, $team := .Values.teams -}}
-{{- $own := omit $team "existingSecret" "existingSecretKey" "token" -}}
-{{- with index $credentials $i -}}
-{{- $own = set $own "token_file" (printf "%s/secrets/%s/%s" $directory .secret .key) -}}
+{{- if not (concat .Values.teams .Values.discover) -}}
+{{- fail "teams: name at least one, or a credential in discover" -}}
 {{- end -}}
-{{- $teams = append $teams $own -}}
+{{- range $list := list "teams" "discover" -}}
+{{- $items := list -}}
+{{- range include "cyberun-exporter.entries" (dict "root" $ "list" $list) | fromJsonArray -}}
+{{- $items = append $items .config -}}
 {{- end -}}
-{{- set $config "teams" $teams | toYaml -}}
+{{- $_ = set $config $list $items -}}
+{{- end -}}
+{{- toYaml $config -}}
 {{- end -}}
 
 {{/* The web configuration that the chart makes, in the format of the Prometheus exporter toolkit. */}}
@@ -88,13 +93,15 @@ names its credential itself.
   configMap:
     name: {{ include "cyberun-exporter.fullname" . }}
 {{- $sources := list -}}
-{{- range include "cyberun-exporter.credentials" . | fromJsonArray | uniq }}
-{{- if . }}
+{{- range $list := list "teams" "discover" }}
+{{- range include "cyberun-exporter.entries" (dict "root" $ "list" $list) | fromJsonArray }}
+{{- if .secret }}
 {{- $item := dict "key" .key "path" (printf "%s/%s" .secret .key) }}
 {{- $sources = append $sources (dict "secret" (dict "name" .secret "items" (list $item))) }}
 {{- end }}
 {{- end }}
-{{- with $sources }}
+{{- end }}
+{{- with uniq $sources }}
 - name: secrets
   projected:
     defaultMode: 0440
