@@ -41,7 +41,9 @@ class History:
         self._stale_after = stale_after
         self._clock = clock
         self._attempts: deque[Attempt] = deque(maxlen=ATTEMPTS_KEPT)
-        self._last: Reading | None = None
+        self._items: int | None = None
+        self._reported: int | None = None
+        self._truncated: bool | None = None
         self._last_success_at: float | None = None
         self._fresh_until: float | None = None
 
@@ -60,7 +62,9 @@ class History:
         now = self._clock.monotonic()
         self.backoff.succeeded()
         self._note(started, reading.pages, reading.items, None, None)
-        self._last, self._last_success_at = reading, self._clock.wall()
+        # Not the reading itself: its samples are served compressed, and large.
+        self._items, self._reported, self._truncated = reading.items, reading.reported, reading.truncated
+        self._last_success_at = self._clock.wall()
         self._fresh_until = now + self._stale_after
         return self._fresh_until
 
@@ -78,7 +82,7 @@ class History:
 
     def status(self, held_until: float | None) -> CollectorStatus:
         """What is known now; `held_until`, monotonic, is the team's own hold."""
-        now, last = self._clock.monotonic(), self._last
+        now = self._clock.monotonic()
         until = max(
             (time for time in (self.backoff.until, held_until) if time is not None and time > now), default=None
         )
@@ -90,9 +94,9 @@ class History:
             fresh=self._fresh_until is not None and now < self._fresh_until,
             last_attempt_at=self._attempts[0].started_at if self._attempts else None,
             last_success_at=self._last_success_at,
-            items=last.items if last else None,
-            items_reported=last.reported if last else None,
-            truncated=last.truncated if last else None,
+            items=self._items,
+            items_reported=self._reported,
+            truncated=self._truncated,
             failures_in_a_row=self.backoff.failures,
             backoff_until=None if until is None else self._clock.wall_time(until),
         )
