@@ -1,17 +1,18 @@
 """Which tasks of a final status are new since the last poll, read from one end of their list.
 
-A list of finished tasks is large, has no cursor and an undocumented order, and its old tasks are removed at any
-time. What holds whatever the order is: a list that is sorted the same way at every request and was read without a
-gap from one end has no unknown task before the last known one, unless that task is new. So the reader keeps the
-ids at the end where new tasks arrive, and takes as new
+A list of finished tasks is long, has no cursor and an undocumented order, and its tasks are removed at any time. So
+nothing is inferred from a position alone or from a clock of ours. An unknown task counts as new when that is certain:
 
-- every unknown task that stands before a known one, seen from that end;
-- every unknown task, when the whole list was known;
-- beyond that, a task that ended, or was created, after all that was seen before. Removal makes older tasks surface
-  there, and by these times they are told apart. Only times of the platform's are compared with each other.
+- it stands before a known one, in a list that was read without a gap from the end where new tasks arrive;
+- the whole list was known;
+- it was seen active before;
+- by what the list is sorted by, it comes after all that was seen of the list.
+
+A task nobody saw active can end deep inside a list that is sorted by creation. The length of the list then tells how
+many such tasks there are, and those that ended last are taken for them. So the number of new tasks is never too high.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice, pairwise
@@ -25,14 +26,44 @@ KNOWN: Final = 200
 MAX_PAGES: Final = 10
 """Pages read per status and poll at most."""
 TELLING: Final = 20
-"""Tasks it takes to tell the order of a list."""
+"""Tasks it takes to tell the order of a list: a few can stand in order by chance."""
+ORDERLY: Final = 0.8
+"""How much of a page must agree on a direction: ids and times of one list may differ a little in order."""
 
 
-class Arrival(Enum):
-    """The end of the list where new tasks appear."""
+class Key(Enum):
+    """What a list is sorted by."""
 
-    FIRST_PAGE = "first page"
-    LAST_PAGE = "last page"
+    CREATED = "created_at"
+    COMPLETED = "completed_at"
+
+    def of(self, task: Task) -> float | None:
+        """The task's time that counts."""
+        return task.created_at if self is Key.CREATED else task.completed_at
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a list is sorted."""
+
+    key: Key
+    newest_first: bool
+
+
+def told_order(tasks: Sequence[Task]) -> Order | None:
+    """Tell from one page how its list is sorted; None if it cannot be told.
+
+    A list that is too short to tell fits on one page, and then nobody asks.
+    """
+    best, order = 0, None
+    for key in Key:
+        times = [time for time in map(key.of, tasks) if time is not None]
+        falls = sum(a > b for a, b in pairwise(times))
+        rises = sum(a < b for a, b in pairwise(times))
+        lead = abs(falls - rises)
+        if len(times) >= TELLING and lead > best and lead >= ORDERLY * (falls + rises):
+            best, order = lead, Order(key, falls > rises)
+    return order
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,59 +77,32 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Horizon:
-    """The latest times among the list's tasks seen so far. Unix seconds of the platform's clock."""
-
-    created_at: float = -inf
-    completed_at: float = -inf
-
-    def passed_by(self, task: Task) -> bool:
-        """Whether the task was created, or ended, after everything seen before."""
-        return (task.created_at or -inf) > self.created_at or (task.completed_at or -inf) >= self.completed_at > -inf
-
-    def extended(self, tasks: Iterable[Task]) -> "Horizon":
-        """The horizon with these tasks seen too."""
-        created, completed = self.created_at, self.completed_at
-        for task in tasks:
-            created = max(created, task.created_at or -inf)
-            completed = max(completed, task.completed_at or -inf)
-        return Horizon(created, completed)
-
-
-@dataclass(frozen=True, slots=True)
 class FinalList:
     """What is remembered of one final status between two polls."""
 
-    arrival: Arrival | None
-    """None while the order could not be told."""
+    order: Order | None
+    """None while it could not be told."""
     total: int
     last: int
-    known: frozenset[str]
-    """Ids at the arrival end, of the last poll and as many earlier ones as fit."""
-    order: tuple[str, ...]
-    """The same, in order from the arrival end."""
+    known: tuple[str, ...]
+    """Ids from the arrival end inwards: of the last poll, and as many earlier ones as fit."""
     whole: bool
-    """Every task of the list was read in the last poll."""
-    horizon: Horizon
+    """Every task of the list is known."""
+    latest: Mapping[Key, float]
+    """The latest times among the tasks seen so far. Unix seconds of the platform's clock."""
+
+    @property
+    def newest_first(self) -> bool:
+        """Whether new tasks arrive on the first page, as long as nothing tells otherwise."""
+        return self.order is None or self.order.newest_first
 
     @property
     def entry(self) -> int:
         """The page to ask for first: where the newest tasks were."""
-        return self.last if self.arrival is Arrival.LAST_PAGE else 1
+        return 1 if self.newest_first else self.last
 
 
-def arrival_end(tasks: Sequence[Task]) -> Arrival | None:
-    """Tell from one page where new tasks arrive: sorted by creation or by end, up or down; None if it cannot be told.
-
-    A few tasks can stand in order by chance; a list that is so short fits on one page, and then nobody asks.
-    """
-    for times in ([task.created_at for task in tasks], [task.completed_at for task in tasks]):
-        known = [time for time in times if time is not None]
-        falls = any(a > b for a, b in pairwise(known))
-        rises = any(a < b for a, b in pairwise(known))
-        if len(known) >= TELLING and falls != rises:
-            return Arrival.FIRST_PAGE if falls else Arrival.LAST_PAGE
-    return None
+NOTHING: Final = FinalList(None, 0, 1, (), whole=False, latest=dict.fromkeys(Key, -inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,9 @@ class Reading:
 
     before: FinalList | None
     """None at the first poll, which only learns where the list stands."""
-    leaves: tuple[Leaf, ...]
+    seen_active: Container[str] = frozenset()
+    """Ids of tasks that were active at an earlier poll and were in no final status since."""
+    leaves: tuple[Leaf, ...] = ()
 
     @property
     def total(self) -> int:
@@ -115,77 +121,126 @@ class Reading:
         return self.leaves[0].total
 
     @property
-    def arrival(self) -> Arrival | None:
-        """Where new tasks arrive, as this poll or an earlier one could tell."""
-        return arrival_end(self.leaves[0].tasks) or (self.before.arrival if self.before else None)
-
-    def next_page(self) -> int | None:
-        """The page to read next; None when what is new is complete, or the bound is reached."""
-        return self._wanted() if len(self.leaves) < MAX_PAGES else None
+    def order(self) -> Order | None:
+        """How the list is sorted, as this poll or an earlier one could tell."""
+        return told_order(self.leaves[0].tasks) or (self.before.order if self.before else None)
 
     @property
-    def truncated(self) -> bool:
-        """Whether new tasks may lie beyond the pages that may be read."""
-        return self._wanted() is not None
+    def _newest_first(self) -> bool:
+        return self.order is None or self.order.newest_first
 
-    def _wanted(self) -> int | None:
-        newest, read = self.leaves[-1], {leaf.number for leaf in self.leaves}
-        if self.before is None:
-            # Extra only at the start, and only where the newest tasks are on the last page.
-            tail = newest.last if self.arrival is Arrival.LAST_PAGE else 1
-            return None if tail in read else tail
-        if self.arrival is Arrival.LAST_PAGE:
-            candidates: Iterable[int] = range(newest.last, 0, -1)
-        else:
-            candidates = range(1, newest.last + 1)
-        following = next((number for number in candidates if number not in read), None)
-        return following if following is not None and self._incomplete(following) else None
+    def next_page(self, gone: Mapping[str, float]) -> int | None:
+        """The page to read next; None when what is new is complete.
 
-    def _incomplete(self, following: int) -> bool:
+        Args:
+            gone: tasks that left the active statuses since the last poll and were not found yet: id to creation time.
+        """
+        last, read = self.leaves[-1].last, {leaf.number for leaf in self.leaves}
+        inwards = range(1, last + 1) if self._newest_first else range(last, 0, -1)
+        following = next((number for number in inwards if number not in read), None)
+        if following is None or following == inwards[0]:
+            return following
+        return following if self.before is not None and self._incomplete(self.before, following, gone) else None
+
+    def _incomplete(self, before: FinalList, following: int, gone: Mapping[str, float]) -> bool:
         """Whether the page `following`, the next one inwards that was not read, may hold new tasks."""
-        assert self.before is not None  # noqa: S101  narrows the type; the caller checked
-        if self.arrival is Arrival.LAST_PAGE and (following > self.before.last or following == self.leaves[-1].last):
+        if not self._newest_first and following > before.last:
             return True
-        new = len(self.new())
-        in_new_territory = new > 0 and not any(task.task_id in self.before.known for task in self.tasks())
-        return in_new_territory or self.leaves[-1].total - self.before.total > new
+        tasks = list(self.tasks())
+        if self._by(Key.COMPLETED) and _oldest(Key.COMPLETED, tasks) < before.latest[Key.COMPLETED]:
+            return False
+        return self._goes_on(before) or self._unexplained(before) > 0 or self._may_hold(gone, tasks)
+
+    def _by(self, key: Key) -> bool:
+        return self.order is not None and self.order.key is key
+
+    def _goes_on(self, before: FinalList) -> bool:
+        """Whether new tasks reach to the inner end of what was read, and no known one stands there."""
+        if self.order is None or any(task.task_id in before.known for task in self.tasks()):
+            return False
+        key, horizon = self.order.key, before.latest[self.order.key]
+        return any((time := key.of(task)) is None or time >= horizon for task in self.leaves[-1].tasks)
+
+    def _may_hold(self, gone: Mapping[str, float], tasks: Sequence[Task]) -> bool:
+        """Whether one of these stands further inwards, in a list that is sorted by creation."""
+        reached = _oldest(Key.CREATED, tasks)
+        return self._by(Key.CREATED) and any(created <= reached for created in gone.values())
 
     def tasks(self) -> Iterator[Task]:
         """The tasks read, each once, from the arrival end inwards."""
-        at_end = self.arrival is Arrival.LAST_PAGE
         seen: set[str] = set()
-        for leaf in sorted(self.leaves, key=lambda leaf: leaf.number, reverse=at_end):
-            if at_end and self.before is None and leaf.number != leaf.last:
+        for leaf in sorted(self.leaves, key=lambda leaf: leaf.number, reverse=not self._newest_first):
+            if not self._newest_first and self.before is None and leaf.number != leaf.last:
                 continue  # the first page of the first poll: far from the end that matters
-            for task in reversed(leaf.tasks) if at_end else leaf.tasks:
+            for task in leaf.tasks if self._newest_first else reversed(leaf.tasks):
                 if task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
+
+    @property
+    def stable(self) -> bool:
+        """Whether positions tell what is new: the known tasks stand in the order they stood in, or they are all."""
+        if self.before is None or self.before.whole:
+            return True
+        places = {task_id: place for place, task_id in enumerate(self.before.known)}
+        found = [places[task.task_id] for task in self.tasks() if task.task_id in places]
+        return self._newest_first == self.before.newest_first and found == sorted(found)
 
     def new(self) -> list[Task]:
         """The tasks that were not in the list at the last poll; none at the first poll."""
         if self.before is None:
             return []
-        known, tasks = self.before.known, list(self.tasks())
-        inside = max((i for i, task in enumerate(tasks) if task.task_id in known), default=-1)
+        certain = self._certain(self.before)
+        chosen = {task.task_id for task in certain}
+        latest = self.before.latest[Key.COMPLETED]
+        others = [
+            task
+            for task in self.tasks()
+            if task.task_id not in chosen and task.task_id not in self.before.known and _end(task) > latest
+        ]
+        return certain + sorted(others, key=_end, reverse=True)[: self._unexplained(self.before)]
+
+    def _certain(self, before: FinalList) -> list[Task]:
+        known, tasks = frozenset(before.known), list(self.tasks())
+        inside = max((i for i, task in enumerate(tasks) if task.task_id in known), default=-1) if self.stable else -1
         return [
             task
             for i, task in enumerate(tasks)
-            if task.task_id not in known and (i < inside or self.before.whole or self.before.horizon.passed_by(task))
+            if task.task_id not in known
+            and (i < inside or before.whole or task.task_id in self.seen_active or self._ahead(before, task))
         ]
+
+    def _ahead(self, before: FinalList, task: Task) -> bool:
+        time = self.order.key.of(task) if self.order else None
+        return self.order is not None and time is not None and time > before.latest[self.order.key]
+
+    def _unexplained(self, before: FinalList) -> int:
+        """How many more tasks the list must have got, by its length, than are certainly new."""
+        growth = min(leaf.total for leaf in self.leaves) - before.total
+        return max(0, growth - len(self._certain(before)))
 
     def after(self) -> FinalList:
         """What to remember for the next poll."""
-        tasks = list(self.tasks())
-        earlier = self.before or FinalList(None, 0, 1, frozenset(), (), whole=False, horizon=Horizon())
-        order = tuple(islice(dict.fromkeys((*(task.task_id for task in tasks), *earlier.order)), KNOWN))
-        newest = self.leaves[-1]
+        earlier, newest = self.before or NOTHING, self.leaves[-1]
+        ids = dict.fromkeys((*(task.task_id for task in self.tasks()), *earlier.known))
+        read = {task.task_id: task for leaf in self.leaves for task in leaf.tasks}
         return FinalList(
-            arrival=self.arrival,
+            order=self.order,
             total=newest.total,
             last=newest.last,
-            known=frozenset(order),
-            order=order,
-            whole=len(tasks) >= newest.total,
-            horizon=earlier.horizon.extended(task for leaf in self.leaves for task in leaf.tasks),
+            known=tuple(islice(ids, KNOWN)),
+            whole=newest.total <= min(sum(1 for _ in self.tasks()), KNOWN),
+            latest={key: _latest(key, read.values(), earlier.latest[key]) for key in Key},
         )
+
+
+def _oldest(key: Key, tasks: Iterable[Task]) -> float:
+    return min((time for task in tasks if (time := key.of(task)) is not None), default=inf)
+
+
+def _latest(key: Key, tasks: Iterable[Task], earlier: float) -> float:
+    return max((earlier, *(time for task in tasks if (time := key.of(task)) is not None)))
+
+
+def _end(task: Task) -> float:
+    return -inf if task.completed_at is None else task.completed_at

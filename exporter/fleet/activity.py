@@ -1,0 +1,112 @@
+"""The tasks seen in the active statuses: which of them started, which left, whose wait was counted."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from math import inf
+from typing import Final
+
+from exporter.catalog import ACTIVE_TASK_STATUSES
+from exporter.fleet.tasks import Task
+
+REMEMBERED: Final = 800
+"""Tasks kept per team: as many as one poll can read of the active statuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What one poll read of one active status."""
+
+    tasks: Sequence[Task]
+    whole: bool
+    """These are all there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One task. Times are Unix seconds of the platform's clock."""
+
+    created_at: float | None
+    started_at: float | None
+    waited: bool
+    """Its wait was counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What is remembered of active tasks between two polls."""
+
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    """By id; the one not seen for longest comes first and is forgotten first."""
+    listed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The ids read at the last poll, by status."""
+    all_running: bool = False
+    """Every running task was read at the last poll."""
+    latest_start: float = -inf
+    forgotten: float = -inf
+    """The latest start among the forgotten tasks whose wait was counted."""
+
+    def gone(self, active: Mapping[str, Listed]) -> Mapping[str, float]:
+        """The tasks that left the active statuses since the last poll: id to creation time.
+
+        A task goes forward from status to status, so only where these were read as a whole its absence means something.
+        """
+        found = {task.task_id for listed in active.values() for task in listed.tasks}
+        gone: dict[str, float] = {}
+        for status in reversed(ACTIVE_TASK_STATUSES):
+            if not active[status].whole:
+                break
+            for task_id in self.listed.get(status, frozenset()) - found:
+                created_at = self.seen[task_id].created_at if task_id in self.seen else None
+                if created_at is not None:
+                    gone[task_id] = created_at
+        return gone
+
+    def started(self, active: Mapping[str, Listed]) -> Mapping[str, Task]:
+        """The tasks that started since the last poll, as far as it can be told, and did not end: by id."""
+        tasks = (task for listed in active.values() for task in listed.tasks)
+        return {
+            task.task_id: task for task in tasks if task.started_at is not None and self._new(task, task.started_at)
+        }
+
+    def _new(self, task: Task, started_at: float) -> bool:
+        if before := self.seen.get(task.task_id):
+            return before.started_at is None and not before.waited
+        return self.all_running or started_at > self.latest_start
+
+    def waited(self, task: Task) -> bool:
+        """Whether the wait of this finished task was counted when it started, as far as anybody remembers."""
+        if before := self.seen.get(task.task_id):
+            return before.waited
+        return task.started_at is not None and task.started_at <= self.forgotten
+
+    def after(self, active: Mapping[str, Listed], waited: Container[str], ended: Iterable[str]) -> "Activity":
+        """What to remember for the next poll.
+
+        Args:
+            active: what this poll read of each active status.
+            waited: ids of the tasks whose wait it counted.
+            ended: ids of all tasks it read in a final status.
+        """
+        seen = dict(self.seen)
+        for status in ACTIVE_TASK_STATUSES:
+            for task in active[status].tasks:
+                before = seen.pop(task.task_id, None)
+                counted = task.task_id in waited or (before is not None and before.waited)
+                seen[task.task_id] = Seen(task.created_at, task.started_at, counted)
+        for task_id in ended:
+            seen.pop(task_id, None)
+        surplus = [seen.pop(task_id) for task_id in list(islice(seen, max(0, len(seen) - REMEMBERED)))]
+        return Activity(
+            seen,
+            {status: frozenset(task.task_id for task in listed.tasks) for status, listed in active.items()},
+            active["running"].whole,
+            latest_start=_latest_start(
+                (task for listed in active.values() for task in listed.tasks), self.latest_start
+            ),
+            forgotten=_latest_start((task for task in surplus if task.waited), self.forgotten),
+        )
+
+
+def _latest_start(tasks: Iterable[Task | Seen], earlier: float) -> float:
+    return max((earlier, *(task.started_at for task in tasks if task.started_at is not None)))
