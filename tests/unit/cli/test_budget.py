@@ -1,0 +1,85 @@
+from typing import Any
+
+import pytest
+
+from exporter.catalog import ACTIVE_TASK_STATUSES, TASK_STATUSES
+from exporter.cli.budget import (
+    LEAST_PER_POLL,
+    MOST_PER_POLL,
+    doubts,
+    requests_per_minute,
+    series_per_agent,
+    series_per_team,
+)
+from exporter.config import Settings, load
+from fixtures import FakeClient, Rig
+
+GPU = {"device_name": "RTX", "device_type": "cuda", "vram_total": 24e9, "vram_free": 1e9}
+TIME = "2025-02-10T13:00:00Z"
+
+
+def settings_of(*intervals: str | None, **sections: Any) -> Settings:
+    teams = [{"name": f"t{i}", "token_env": "T", "interval": each} for i, each in enumerate(intervals)]
+    return load(None, {}, {"teams": teams, **sections})
+
+
+def agent(gpus: int) -> dict[str, Any]:
+    return {
+        "agent_id": f"with-{gpus}",
+        "agent_status": "busy",
+        "gpu_capacity": gpus,
+        "running_count": 1,
+        "tasks_completed": 1,
+        "last_heartbeat": TIME,
+        "connected_at": TIME,
+        "system_stats": {"gpu_devices": [GPU] * gpus},
+    }
+
+
+def full_lists(count: int) -> dict[str, list[dict[str, str]]]:
+    return {
+        status: [{"id": f"{status}{i}", "created_at": TIME, "started_at": TIME} for i in range(count)]
+        for status in TASK_STATUSES
+    }
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 4])
+async def test_series_per_agent(gpus: int) -> None:
+    """The expected series of an agent are those that a poll gives it."""
+    found = await Rig.of(FakeClient(agents=[agent(gpus)])).poll()
+    assert sum("agent_id" in dict(labels) for _, labels in found.values) == series_per_agent(gpus)
+
+
+async def test_series_per_team() -> None:
+    """The expected series of a team are those that a poll gives it beside its agents."""
+    client = FakeClient(tasks=dict(full_lists(1)))
+    found = await Rig.of(client).poll()
+    assert found.value("cyberun_exporter_series", team_name="render") == series_per_team()
+
+
+@pytest.mark.parametrize(("count", "requests"), [(0, LEAST_PER_POLL), (100, LEAST_PER_POLL), (101, MOST_PER_POLL)])
+async def test_requests_per_poll(count: int, requests: int) -> None:
+    """The budget's numbers are what a poll costs with little and with much to read."""
+    lists = full_lists(count)
+    client = FakeClient(tasks={status: lists[status] for status in ACTIVE_TASK_STATUSES})
+    await Rig.of(client).poll()
+    assert len(client.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("intervals", "least", "most"),
+    [((), 0, 0), ((None,), 16, 24), ((None, "15s"), 48, 72), (("1s",), 480, 720), (("2m",), 4, 6)],
+)
+def test_requests_per_minute(intervals: tuple[str | None, ...], least: float, most: float) -> None:
+    """Each team counts by its own interval."""
+    settings = settings_of("30s").model_copy(update={"teams": settings_of(*intervals or (None,)).teams})
+    if not intervals:
+        settings = settings.model_copy(update={"teams": ()})
+    assert requests_per_minute(settings) == (least, most)
+
+
+@pytest.mark.parametrize(("rate", "short"), [(10, False), (16 / 60, False), (0.2, True)])
+def test_doubt_about_the_rate(rate: float, *, short: bool) -> None:
+    """Fewer requests allowed than needed is told before it is felt."""
+    told = doubts(settings_of(None, api={"max_requests_per_second": rate}))
+    assert any("requests a minute are needed at least" in each for each in told) == short

@@ -1,0 +1,73 @@
+import re
+
+import pytest
+
+from exporter.cli.budget import series_per_agent, series_per_team
+from exporter.cli.check import check
+from exporter.cli.wiring import Shard
+from exporter.config import Settings, load
+from exporter.errors import ConfigError
+from fixtures import TEAM_ID
+
+ENVIRON = {"RENDER": "sk-MARKER-1", "FILM": "dk-MARKER-2", "AUDIO": "eyJMARKER.x.y"}
+
+
+def settings(**sections: object) -> Settings:
+    teams = [
+        {"name": "render", "token_env": "RENDER", "expected_agents": ["a", "b"], "interval": "15s"},
+        {"name": "film-and-more", "token_env": "FILM"},
+        {"name": "audio", "token_env": "AUDIO", "team_id": TEAM_ID},
+    ]
+    return load(None, {}, {"teams": teams, **sections})
+
+
+def test_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """One row a team, in columns, and the budget in words; no credential anywhere."""
+    assert check(settings(), ENVIRON, Shard()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "platform   https://core.cyberun.cloud/api/v1"
+    assert [re.split(r"  +", line) for line in lines[1:5]] == [
+        ["TEAM", "CREDENTIAL", "TEAM ID", "INTERVAL", "EXPECTED AGENTS"],
+        ["render", "integration", "-", "15s", "2"],
+        ["film-and-more", "device", "-", "30s", "0"],
+        ["audio", "jwt", TEAM_ID, "30s", "0"],
+    ]
+    starts = [[match.start() for match in re.finditer(r"(?<=  )\S", line)] for line in lines[1:5]]
+    assert starts[0] == starts[1] == starts[2] == starts[3]
+    assert lines[5] == ""
+    assert lines[6] == (
+        "requests   64 to 96 a minute with up to 100 agents a team; 600 allowed by api.max_requests_per_second"
+    )
+    assert lines[7] == (
+        f"series     {series_per_team() * 3} for 3 teams, and {series_per_agent(1)} for each agent with one GPU,"
+        f" {series_per_agent(2) - series_per_agent(1)} for each further GPU"
+    )
+    assert len(lines) == 8
+    assert "MARKER" not in "".join(lines)
+
+
+def test_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is allowed but hardly meant is told."""
+    assert check(settings(api={"max_requests_per_second": 0.1}), ENVIRON, Shard()) == 0
+    [warning] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert warning.startswith("warning    64 requests a minute are needed at least")
+
+
+def test_shard(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shard's table shows its own teams alone; all shards together show all."""
+    shown = []
+    for number in range(2):
+        check(settings(), ENVIRON, Shard(number, 2))
+        shown += [line.split()[0] for line in capsys.readouterr().out.split("\n\n")[0].splitlines()[2:]]
+    assert sorted(shown) == ["audio", "film-and-more", "render"]
+
+
+def test_every_credential_that_cannot_be_used_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """All mistakes at once, each with its team and without the credential; nothing is printed as if all were well."""
+    with pytest.raises(ConfigError) as caught:
+        check(settings(), {"RENDER": "ak-MARKER-1", "FILM": "MARKER-2"}, Shard())
+    assert len(caught.value.mistakes) == 3
+    for mistake, words in zip(caught.value.mistakes, ("agent key", "no known kind", "not set"), strict=True):
+        assert words in mistake
+        assert "MARKER" not in mistake
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,121 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exporter.cli import main
+from exporter.expose.reference import markdown
+
+ROOT = Path(__file__).parents[3]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command with this YAML document; gives the exit code and what was printed on either stream."""
+    for variable in os.environ:
+        if variable.startswith("CYBERUN_"):
+            monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(command: str, document: str | None = None, *flags: str) -> tuple[int, str, str]:
+        if document is not None:
+            (tmp_path / "c.yaml").write_text(document, encoding="utf-8")
+            flags = ("--config.file=c.yaml", *flags)
+        code = main([command, *flags])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run_command
+
+
+def test_metrics(run: Run) -> None:
+    """`metrics` prints the reference, which docs/metrics.md holds."""
+    assert run("metrics") == (0, markdown(), "")
+    assert (ROOT / "docs/metrics.md").read_text(encoding="utf-8").endswith(markdown())
+
+
+def test_check(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` of a configuration without a mistake ends with 0."""
+    monkeypatch.setenv("RENDER", "sk-MARKER")
+    code, out, err = run("check", "teams: [{name: render, token_env: RENDER}]")
+    assert (code, err) == (0, "")
+    assert "render" in out
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "once"])
+@pytest.mark.parametrize(
+    ("document", "mistakes"),
+    [
+        ("", 1),  # no team
+        ("teams: [{name: render, token_env: NONE}]", 1),
+        ("teams: [{name: render, token_file: missing}]", 1),
+        ("teams: [{name: render, token_file: c.yaml}]", 1),
+        ("collect: {interval: 0s}\nlog: {level: loud}\nteems: []\nteams: [{name: render, token_env: T}]", 3),
+        ("teams: [", 1),
+        ("teams: [{name: a, token_env: A}, {name: b, token_env: B}]", 2),
+        ("api: {ca_file: c.yaml}\nteams: [{name: render, token_env: GOOD}]", 1),
+    ],
+)
+def test_bad_configuration(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, document: str, mistakes: int
+) -> None:
+    """Exit code 2 before anything is opened, one line per mistake on standard error, nothing else."""
+    monkeypatch.setenv("GOOD", "sk-good")
+    code, out, err = run(command, document)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == mistakes
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "teams: [{name: render, token_env: BAD}]",
+        "teams: [{name: render, token_file: bad}]",
+        "teams: [{name: render, token_env: sk-MARKER}]",
+        "teams: [{name: render, token: sk-MARKER}]",
+        "teams: [{name: sk-MARKER, token_file: bad, team_id: sk-MARKER}]",
+        "teams: sk-MARKER",
+        "teams: [sk-MARKER",
+    ],
+)
+def test_credentials_are_never_printed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: str
+) -> None:
+    """Wherever a credential was put by mistake, no line repeats it."""
+    monkeypatch.setenv("BAD", "ak-MARKER")
+    (tmp_path / "bad").write_text("MARKER MARKER", encoding="utf-8")
+    code, out, err = run("check", document)
+    assert (code, out) == (2, "")
+    assert err
+    assert "MARKER" not in err
+
+
+def test_missing_file(run: Run) -> None:
+    """A configuration file that is not there is a mistake."""
+    code, out, err = run("check", None, "--config.file=missing.yaml")
+    assert (code, out) == (2, "")
+    assert "missing.yaml" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["demo", "simulate"])
+@pytest.mark.parametrize(
+    ("flag", "name"), [("--faults=nonsense", "--faults"), ("--web.listen-address=nowhere", "--web.listen-address")]
+)
+def test_bad_flags_of_the_simulation(run: Run, command: str, flag: str, name: str) -> None:
+    """Mistakes in flags are named by the flag."""
+    code, _, err = run(command, None, flag)
+    assert code == 2
+    assert f"flag {name}" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_port_in_use(run: Run, taken_port: int) -> None:
+    """An address that cannot be listened on is a failure while running: 1, in one line."""
+    code, _, err = run("simulate", None, f"--web.listen-address=127.0.0.1:{taken_port}")
+    assert code == 1
+    assert err.startswith("cyberun-exporter: ")
+    assert len(err.splitlines()) == 1
