@@ -91,15 +91,15 @@ def _unreadable(tls: TlsServer) -> Iterator[tuple[str, str]]:
 
 
 def _blamed(key: str, error: Exception) -> str:
-    reasons_of_keys = ("KEY_VALUES_MISMATCH", "BAD_DECRYPT", "BAD_PASSWORD_READ")
-    return "key_file" if key == "cert_file" and getattr(error, "reason", None) in reasons_of_keys else key
+    is_of_key = isinstance(error, _EncryptedError) or getattr(error, "reason", None) == "KEY_VALUES_MISMATCH"
+    return "key_file" if is_of_key else key
 
 
 def _problem(key: str, error: Exception) -> str:
     reason = getattr(error, "reason", None) or "no PEM"
     if reason == "KEY_VALUES_MISMATCH":
         return "found a key of another certificate; allowed: the key of cert_file"
-    if _blamed(key, error) == "key_file":
+    if isinstance(error, _EncryptedError):
         return "found an encrypted key; allowed: a key without a password"
     allowed = {
         "cert_file": "a certificate as PEM, followed by its intermediate ones, and its key in key_file",
@@ -109,8 +109,12 @@ def _problem(key: str, error: Exception) -> str:
     return f"found what OpenSSL refuses ({words}); allowed: {allowed.get(key, 'what it offers')}"
 
 
+class _EncryptedError(ValueError):
+    """A key needs a password."""
+
+
 def _no_password() -> str:
-    return ""  # without it OpenSSL would ask on the terminal, and wait
+    raise _EncryptedError  # else OpenSSL would ask on the terminal, and wait
 
 
 def _load_certificate(context: ssl.SSLContext, tls: TlsServer) -> None:

@@ -117,8 +117,9 @@ CASES = {
     **{
         f"tls_server_config: {{{FILES}, client_auth_type: {name}}}": [
             (
-                f'tls_server_config.client_auth_type: found "{name}"; allowed: NoClientCert, VerifyClientCertIfGiven or '
-                "RequireAndVerifyClientCert; Python's ssl asks for no certificate that it does not verify"
+                f'tls_server_config.client_auth_type: found "{name}"; allowed: NoClientCert, '
+                "VerifyClientCertIfGiven or RequireAndVerifyClientCert; "
+                "Python's ssl asks for no certificate that it does not verify"
             )
         ]
         for name in ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert", "requireandverifyclientcert")
@@ -160,14 +161,15 @@ CASES = {
     ],
     f"tls_server_config: {{{FILES}, curve_preferences: [X25519, CurveP256]}}": [
         (
-            "tls_server_config.curve_preferences: found several; allowed: one of CurveP256, CurveP384, CurveP521, X25519; "
-            "Python's ssl takes no order of curves"
+            "tls_server_config.curve_preferences: found several; allowed: one of CurveP256, CurveP384, CurveP521, "
+            "X25519; Python's ssl takes no order of curves"
         )
     ],
     "http_server_config: {headers: {X-Powered-By: me}}": [
         (
-            "http_server_config.headers.X-Powered-By: found a header that cannot be set; allowed: Content-Security-Policy, "
-            "X-Frame-Options, X-Content-Type-Options, X-XSS-Protection, Strict-Transport-Security"
+            "http_server_config.headers.X-Powered-By: found a header that cannot be set; "
+            "allowed: Content-Security-Policy, X-Frame-Options, X-Content-Type-Options, X-XSS-Protection, "
+            "Strict-Transport-Security"
         )
     ],
     "http_server_config: {headers: {X-Frame-Options: allow}}": [

@@ -55,6 +55,7 @@ class HeldSource:
     openmetrics_body: bytes = b"# TYPE cyberun_up gauge\n# EOF\n"
     alive: bool = True
     asked: list[bool] = field(default_factory=list)
+    probed: list[tuple[str, float]] = field(default_factory=list)
     ended: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     """Of each body that was let go: how many bytes had been taken from it."""
 
@@ -62,6 +63,11 @@ class HeldSource:
         """Return what is held for the format, and note what was asked."""
         self.asked.append(openmetrics)
         return HeldExposition(self.openmetrics_body if openmetrics else self.text_body, self.ended)
+
+    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> HeldExposition:  # noqa: ASYNC109  as the real one
+        """Return the same as `exposition`, and note the team and the time."""
+        self.probed.append((name, timeout))
+        return self.exposition(openmetrics=openmetrics)
 
     def status(self) -> ExporterStatus:
         """Return what is held."""

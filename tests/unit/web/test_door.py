@@ -1,0 +1,179 @@
+import base64
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bcrypt
+import pytest
+import trustme
+from aiohttp import ClientSession
+
+from exporter.config import RateLimit
+from exporter.errors import ConfigError
+from exporter.status import TeamStatus
+from exporter.web.app import make_app
+from exporter.web.door import Bucket, Door
+from exporter.web.serve import listening
+
+if TYPE_CHECKING:
+    from unit.web.conftest import HeldSource
+
+PATHS = ("/", "/metrics", "/api/v1/status", "/probe", "/probe?team=render", "/sd", "/-/reload", "/nothing", "//", "/-/")
+OPEN = ("/-/healthy", "/-/ready")
+RIGHT = {"Authorization": "Basic " + base64.b64encode(b"prom:secret").decode()}
+WRONG = {"Authorization": "Basic " + base64.b64encode(b"prom:guess").decode()}
+
+
+def write(path: Path, text: str | None) -> None:
+    path.unlink(missing_ok=True)
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+
+
+def users(password: str = "secret") -> str:  # noqa: S107  made up
+    return f"basic_auth_users: {{prom: '{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}'}}\n"
+
+
+@asynccontextmanager
+async def serving(source: "HeldSource", door: Door) -> AsyncIterator[ClientSession]:
+    async with (
+        listening(make_app(source, door=door), "127.0.0.1", 0) as (port,),
+        ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        yield session
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "web.yml"
+    write(path, users())
+    return path
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
+async def test_every_path_wants_a_password(source: "HeldSource", path: Path, method: str) -> None:
+    """Without it nothing is told, not even which paths there are; but the two checks answer everybody."""
+    async with serving(source, Door(path)) as client:
+        for place in PATHS if method == "GET" else (*PATHS, *OPEN):
+            for headers in ({}, WRONG):
+                if method == "HEAD" and place in OPEN:
+                    continue
+                async with client.request(method, place, headers=headers) as answer:
+                    assert answer.status == 401, place
+                    assert answer.headers["WWW-Authenticate"] == 'Basic realm="cyberun-exporter", charset="UTF-8"'
+                    assert await answer.text() == ("" if method == "HEAD" else "A name and a password are wanted.\n")
+        async with client.request(method, "/metrics", headers=RIGHT) as answer:
+            assert answer.status == (200 if method in {"GET", "HEAD"} else 405)
+        for place in OPEN:
+            async with client.get(place, headers=WRONG) as answer:
+                assert answer.status == 200
+
+
+async def test_readiness_names_no_team_to_strangers(source: "HeldSource", path: Path, new_team: TeamStatus) -> None:
+    """Where passwords are wanted, what needs none tells no names."""
+    source.current = type(source.current)("1", 0.0, 0.0, 1.0, None, (new_team,))
+    async with serving(source, Door(path)) as client, client.get("/-/ready") as answer:
+        assert (answer.status, await answer.text()) == (503, "Not ready.\n")
+
+
+async def test_headers_are_on_every_answer(source: "HeldSource", path: Path) -> None:
+    """The headers of the file are set, instead of those of the page too, also where nothing else is told."""
+    write(path, users() + "http_server_config: {headers: {X-Frame-Options: sameorigin}}")
+    async with serving(source, Door(path)) as client:
+        for place in (*PATHS, *OPEN):
+            for headers in ({}, RIGHT):
+                async with client.get(place, headers=headers) as answer:
+                    assert answer.headers.getall("X-Frame-Options") == ["sameorigin"]
+
+
+async def test_what_changes_is_in_force_at_once(source: "HeldSource", path: Path) -> None:
+    """A new password counts on the open connection, the old one no longer."""
+    door = Door(path)
+    async with serving(source, door) as client:
+        assert not door.changed()
+        async with client.get("/metrics", headers=RIGHT) as answer:
+            assert answer.status == 200
+        write(path, users("other"))
+        assert door.changed()
+        door.enter_into_force(await door.read())
+        assert not door.changed()
+        async with client.get("/metrics", headers=RIGHT) as answer:
+            assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("basic_auth_users: {prom: plain}", "basic_auth_users.prom: found something that is no bcrypt hash; "),
+        ("tls_server_config: {cert_file: a, key_file: b}", "tls_server_config.cert_file: found no such file"),
+        (None, "found no such file or directory; "),
+    ],
+)
+async def test_a_bad_file_changes_nothing(source: "HeldSource", path: Path, text: str | None, mistake: str) -> None:
+    """What was in force stays, and the mistake is told once, until the file is written again."""
+    door = Door(path)
+    write(path, text)
+    assert door.changed()
+    with pytest.raises(ConfigError, match=mistake):
+        await door.read()
+    assert not door.changed()
+    async with serving(source, door) as client:
+        for headers, status in (({}, 401), (RIGHT, 200)):
+            async with client.get("/metrics", headers=headers) as answer:
+                assert answer.status == status
+    write(path, users("other"))
+    assert door.changed()
+
+
+async def test_tls_is_not_turned_on_by_the_way(path: Path, tmp_path: Path) -> None:
+    """Whether TLS is served is decided at the start."""
+    leaf = trustme.CA().issue_cert("localhost")
+    leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    door = Door(path)
+    write(path, "tls_server_config: {cert_file: both.pem, key_file: both.pem}")
+    with pytest.raises(ConfigError, match="found a section where there was none; allowed: TLS is turned on and off by"):
+        await door.read()
+
+
+def test_files_that_appear_are_watched(path: Path, tmp_path: Path) -> None:
+    """A certificate that was missing when the file was read is noticed when it comes, and so is a link that moves."""
+    door = Door(path)
+    write(path, "tls_server_config: {cert_file: a, key_file: b}")
+    with pytest.raises(ConfigError):
+        door._read()
+    assert not door.changed()
+    (tmp_path / "one").write_text("")
+    (tmp_path / "a").symlink_to("one")
+    assert door.changed()
+    with pytest.raises(ConfigError):
+        door._read()
+    assert not door.changed()
+    (tmp_path / "two").write_text("")
+    os.utime(tmp_path / "two", ns=((tmp_path / "one").stat().st_mtime_ns,) * 2)
+    (tmp_path / "a").unlink()
+    (tmp_path / "a").symlink_to("two")
+    assert door.changed()
+
+
+def test_tokens_come_back_with_time() -> None:
+    """As many requests as the burst at once, then one each interval."""
+    now = [100.0]
+    bucket = Bucket(RateLimit(interval="500ms", burst=3), lambda: now[0])
+    assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
+    now[0] += 0.5
+    assert [bucket.take() for _ in range(2)] == [True, False]
+    now[0] += 1000
+    assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
+
+
+async def test_a_limit_spares_the_checks(source: "HeldSource", path: Path) -> None:
+    """Beyond the limit requests get 429, but a probe of Kubernetes never does, or it would restart the pod."""
+    write(path, "rate_limit: {interval: 1h, burst: 2}")
+    async with serving(source, Door(path)) as client:
+        found = []
+        for place in ("/metrics", "/-/healthy", "/metrics", "/metrics", "/-/ready"):
+            async with client.get(place) as answer:
+                found.append(answer.status)
+    assert found == [200, 200, 200, 429, 200]
