@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 LOCK_ARGS ?=
+PREVIEW_ARGS ?=
 
 # What the system has goes first; tools/get-prometheus fetches what it lacks.
 export PATH := $(PATH):$(CURDIR)/.tools/bin
@@ -19,7 +20,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find exporter -name __pycach
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: demo test lint generate bench coverage lock clean help
+.PHONY: demo test lint generate preview bench coverage lock clean help
 
 demo: $(VENV)/.wheel ## serve a simulated GPU fleet's metrics on http://127.0.0.1:10042/
 	$(BIN)/cyberun-exporter demo $(DEMO_ARGS)
@@ -37,6 +38,9 @@ lint: $(VENV)/.dev $(VENV)/.wheel ## check style, types and generated files
 
 generate: $(VENV)/.dev $(VENV)/.wheel ## write the generated files anew
 	$(BIN)/python tools/generate.py
+
+preview: $(VENV)/.dev ## draw the dashboards with what a Prometheus answers; PREVIEW_ARGS=--help tells more
+	$(BIN)/python -m tools.preview $(PREVIEW_ARGS)
 
 bench: $(VENV)/.dev $(VENV)/.wheel ## measure scrapes and polls; ratios within one run
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

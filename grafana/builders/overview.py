@@ -135,7 +135,7 @@ def _waits() -> Panel:
         Line(SELECT.quantile(0.95, catalog.TASK_WAIT), "p95"),
         Line(f"max({age(SELECT(catalog.TASK_OLDEST_CREATED, UNSTARTED))})", "oldest"),
     ]
-    return lines(Text("Waiting times", about), queries, "s", Look(colors=style.QUANTILE_COLORS))
+    return lines(Text("Waiting times", about), queries, "s", Look(colors=style.QUANTILE_COLORS, coarse=True))
 
 
 def _statuses() -> Panel:

@@ -113,6 +113,7 @@ class Look:
         limit: thresholds that are drawn as lines.
         at_least: the axis reaches up to this even where no value does.
         table: the legend is a table beside the lines, with the last and the highest value.
+        coarse: a point for two minutes or more, for ratios and quantiles, which say little about a few tasks.
     """
 
     colors: Mapping[str, str] | None = None
@@ -123,6 +124,7 @@ class Look:
     maximum: float | None = None
     at_least: float | None = None
     table: bool = False
+    coarse: bool = False
 
 
 def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = None) -> Panel:
@@ -153,9 +155,12 @@ def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = No
         panel = panel.axis_soft_max(look.at_least)
     for name, color in (look.colors or {}).items():
         panel = panel.override_by_name(name, [fixed(color)])
+    if look.coarse:
+        panel = panel.interval(_COARSE)
     return panel.targets([over_time(query) for query in queries])
 
 
+_COARSE: Final = "2m"
 _DESCENDING: Final = common_model.SortOrder.DESCENDING
 
 
@@ -208,6 +213,7 @@ def durations(text: Text, buckets: str, scheme: str) -> Panel:
     return (
         described(heatmap.Panel(), text)
         .with_target(target)
+        .interval(_COARSE)
         .unit("s")
         .calculate(False)
         .color(color)

@@ -98,7 +98,9 @@ def _drain() -> Panel:
         "How long the tasks under way would take at the present rate if none were added."
         " It rises with the queue and with a fleet that slows down; nothing is drawn while nothing finishes."
     )
-    return lines(Text("Time to work off the queue", about), [Line(f"{left} / ({rate} > 0)", _BY_TEAM)], "s")
+    return lines(
+        Text("Time to work off the queue", about), [Line(f"{left} / ({rate} > 0)", _BY_TEAM)], "s", Look(coarse=True)
+    )
 
 
 # --- Durations ---
@@ -115,7 +117,7 @@ def _wait_quantiles() -> Panel:
         Line(SELECT.quantile(0.95, catalog.TASK_WAIT, by="team_name"), "{{team_name}} p95"),
     ]
     about = "Median and 95th percentile of the time from creation to start, by team."
-    return lines(Text("Waiting time", about), queries, "s", Look(table=True))
+    return lines(Text("Waiting time", about), queries, "s", Look(table=True, coarse=True))
 
 
 def _run_map() -> Panel:
@@ -130,7 +132,7 @@ def _run_quantiles() -> Panel:
         Line(SELECT.quantile(0.95, catalog.TASK_RUN, COMPLETED, by="team_name"), "{{team_name}} p95"),
     ]
     about = "Median and 95th percentile of the time from start to end of the tasks that completed, by team."
-    return lines(Text("Run time", about), queries, "s", Look(table=True))
+    return lines(Text("Run time", about), queries, "s", Look(table=True, coarse=True))
 
 
 # --- Failures ---
@@ -140,7 +142,7 @@ def _failed() -> Panel:
     failed = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED, FAILED)})"
     tried = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED, TRIED)})"
     about = "Failed tasks among the completed and failed ones, by team; nothing is drawn while nothing finishes."
-    look = Look(limit=style.steps("transparent", (0.2, style.BAD)), maximum=1)
+    look = Look(limit=style.steps("transparent", (0.2, style.BAD)), at_least=0.25, coarse=True)
     return lines(
         Text("Failed tasks by team", about), [Line(f"{failed} / ({tried} > 0)", _BY_TEAM)], "percentunit", look
     )
@@ -156,14 +158,19 @@ def _failed_runs() -> Panel:
         "Mean time from start to end by how it ended. Failures much shorter than completed tasks die at the start"
         " (a missing model, a bad workflow); longer ones hit a limit."
     )
-    return lines(Text("How long failed tasks ran", about), queries, "s", Look(colors=style.TASK_COLORS))
+    return lines(Text("How long failed tasks ran", about), queries, "s", Look(colors=style.TASK_COLORS, coarse=True))
 
 
 def _retries() -> Panel:
     retries = f"sum by (team_name) ({SELECT.rate(catalog.TASK_RETRIES)})"
     finished = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED)})"
     about = "How often a task was tried again, on average. It shows agents that break work before failures do."
-    return lines(Text("Retries per finished task", about), [Line(f"{retries} / ({finished} > 0)", _BY_TEAM)], "none")
+    return lines(
+        Text("Retries per finished task", about),
+        [Line(f"{retries} / ({finished} > 0)", _BY_TEAM)],
+        "none",
+        Look(coarse=True),
+    )
 
 
 # --- Stuck work ---

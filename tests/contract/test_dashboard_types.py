@@ -54,7 +54,8 @@ type Plain<T> = unknown extends T ? T
   : T extends string ? `${T}`
   : T extends number | boolean | null | undefined ? T
   : T extends readonly (infer U)[] ? Plain<U>[]
-  : { [K in keyof T]: Plain<T[K]> } & (T extends { refId: string } | { iconColor: string } ? { [key: string]: unknown } : unknown);
+  : { [K in keyof T]: Plain<T[K]> }
+    & (T extends { refId: string } | { iconColor: string } ? { [key: string]: unknown } : unknown);
 """
 
 

@@ -41,16 +41,22 @@ class Prometheus:
     window: Window
     scrape_interval: float
 
-    def ask(self, target: Mapping[str, Any]) -> list[Series]:
-        """The answer to a panel's query; empty where there is none."""
+    def ask(self, target: Mapping[str, Any], least: float = 0) -> list[Series]:
+        """The answer to a panel's query; empty where there is none.
+
+        Args:
+            target: of the panel.
+            least: seconds between two points, if more than the window's.
+        """
         span = self.window.end - self.window.start
-        intervals = reading.intervals(step=self.window.step, scrape=self.scrape_interval, span=span)
+        step = max(self.window.step, least)
+        intervals = reading.intervals(step=step, scrape=self.scrape_interval, span=span)
         query = reading.filled(target["expr"], reading.EVERYTHING | intervals)
         if target.get("instant"):
             results = self._api("query", query=query, time=self.window.end)
         else:
             window = self.window
-            results = self._api("query_range", query=query, start=window.start, end=window.end, step=window.step)
+            results = self._api("query_range", query=query, start=window.start, end=window.end, step=step)
         return [_series(result, target.get("legendFormat", "")) for result in results]
 
     def _api(self, path: str, **parameters: str | float) -> list[dict[str, Any]]:

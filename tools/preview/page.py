@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,9 @@ def _section(panel: Mapping[str, Any], prometheus: Prometheus) -> str:
     title = html.escape(panel["title"])
     if panel["type"] == "row":
         return f'<section class="row" style="{box}"><h3>▾ {title}</h3></section>'
-    answers = [prometheus.ask(target) for target in panel["targets"]]
-    inside = draw.panel(panel, answers, prometheus.window, width - 2, height - 36)
+    # The dashboards' only intervals are whole minutes.
+    least = 60.0 * float(panel.get("interval", "0m").removesuffix("m"))
+    answers = [prometheus.ask(target, least) for target in panel["targets"]]
+    window = replace(prometheus.window, step=max(prometheus.window.step, least))
+    inside = draw.panel(panel, answers, window, width - 2, height - 36)
     return f'<section style="{box}"><h3>{title}</h3>{inside}</section>'

@@ -1,0 +1,197 @@
+"""Every query of every dashboard, asked of a real Prometheus that scrapes the exporter on the simulated fleet."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import pytest_asyncio
+
+from exporter.demo import SimulatedPlatform, demo_platform
+from exporter.demo.fleet import SimulatedTeam
+from grafana import reading
+from support import RunningExporter, RunningPrometheus, promql
+
+SPAN = 40.0
+VALUES = reading.EVERYTHING | reading.intervals(step=1, scrape=1, span=SPAN)
+
+# What is empty while all is well, by dashboard, panel and query, and why; each appears once something is not.
+MAY_HAPPEN = "no agent leaves, though in a living fleet one may at any time"
+EMPTY_WHEN_HEALTHY = {
+    "cyberun-overview: Failed API requests A": "no request fails",
+    "cyberun-exporter: Failed API requests by reason A": "no request fails",
+    "cyberun-exporter: Values not understood A": "the platform says nothing undocumented",
+    "cyberun-exporter: Polls I": "no team backs off",
+    "cyberun-exporter: Series B": "no limit is reached",
+    **{f"{uid}: annotation Agent disconnects": MAY_HAPPEN for uid in reading.load()},
+    **{f"{uid}: annotation Exporter restarts": "the exporter keeps running" for uid in reading.load()},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question that a dashboard asks."""
+
+    name: str
+    path: str
+    parameters: dict[str, str]
+    """Besides the time."""
+
+
+def every_query() -> list[Query]:
+    """Of panels, annotations and variables."""
+    return [query for uid, board in reading.load().items() for query in _of_dashboard(uid, board)]
+
+
+def _of_dashboard(uid: str, board: dict[str, Any]) -> list[Query]:
+    found = []
+    for panel in reading.panels(board):
+        for target in panel["targets"]:
+            name, path = f"{uid}: {panel['title']} {target['refId']}", "query" if target["instant"] else "query_range"
+            found.append(Query(name, path, {"query": reading.filled(target["expr"], VALUES)}))
+    for annotation in board["annotations"]["list"]:
+        expression = reading.filled(annotation["target"]["expr"], VALUES)
+        found.append(Query(f"{uid}: annotation {annotation['name']}", "query_range", {"query": expression}))
+    for variable in board["templating"]["list"][1:]:
+        selector, label = promql.label_values(variable)
+        parameters = {"match[]": reading.filled(selector, VALUES)}
+        found.append(Query(f"{uid}: variable {variable['name']}", f"label/{label}/values", parameters))
+    return found
+
+
+QUERIES = every_query()
+
+
+@dataclass(slots=True)
+class Rig:
+    """A living fleet, one team that a script plays, an exporter and a Prometheus. Mutable."""
+
+    platform: SimulatedPlatform
+    team: SimulatedTeam
+    exporter: RunningExporter
+    prometheus: RunningPrometheus
+    seen: set[str] = field(default_factory=set)
+    """Queries that gave data, by name."""
+
+    def play(self) -> None:
+        """What happens in a second: a task of each kind ends."""
+        now = time.time()
+        for status in ("completed", "failed", "cancelled"):
+            times = {"created_at": now - 9, "started_at": now - 6, "completed_at": now}
+            self.team.add_task(status=status, agent_id="studio-1", retry_count=1, **times)
+        for agent in ("studio-1", "studio-2"):
+            self.team.update_agent(agent, last_heartbeat=now)
+        completed = self.team.agent("studio-1")["tasks_completed"]
+        self.team.update_agent("studio-1", tasks_completed=completed + 1)
+
+    async def ask(self, query: Query) -> bool:
+        """Whether the query gives data now."""
+        now = time.time()
+        if query.path == "query_range":
+            when = {"start": f"{now - SPAN}", "end": f"{now}", "step": "1"}
+        else:
+            when = {"time": f"{now}"} if query.path == "query" else {}
+        answer = await self.prometheus.get(f"/api/v1/{query.path}?{urlencode(query.parameters | when)}")
+        document = json.loads(answer.text)
+        assert document["status"] == "success", f"{query.name}: {document}"
+        data = document["data"]
+        return bool(data if isinstance(data, list) else data["result"])
+
+    async def until(self, wanted: set[str], *, within: float) -> None:
+        """Lives on until all these queries have given data, or the time is over: the tests say what is missing."""
+        deadline = time.monotonic() + within
+        while wanted - self.seen and time.monotonic() < deadline:
+            self.play()
+            missing = [query for query in QUERIES if query.name not in self.seen]
+            answers = await asyncio.gather(*(self.ask(query) for query in missing))
+            self.seen |= {query.name for query, data in zip(missing, answers, strict=True) if data}
+            await asyncio.sleep(1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    """Everything started; one Prometheus for all tests of this module."""
+    platform = demo_platform(agents=18)
+    team = platform.add_team("studio")
+    team.add_agent("studio-1", gpus=2, status="busy")
+    team.add_agent("studio-2", status="syncing", sync_phase="downloading", sync_percent=40)
+    for status in ("pending", "waiting", "queued"):
+        team.add_task(status=status, created_at=time.time() - 60)
+    async with AsyncExitStack() as stack:
+        base_url = await stack.enter_async_context(platform.serve())
+        exporter = await stack.enter_async_context(_exporter(tmp_path_factory.mktemp("exporter"), platform, base_url))
+        await exporter.wait_ready()
+        target = {"targets": [f"127.0.0.1:{exporter.port}"]}
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "scrape_configs": [{"job_name": "cyberun-exporter", "static_configs": [target]}],
+        }
+        server = RunningPrometheus.configured(tmp_path_factory.mktemp("prometheus"), config)
+        prometheus = await stack.enter_async_context(server)
+        await prometheus.wait_ready(within=30)
+        yield Rig(platform, team, exporter, prometheus)
+
+
+def _exporter(directory: Path, platform: SimulatedPlatform, base_url: str) -> RunningExporter:
+    config = {
+        "api": {"base_url": base_url, "max_requests_per_second": 1000, "timeout": "1s"},
+        "collect": {"interval": "1s", "stale_after": "30s", "max_agents": 10, "agent_labels": True},
+        "teams": [{"name": team.name, "team_id": team.team_id} for team in platform.teams.values()],
+    }
+    return RunningExporter.configured(
+        directory, config, tokens={team.name: team.token for team in platform.teams.values()}
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def healthy(rig: Rig) -> set[str]:
+    """What gives data while all is well."""
+    await rig.until({query.name for query in QUERIES} - set(EMPTY_WHEN_HEALTHY), within=40)
+    return set(rig.seen)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def troubled(rig: Rig, healthy: set[str]) -> set[str]:
+    """What gives data after that in trouble: faults of the platform, agents that leave, a restart."""
+    restarts = {name for name in EMPTY_WHEN_HEALTHY if name.endswith("restarts")}
+    rig.platform.faults.parse("render:/r/tasks:status=429/60, research:/agents:hostile=types")
+    rig.team.add_agents(20, prefix="too-many-")
+    await rig.until(set(EMPTY_WHEN_HEALTHY) - restarts, within=20)
+    rig.team.clear_agents()
+    rig.team.add_agent("studio-1", status="busy")
+    rig.team.add_agent("studio-2", status="syncing")
+    await rig.until(set(EMPTY_WHEN_HEALTHY) - restarts, within=10)
+    await rig.exporter.stop()
+    async with RunningExporter(
+        rig.exporter.command,
+        directory=rig.exporter.directory,
+        port=rig.exporter.port,
+        environment={},
+    ) as again:
+        await again.wait_ready()
+        await rig.until(set(EMPTY_WHEN_HEALTHY), within=15)
+    return healthy | rig.seen
+
+
+@pytest.mark.parametrize("name", [query.name for query in QUERIES if query.name not in EMPTY_WHEN_HEALTHY])
+def test_a_healthy_fleet_shows_data(healthy: set[str], name: str) -> None:
+    """Every query of every panel and variable gives data on a healthy fleet."""
+    assert name in healthy
+
+
+@pytest.mark.parametrize("name", EMPTY_WHEN_HEALTHY)
+def test_trouble_fills_what_was_empty(healthy: set[str], troubled: set[str], name: str) -> None:
+    """What is empty on a healthy fleet shows data as soon as there is something to show."""
+    assert name not in healthy or EMPTY_WHEN_HEALTHY[name] == MAY_HAPPEN
+    assert name in troubled
+
+
+def test_the_exceptions_exist() -> None:
+    """Every exception names a query that there is."""
+    assert set(EMPTY_WHEN_HEALTHY) <= {query.name for query in QUERIES}
