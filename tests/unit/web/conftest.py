@@ -65,9 +65,9 @@ class HeldSource:
         return HeldExposition(self.openmetrics_body if openmetrics else self.text_body, self.ended)
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> HeldExposition:  # noqa: ASYNC109  as the real one
-        """Return the same as `exposition`, and note the team and the time."""
+        """Return the same as `scrape`, and note the team and the time."""
         self.probed.append((name, timeout))
-        return self.exposition(openmetrics=openmetrics)
+        return await self.scrape(openmetrics=openmetrics)
 
     def status(self) -> ExporterStatus:
         """Return what is held."""
