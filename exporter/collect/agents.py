@@ -5,6 +5,7 @@ start; shrinking can hide an agent between two pages. Then the list is walked on
 either, the reading says it is truncated.
 """
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
@@ -49,7 +50,8 @@ async def collect_agents(
     if not walk.settled:
         walk = await _Walk(rules, before).run(fetch, unknown)
     walk.check()
-    return walk.reading(now)
+    # Presence is for all agents at once: too long a step for the event loop.
+    return await asyncio.to_thread(walk.reading, now)
 
 
 class _Walk:
