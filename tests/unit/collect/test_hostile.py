@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.catalog import TASK_STATUSES
@@ -34,10 +34,14 @@ AGENTS = item_like(wire.Agent, agent_id=ANY_TEXT | ANY_JSON, system_stats=item_l
 TASKS = item_like(wire.Task, id=ANY_TEXT, task_status=st.none(), status=st.none() | st.integers())
 
 
+few = settings(max_examples=settings().max_examples // 4)  # each of these examples is a whole poll or two
+
+
 def page(name: str, items: list[Any]) -> bytes:
     return json.dumps({name: items, "page_meta": {"total_count": len(items)}}).encode()
 
 
+@few
 @given(st.lists(AGENTS, max_size=6), st.lists(TASKS, max_size=4))
 async def test_any_items(agents: list[Any], tasks: list[Any]) -> None:
     """Items of any shape give a valid exposition, the same in both formats, with no failure but a documented one."""
@@ -49,6 +53,7 @@ async def test_any_items(agents: list[Any], tasks: list[Any]) -> None:
         assert {attempt.reason for attempt in rig.collector(name).attempts} <= {None, "schema"}
 
 
+@few
 @given(ANY_JSON, ANY_JSON)
 async def test_any_json(answer: Any, me: Any) -> None:
     """An answer of any shape fails its list for a documented reason, and nothing else."""
@@ -79,6 +84,7 @@ def test_damaged_page(data: st.DataObject) -> None:
             wire.decode_agents(damaged, 1)
 
 
+@few
 @given(st.lists(ANY_TEXT.filter(bool), min_size=1, max_size=8, unique=True))
 async def test_any_agent_ids(ids: list[str]) -> None:
     """Distinct ids stay distinct, and those that are printable and short are read back as they are."""
