@@ -136,7 +136,7 @@ async def _turn(fetch: FetchTasks, status: str, number: int, seen: _Final, unkno
 def _without(gone: Mapping[str, float], final: Iterable[_Final]) -> Mapping[str, float]:
     if not gone:
         return gone
-    found = {task.task_id for seen in final for task in seen.reading.tasks()}
+    found = {task.task_id for seen in final for task in seen.reading.tasks}
     return {task_id: created_at for task_id, created_at in gone.items() if task_id not in found}
 
 

@@ -12,9 +12,10 @@ A task nobody saw active can end deep inside a list that is sorted by creation. 
 many such tasks there are, and those that ended last are taken for them. So the number of new tasks is never too high.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from itertools import islice, pairwise
 from math import inf
 from typing import Final
@@ -25,8 +26,8 @@ KNOWN: Final = 200
 """Ids kept per status: two pages."""
 MAX_PAGES: Final = 10
 """Pages read per status and poll at most."""
-TELLING: Final = 20
-"""Tasks it takes to tell the order of a list: a few can stand in order by chance."""
+TELLING: Final = 10
+"""How much oftener times must rise than fall on a page, or the reverse: a few can stand in order by chance."""
 ORDERLY: Final = 0.8
 """How much of a page must agree on a direction: ids and times of one list may differ a little in order."""
 
@@ -49,21 +50,30 @@ class Order:
     key: Key
     newest_first: bool
 
+    def fits(self, tasks: Sequence[Task]) -> bool:
+        """Whether a page of the list does not contradict it."""
+        falls, rises = _turns(self.key, tasks)
+        return (falls if self.newest_first else rises) >= ORDERLY * (falls + rises)
+
 
 def told_order(tasks: Sequence[Task]) -> Order | None:
     """Tell from one page how its list is sorted; None if it cannot be told.
 
     A list that is too short to tell fits on one page, and then nobody asks.
     """
-    best, order = 0, None
+    best, order = TELLING - 1, None
     for key in Key:
-        times = [time for time in map(key.of, tasks) if time is not None]
-        falls = sum(a > b for a, b in pairwise(times))
-        rises = sum(a < b for a, b in pairwise(times))
-        lead = abs(falls - rises)
-        if len(times) >= TELLING and lead > best and lead >= ORDERLY * (falls + rises):
-            best, order = lead, Order(key, falls > rises)
+        falls, rises = _turns(key, tasks)
+        told = Order(key, falls > rises)
+        if abs(falls - rises) > best and told.fits(tasks):
+            best, order = abs(falls - rises), told
     return order
+
+
+def _turns(key: Key, tasks: Sequence[Task]) -> tuple[int, int]:
+    """How often the time falls from one task to the next, and how often it rises."""
+    times = [time for time in map(key.of, tasks) if time is not None]
+    return sum(a > b for a, b in pairwise(times)), sum(a < b for a, b in pairwise(times))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +115,12 @@ class FinalList:
 NOTHING: Final = FinalList(None, 0, 1, (), whole=False, latest=dict.fromkeys(Key, -inf))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
-    """The pages of one final status read in one poll, in the order they were asked for."""
+    """The pages of one final status read in one poll, in the order they were asked for.
+
+    Has no slots: what follows from the pages is worked out once.
+    """
 
     before: FinalList | None
     """None at the first poll, which only learns where the list stands."""
@@ -120,14 +133,27 @@ class Reading:
         """The list's length, as the first answer states it."""
         return self.leaves[0].total
 
-    @property
+    @cached_property
     def order(self) -> Order | None:
         """How the list is sorted, as this poll or an earlier one could tell."""
-        return told_order(self.leaves[0].tasks) or (self.before.order if self.before else None)
+        page, order = self.leaves[0].tasks, self.before.order if self.before else None
+        return order if order and order.fits(page) else told_order(page) or order
 
-    @property
+    @cached_property
     def _newest_first(self) -> bool:
         return self.order is None or self.order.newest_first
+
+    @cached_property
+    def _run(self) -> Sequence[Leaf]:
+        """The pages read without a gap from the arrival end inwards.
+
+        A last page that is the last no more is left out, and read again in its turn: while it was read tasks may have
+        moved from the next page to it.
+        """
+        if self._newest_first:
+            return self.leaves
+        start = next((i for i, leaf in enumerate(self.leaves) if leaf.number >= leaf.last), len(self.leaves))
+        return self.leaves[start:]
 
     def next_page(self, gone: Mapping[str, float]) -> int | None:
         """The page to read next; None when what is new is complete.
@@ -135,101 +161,102 @@ class Reading:
         Args:
             gone: tasks that left the active statuses since the last poll and were not found yet: id to creation time.
         """
-        last, read = self.leaves[-1].last, {leaf.number for leaf in self.leaves}
-        inwards = range(1, last + 1) if self._newest_first else range(last, 0, -1)
-        following = next((number for number in inwards if number not in read), None)
-        if following is None or following == inwards[0]:
-            return following
-        return following if self.before is not None and self._incomplete(self.before, following, gone) else None
+        run, last = self._run, self.leaves[-1].last
+        if not run or run[-1].number > last:
+            return last
+        following = run[-1].number + (1 if self._newest_first else -1)
+        if self.before is None or not 1 <= following <= last:
+            return None
+        return following if self._incomplete(self.before, gone) else None
 
-    def _incomplete(self, before: FinalList, following: int, gone: Mapping[str, float]) -> bool:
-        """Whether the page `following`, the next one inwards that was not read, may hold new tasks."""
-        if not self._newest_first and following > before.last:
-            return True
-        tasks = list(self.tasks())
-        if self._by(Key.COMPLETED) and _oldest(Key.COMPLETED, tasks) < before.latest[Key.COMPLETED]:
+    def _incomplete(self, before: FinalList, gone: Mapping[str, float]) -> bool:
+        """Whether the next page inwards may hold new tasks."""
+        if self._by(Key.COMPLETED) and _oldest(Key.COMPLETED, self.tasks) < before.latest[Key.COMPLETED]:
             return False
-        return self._goes_on(before) or self._unexplained(before) > 0 or self._may_hold(gone, tasks)
+        return self._goes_on(before) or self._unexplained > 0 or self._may_hold(gone)
 
     def _by(self, key: Key) -> bool:
         return self.order is not None and self.order.key is key
 
     def _goes_on(self, before: FinalList) -> bool:
         """Whether new tasks reach to the inner end of what was read, and no known one stands there."""
-        if self.order is None or any(task.task_id in before.known for task in self.tasks()):
+        if self.order is None or any(task.task_id in self._known for task in self.tasks):
             return False
         key, horizon = self.order.key, before.latest[self.order.key]
-        return any((time := key.of(task)) is None or time >= horizon for task in self.leaves[-1].tasks)
+        return any((time := key.of(task)) is None or time >= horizon for task in self._run[-1].tasks)
 
-    def _may_hold(self, gone: Mapping[str, float], tasks: Sequence[Task]) -> bool:
+    def _may_hold(self, gone: Mapping[str, float]) -> bool:
         """Whether one of these stands further inwards, in a list that is sorted by creation."""
-        reached = _oldest(Key.CREATED, tasks)
+        reached = _oldest(Key.CREATED, self.tasks)
         return self._by(Key.CREATED) and any(created <= reached for created in gone.values())
 
-    def tasks(self) -> Iterator[Task]:
+    @cached_property
+    def tasks(self) -> Sequence[Task]:
         """The tasks read, each once, from the arrival end inwards."""
-        seen: set[str] = set()
-        for leaf in sorted(self.leaves, key=lambda leaf: leaf.number, reverse=not self._newest_first):
-            if not self._newest_first and self.before is None and leaf.number != leaf.last:
-                continue  # the first page of the first poll: far from the end that matters
+        tasks: dict[str, Task] = {}
+        for leaf in self._run:
             for task in leaf.tasks if self._newest_first else reversed(leaf.tasks):
-                if task.task_id not in seen:
-                    seen.add(task.task_id)
-                    yield task
+                tasks.setdefault(task.task_id, task)
+        return tuple(tasks.values())
 
-    @property
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.before.known if self.before else ())
+
+    @cached_property
     def stable(self) -> bool:
         """Whether positions tell what is new: the known tasks stand in the order they stood in, or they are all."""
         if self.before is None or self.before.whole:
             return True
         places = {task_id: place for place, task_id in enumerate(self.before.known)}
-        found = [places[task.task_id] for task in self.tasks() if task.task_id in places]
+        found = [places[task.task_id] for task in self.tasks if task.task_id in places]
         return self._newest_first == self.before.newest_first and found == sorted(found)
 
+    @property
     def new(self) -> list[Task]:
         """The tasks that were not in the list at the last poll; none at the first poll."""
         if self.before is None:
             return []
-        certain = self._certain(self.before)
-        chosen = {task.task_id for task in certain}
+        settled = self._known.union(task.task_id for task in self._certain)
         latest = self.before.latest[Key.COMPLETED]
-        others = [
-            task
-            for task in self.tasks()
-            if task.task_id not in chosen and task.task_id not in self.before.known and _end(task) > latest
-        ]
-        return certain + sorted(others, key=_end, reverse=True)[: self._unexplained(self.before)]
+        others = [task for task in self.tasks if task.task_id not in settled and _end(task) > latest]
+        return [*self._certain, *sorted(others, key=_end, reverse=True)[: self._unexplained]]
 
-    def _certain(self, before: FinalList) -> list[Task]:
-        known, tasks = frozenset(before.known), list(self.tasks())
-        inside = max((i for i, task in enumerate(tasks) if task.task_id in known), default=-1) if self.stable else -1
+    @cached_property
+    def _certain(self) -> Sequence[Task]:
+        inside = max((i for i, task in enumerate(self.tasks) if task.task_id in self._known), default=-1)
+        ahead = inside if self.stable else -1
         return [
             task
-            for i, task in enumerate(tasks)
-            if task.task_id not in known
-            and (i < inside or before.whole or task.task_id in self.seen_active or self._ahead(before, task))
+            for i, task in enumerate(self.tasks)
+            if task.task_id not in self._known and (i < ahead or self._is_new(task))
         ]
 
-    def _ahead(self, before: FinalList, task: Task) -> bool:
-        time = self.order.key.of(task) if self.order else None
-        return self.order is not None and time is not None and time > before.latest[self.order.key]
+    def _is_new(self, task: Task) -> bool:
+        """Whether an unknown task must be new, wherever it stands."""
+        if self.before is None or self.order is None:
+            return self.before is not None and (self.before.whole or task.task_id in self.seen_active)
+        time = self.order.key.of(task)
+        beyond = time is not None and time > self.before.latest[self.order.key]
+        return beyond or self.before.whole or task.task_id in self.seen_active
 
-    def _unexplained(self, before: FinalList) -> int:
+    @cached_property
+    def _unexplained(self) -> int:
         """How many more tasks the list must have got, by its length, than are certainly new."""
-        growth = min(leaf.total for leaf in self.leaves) - before.total
-        return max(0, growth - len(self._certain(before)))
+        growth = (self._run or self.leaves)[0].total - (self.before.total if self.before else 0)
+        return max(0, growth - len(self._certain))
 
     def after(self) -> FinalList:
         """What to remember for the next poll."""
         earlier, newest = self.before or NOTHING, self.leaves[-1]
-        ids = dict.fromkeys((*(task.task_id for task in self.tasks()), *earlier.known))
+        ids = dict.fromkeys((*(task.task_id for task in self.tasks), *earlier.known))
         read = {task.task_id: task for leaf in self.leaves for task in leaf.tasks}
         return FinalList(
             order=self.order,
             total=newest.total,
             last=newest.last,
             known=tuple(islice(ids, KNOWN)),
-            whole=newest.total <= min(sum(1 for _ in self.tasks()), KNOWN),
+            whole=newest.total <= min(len(self.tasks), KNOWN),
             latest={key: _latest(key, read.values(), earlier.latest[key]) for key in Key},
         )
 

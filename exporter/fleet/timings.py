@@ -69,7 +69,7 @@ class Timings:
             activity=self.activity.after(
                 active,
                 waited={task.task_id for task in waited},
-                ended={task.task_id for reading in finals.values() for task in reading.tasks()},
+                ended={task.task_id for reading in finals.values() for task in reading.tasks},
             ),
             finished={status: count + len(new[status]) for status, count in self.finished.items()},
             retries=self.retries + sum(task.retries for task in ended),
@@ -83,7 +83,7 @@ class Timings:
         counted = self._known()
         new: dict[str, list[Task]] = {}
         for status, reading in finals.items():
-            new[status] = [task for task in reading.new() if task.task_id not in counted]
+            new[status] = [task for task in reading.new if task.task_id not in counted]
             counted.update(task.task_id for task in new[status])
         return new
 
