@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models import dashboard as model
 
 from exporter import catalog
 from grafana.builders.panel import SOURCE, Panel
-from grafana.builders.query import PROCESS_START, RATE, TARGET_MATCHERS, Selector, foreign, of_exporters
+from grafana.builders.query import PROCESS_START, TARGET_MATCHERS, Selector, age, foreign, of_exporters
 
 SCHEMA_VERSION: Final = 39
 TAG: Final = "cyberun"
@@ -131,12 +131,15 @@ def _variable(name: str) -> build.QueryVariable:
 
 # --- Annotations ---
 
+_STEP: Final = 60
+
 
 def _annotations(selector: Selector) -> list[Builder[model.AnnotationQuery]]:
     connected = selector(catalog.AGENT_CONNECTED)
     keys = "team_name, agent_id"
     lost = f"max by ({keys}) ({connected} offset $__interval) - max by ({keys}) ({connected}) > 0"
-    started = of_exporters(f"changes({foreign(PROCESS_START)}[{RATE}]) > 0")
+    # Not by a change of the value: an exporter may be gone for longer than any range that looks for one.
+    started = of_exporters(f"{age(foreign(PROCESS_START))} < {2 * _STEP}")
     return [
         _annotation("Agent disconnects", lost, "dark-red", "{{team_name}} / {{agent_id}} disconnected"),
         _annotation("Exporter restarts", started, "blue", "Exporter {{instance}} restarted: its counters begin anew"),
@@ -154,7 +157,7 @@ def _annotation(name: str, expression: str, color: str, text: str) -> build.Anno
         .expr(expression)
         .title_format(name)
         .text_format(text)
-        .step("60s")
+        .step(f"{_STEP}s")
         .target(target)
     )
 

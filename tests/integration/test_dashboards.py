@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +18,9 @@ import pytest_asyncio
 from exporter.demo import SimulatedPlatform, demo_platform
 from exporter.demo.fleet import SimulatedTeam
 from grafana import reading
-from support import RunningExporter, RunningPrometheus, promql
+from support import RunningExporter, RunningPrometheus, promql, wait_until
+from tools.preview.data import Prometheus, Window
+from tools.preview.page import page
 
 SPAN = 40.0
 VALUES = reading.EVERYTHING | reading.intervals(step=1, scrape=1, span=SPAN)
@@ -30,7 +34,6 @@ EMPTY_WHEN_HEALTHY = {
     "cyberun-exporter: Polls I": "no team backs off",
     "cyberun-exporter: Series B": "no limit is reached",
     **{f"{uid}: annotation Agent disconnects": MAY_HAPPEN for uid in reading.load()},
-    **{f"{uid}: annotation Exporter restarts": "the exporter keeps running" for uid in reading.load()},
 }
 
 
@@ -78,6 +81,8 @@ class Rig:
     prometheus: RunningPrometheus
     seen: set[str] = field(default_factory=set)
     """Queries that gave data, by name."""
+    first_row: dict[str, list[float]] = field(default_factory=dict)
+    """What the overview's numbers were while the exporter was gone."""
 
     def play(self) -> None:
         """What happens in a second: a task of each kind ends."""
@@ -90,8 +95,8 @@ class Rig:
         completed = self.team.agent("studio-1")["tasks_completed"]
         self.team.update_agent("studio-1", tasks_completed=completed + 1)
 
-    async def ask(self, query: Query) -> bool:
-        """Whether the query gives data now."""
+    async def ask(self, query: Query) -> list[Any]:
+        """What the query gives now: results, or the values of a label."""
         now = time.time()
         if query.path == "query_range":
             when = {"start": f"{now - SPAN}", "end": f"{now}", "step": "1"}
@@ -101,7 +106,7 @@ class Rig:
         document = json.loads(answer.text)
         assert document["status"] == "success", f"{query.name}: {document}"
         data = document["data"]
-        return bool(data if isinstance(data, list) else data["result"])
+        return list(data if isinstance(data, list) else data["result"])
 
     async def until(self, wanted: set[str], *, within: float) -> None:
         """Lives on until all these queries have given data, or the time is over: the tests say what is missing."""
@@ -112,6 +117,17 @@ class Rig:
             answers = await asyncio.gather(*(self.ask(query) for query in missing))
             self.seen |= {query.name for query, data in zip(missing, answers, strict=True) if data}
             await asyncio.sleep(1)
+
+    async def miss_the_exporter(self) -> None:
+        """Reads the overview's numbers as soon as Prometheus has noticed that the exporter is gone."""
+
+        async def noticed() -> bool:
+            return [series.value for series in await self.prometheus.query("up")] == [0]
+
+        await wait_until(noticed)
+        for panel in islice(reading.panels(reading.load()["cyberun-overview"]), 6):
+            answer = await self.prometheus.query(reading.filled(panel["targets"][0]["expr"], VALUES))
+            self.first_row[panel["title"]] = [series.value for series in answer]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -158,24 +174,17 @@ async def healthy(rig: Rig) -> set[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def troubled(rig: Rig, healthy: set[str]) -> set[str]:
-    """What gives data after that in trouble: faults of the platform, agents that leave, a restart."""
-    restarts = {name for name in EMPTY_WHEN_HEALTHY if name.endswith("restarts")}
+    """What gives data after that in trouble: faults of the platform, agents that leave, an exporter that is gone."""
+    disconnects = {name for name in EMPTY_WHEN_HEALTHY if name.endswith("disconnects")}
     rig.platform.faults.parse("render:/r/tasks:status=429/60, research:/agents:hostile=types")
     rig.team.add_agents(20, prefix="too-many-")
-    await rig.until(set(EMPTY_WHEN_HEALTHY) - restarts, within=20)
+    await rig.until(set(EMPTY_WHEN_HEALTHY) - disconnects, within=20)
     rig.team.clear_agents()
     rig.team.add_agent("studio-1", status="busy")
     rig.team.add_agent("studio-2", status="syncing")
-    await rig.until(set(EMPTY_WHEN_HEALTHY) - restarts, within=10)
+    await rig.until(disconnects, within=10)
     await rig.exporter.stop()
-    async with RunningExporter(
-        rig.exporter.command,
-        directory=rig.exporter.directory,
-        port=rig.exporter.port,
-        environment={},
-    ) as again:
-        await again.wait_ready()
-        await rig.until(set(EMPTY_WHEN_HEALTHY), within=15)
+    await rig.miss_the_exporter()
     return healthy | rig.seen
 
 
@@ -190,6 +199,27 @@ def test_trouble_fills_what_was_empty(healthy: set[str], troubled: set[str], nam
     """What is empty on a healthy fleet shows data as soon as there is something to show."""
     assert name not in healthy or EMPTY_WHEN_HEALTHY[name] == MAY_HAPPEN
     assert name in troubled
+
+
+@pytest.mark.usefixtures("troubled")
+def test_an_exporter_that_is_gone_is_noticed(rig: Rig) -> None:
+    """When the exporter is gone the overview says so, and shows nothing rather than numbers that are old."""
+    of_the_time_shown = "Failed tasks"
+    assert rig.first_row.pop("Not reporting") == [1]
+    assert rig.first_row.pop(of_the_time_shown)
+    assert rig.first_row
+    assert not any(rig.first_row.values())
+
+
+@pytest.mark.usefixtures("healthy")
+@pytest.mark.parametrize("uid", reading.load())
+def test_the_preview_draws(rig: Rig, uid: str) -> None:
+    """The preview draws every panel of every dashboard, says what it is, and leaves no value out."""
+    board, now = reading.load()[uid], time.time()
+    drawn, _ = page(board, Prometheus(rig.prometheus.url, Window(now - SPAN, now, 1), 1))
+    assert drawn.count("<section") == len(board["panels"])
+    assert "Preview, not Grafana" in drawn
+    assert not re.search(r"\bnan\b|\binf\b|None|{{", drawn)
 
 
 def test_the_exceptions_exist() -> None:
