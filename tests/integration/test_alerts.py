@@ -20,6 +20,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from exporter.catalog import EXPORTER_METRICS, Kind
 from exporter.config.types import format_duration, parse_duration
 from exporter.demo import SimulatedPlatform, SimulatedTeam
 from support import (
@@ -126,6 +127,7 @@ class Scenario:
 
 
 AGENT: Final = "gpu-node-01"
+TEAM: Final = "team_name"
 _GIB: Final = 1024**3
 
 
@@ -493,3 +495,59 @@ async def test_an_absent_exporter_silences_every_job(alertmanager: AlertmanagerF
         await asyncio.sleep(0.1)
         await post(server.url, about("CyberunTeamDown", "render"), about("CyberunNoAgents", "batch", job="cyberun-2"))
     assert {key for key, _ in inbox.history} == {("CyberunExporterAbsent", "")}
+
+
+# --- The two example configurations ---
+
+
+@pytest.fixture
+def example(prometheus: PrometheusFactory) -> Callable[[str, RunningExporter], Awaitable[RunningPrometheus]]:
+    """Starts a Prometheus with one of the committed configurations: quicker, and on this exporter alone."""
+
+    async def start(name: str, exporter: RunningExporter) -> RunningPrometheus:
+        text = (
+            (FOLDER / name).read_text(encoding="utf-8").replace("localhost:10042", exporter.url.removeprefix("http://"))
+        )
+        config = yaml.safe_load(text)
+        config["global"] = {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"}
+        config["rule_files"] = [str(FOLDER / pattern) for pattern in config["rule_files"]]
+        del config["alerting"]
+        return await prometheus(config)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("prometheus.yml", {("cyberun", "{}")}),
+        ("prometheus-probe.yml", {("cyberun", "{}/render"), ("cyberun", "{}/batch"), ("cyberun-exporter", "{}")}),
+    ],
+)
+async def test_examples_see_each_team_once(
+    platform: SimulatedPlatform,
+    exporter_factory: ExporterFactory,
+    example: Callable[[str, RunningExporter], Awaitable[RunningPrometheus]],
+    name: str,
+    expected: set[tuple[str, str]],
+) -> None:
+    """With either example every target is up, every team's series are there once, and data counts as fresh."""
+    for team in ("render", "batch"):
+        platform.add_team(team).add_agent(AGENT)
+    exporter = await exporter_factory({"collect": {"interval": "1s", "stale_after": "10s"}})
+    await exporter.wait_ready()
+    server = await example(name, exporter)
+    address = exporter.url.removeprefix("http://")
+
+    async def fresh() -> bool:
+        return len(await server.query('{__name__=~"team:cyberun_(tasks|agents):fresh"}')) == 4
+
+    await wait_until(fresh, within=PATIENCE)
+    up = {(series.labels["job"], series.labels["instance"]): series.value for series in await server.query("up")}
+    assert up == {(job, instance.format(address)): 1 for job, instance in expected}
+    for metric in ("cyberun_up", 'cyberun_tasks{status="pending"}', "cyberun_agent_connected"):
+        assert sorted(series.labels["team_name"] for series in await server.query(metric)) == ["batch", "render"]
+    for about_all in (metric for metric in EXPORTER_METRICS if TEAM not in metric.labels):
+        name = about_all.name + ("_count" if about_all.kind is Kind.HISTOGRAM else "")
+        assert {series.labels["instance"] for series in await server.query(name)} == {address}, name
+    assert await server.query('ALERTS{alertstate="firing"}') == []
