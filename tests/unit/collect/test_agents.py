@@ -165,6 +165,18 @@ async def test_total_that_is_too_low(count: int, total: int) -> None:
         await walk(Listed(names(*range(count)), total=total))
 
 
+async def test_pages_of_changing_size() -> None:
+    """Pages that are each plausible can together hold more than any of them said there is: a contradiction."""
+    sizes = {1: 100, 2: 20, 3: 20}
+
+    async def fetch(number: int) -> wire.Page[wire.Agent]:
+        items: list[wire.Agent | None] = [wire.Agent(agent_id=f"{number}-{i}") for i in range(sizes[number])]
+        return wire.Page(number, items, 130, sizes[number], Counter[str]())
+
+    with pytest.raises(SchemaMismatch, match="140 agents seen of a list of 130"):
+        await collect_agents(fetch, RULES, Presence(), NOW, Counter())
+
+
 async def test_totals_that_grow_without_end() -> None:
     """A platform that always promises one more page is followed to the bound, and no further."""
     listed = Listed(names(*range(1000)))

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -288,6 +289,24 @@ async def test_team_info(client: FakeClient, team_id: str | None, shown: str) ->
     """The team's configured id and the kind of its credential; the id is empty where none is configured."""
     found = await Rig.of(client, team_id=team_id, kind="device").poll()
     assert found.value("cyberun_team_info", team_name="render", team_id=shown, credential_kind="device") == 1
+
+
+async def test_other_rules(client: FakeClient, rig: Rig) -> None:
+    """A team that goes on by other rules, over another client, keeps its data, counters and failures."""
+    await rig.poll()
+    client.failures[TASKS] = ServerFailed("500")
+    await rig.poll(after=30.0)
+    other = FakeClient(client.team, client.counters, client.clock, agents=[agent("b")], failures=client.failures)
+    await rig.team.reconfigure(replace(rig.team.rules, stale_after=40.0, interval=10.0), other)  # type: ignore[arg-type]
+    found = await rig.poll(after=30.0)
+    count = len(client.requests)
+    assert found.value("cyberun_tasks", team_name="render", status="waiting") == 2
+    assert found.value("cyberun_agent_connected", team_name="render", agent_id="a") == 0
+    assert found.value("cyberun_collector_interval_seconds", team_name="render", collector="tasks") == 10
+    assert found.value("cyberun_exporter_api_requests_total", team_name="render", path=AGENTS) == 3
+    assert (rig.collector("tasks").failures_in_a_row, len(client.requests)) == (2, count)
+    client.clock.advance(40.0)
+    assert not rig.scrape().series("cyberun_agents")
 
 
 # --- One poll at a time -------------------------------------------------------------------------------------

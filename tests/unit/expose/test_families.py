@@ -1,0 +1,55 @@
+from exporter.expose import families
+from exporter.expose.text import Samples
+from exporter.fleet.agents import Agent, Gpu
+from exporter.fleet.presence import Presence
+
+
+def lines(samples: Samples) -> list[str]:
+    return b"".join(text for _, text, _ in samples.families()).decode().splitlines()
+
+
+def agent(**known: object) -> Agent:
+    unknown = dict.fromkeys(Agent.__dataclass_fields__)
+    return Agent(**{**unknown, "agent_id": "a", "versions": ("",) * 7, "labels": frozenset(), "gpus": (), **known})  # type: ignore[arg-type]
+
+
+def of(*agents: Agent, with_labels: bool = False) -> list[str]:
+    samples = Samples()
+    for each in agents:
+        families.add_agent(samples, "render", each, with_labels=with_labels)
+    return lines(samples)
+
+
+def test_what_is_not_known_has_no_series() -> None:
+    """Of an agent of which nothing is known there is its info alone: no number is zero for lack of data."""
+    [line] = of(agent())
+    assert line.startswith('cyberun_agent_info{team_name="render",agent_id="a",agent_version="",')
+
+
+def test_gpu_without_sizes() -> None:
+    """A GPU whose memory is not known is there by name, at its position."""
+    found = of(agent(gpus=(Gpu(3, "RTX", "", None, 0.0),)))[1:]
+    assert found == [
+        'cyberun_agent_gpu_vram_free_bytes{team_name="render",agent_id="a",gpu="3"} 0.0',
+        'cyberun_agent_gpu_info{team_name="render",agent_id="a",gpu="3",device_name="RTX",device_type=""} 1',
+    ]
+
+
+def test_labels_are_in_order() -> None:
+    """The same labels give the same bytes."""
+    found = [line.split('label="')[1][0] for line in of(agent(labels=frozenset("cab")), with_labels=True)[1:]]
+    assert found == ["a", "b", "c"]
+
+
+def test_presence() -> None:
+    """Who is connected, who was, and who is expected and was never seen: that one without a time."""
+    samples = Samples()
+    presence = Presence({"gone": 5.0, "here": 9.5}, frozenset({"here"}))
+    families.add_presence(samples, "render", presence, frozenset({"here", "gone", "never"}))
+    assert lines(samples) == [
+        'cyberun_agent_connected{team_name="render",agent_id="gone"} 0',
+        'cyberun_agent_connected{team_name="render",agent_id="here"} 1',
+        'cyberun_agent_connected{team_name="render",agent_id="never"} 0',
+        'cyberun_agent_last_seen_timestamp_seconds{team_name="render",agent_id="gone"} 5.0',
+        'cyberun_agent_last_seen_timestamp_seconds{team_name="render",agent_id="here"} 9.5',
+    ]
