@@ -329,7 +329,7 @@ def test_more_items_than_the_total(count: int, total: int, number: int) -> None:
         (100, 150, -5, 100, 2, 0),
         (100, 150, "20", 100, 2, 0),
         (100, 150, 20.0, 100, 2, 0),
-        (100, 150, True, 100, 2, 0),
+        (0, 150, True, 100, 2, 100),
         (100, 150, 5000, 100, 2, 0),
     ],
 )
@@ -470,9 +470,11 @@ def test_key_twice() -> None:
 )
 def test_list_without_end(item: bytes) -> None:
     """A page of more items than any page has is refused, not held in memory mistake by mistake."""
-    body = b'{"agent_list":[' + b",".join([item] * 20_000) + b'],"page_meta":{"total_count":20000}}'
+    rest = b'":[' + b",".join([item] * 20_000) + b'],"page_meta":{"total_count":20000}}'
     with pytest.raises(SchemaMismatch, match="agent_list"):
-        wire.decode_agents(body, 1)
+        wire.decode_agents(b'{"agent_list' + rest, 1)
+    with pytest.raises(SchemaMismatch, match="task_list"):
+        wire.decode_tasks(b'{"task_list' + rest, 1, "running")
 
 
 def test_lists_inside_items_are_bounded() -> None:
