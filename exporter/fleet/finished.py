@@ -97,7 +97,7 @@ class FinalList:
     known: tuple[str, ...]
     """Ids from the arrival end inwards: of the last poll, and as many earlier ones as fit."""
     whole: bool
-    """Every task of the list is known."""
+    """Every task of the list was known once, and no id was forgotten since: what is unknown is new."""
     latest: Mapping[Key, float]
     """The latest times among the tasks seen so far. Unix seconds of the platform's clock."""
 
@@ -256,7 +256,7 @@ class Reading:
             total=newest.total,
             last=newest.last,
             known=tuple(islice(ids, KNOWN)),
-            whole=newest.total <= min(len(self.tasks), KNOWN),
+            whole=newest.total <= len(self.tasks) <= KNOWN or (earlier.whole and len(ids) <= KNOWN),
             latest={key: _latest(key, read.values(), earlier.latest[key]) for key in Key},
         )
 

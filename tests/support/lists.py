@@ -1,0 +1,163 @@
+"""The platform's lists in memory, paged and sorted as a test says, for collectors without sockets."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from exporter.catalog import FINAL_TASK_STATUSES
+from exporter.collect.reading import TasksReading
+from exporter.collect.tasks import collect_tasks
+from exporter.expose.text import header
+from exporter.fleet.timings import Timings
+from exporter.platform import wire
+from support.samples import Samples, parse_text
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A task as the platform knows it. Times are Unix seconds of its clock."""
+
+    task_id: str
+    status: str = "completed"
+    created_at: float | None = None
+    started_at: float | None = None
+    completed_at: float | None = None
+    retries: int = 0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def on_the_wire(self) -> wire.Task:
+        """What a page holds of it."""
+        return wire.Task(
+            id=self.task_id,
+            task_status=self.status,
+            created_at=_moment(self.created_at),
+            started_at=_moment(self.started_at),
+            completed_at=_moment(self.completed_at),
+            retry_count=self.retries,
+            agent_labels=list(self.labels),
+        )
+
+
+def _moment(time: float | None) -> datetime | None:
+    return None if time is None else datetime.fromtimestamp(time, UTC)
+
+
+@dataclass(slots=True)
+class TaskLists:
+    """One team's tasks. Mutable: tests move them, also between two requests.
+
+    Attributes:
+        key: the field by which lists are sorted; tasks without it come as if it were 0. Ties stand in order of id.
+        newest_first: the direction.
+        shuffled: ties stand in an order of their own at each request.
+        before_request: is called with the status and the page asked for; may raise, may move tasks.
+        requests: what was asked for.
+    """
+
+    key: str = "created_at"
+    newest_first: bool = True
+    per_page: int = wire.PER_PAGE
+    shuffled: random.Random | None = None
+    before_request: Callable[[str, int], None] = field(default=lambda _status, _number: None)
+    items: dict[str, Item] = field(default_factory=dict)
+    requests: list[tuple[str, int]] = field(default_factory=list)
+
+    def put(self, *items: Item) -> None:
+        """Add or replace tasks."""
+        self.items.update((item.task_id, item) for item in items)
+
+    def move(self, task_id: str, status: str, **times: float | None) -> None:
+        """Change a task's status, and more of it."""
+        self.items[task_id] = replace(self.items[task_id], status=status, **times)  # type: ignore[arg-type]
+
+    def remove(self, *task_ids: str) -> None:
+        """Take tasks off their lists."""
+        for task_id in task_ids:
+            del self.items[task_id]
+
+    def listed(self, status: str) -> list[Item]:
+        """The list of a status, sorted."""
+        found = [item for item in self.items.values() if item.status == status]
+        return sorted(found, key=self._place, reverse=self.newest_first)
+
+    def _place(self, item: Item) -> tuple[float, str]:
+        tie = item.task_id if self.shuffled is None else str(self.shuffled.random())
+        return getattr(item, self.key) or 0.0, tie
+
+    async def fetch(self, status: str, number: int) -> wire.Page[wire.Task]:
+        """A page, as the client gives it to a collector."""
+        self.requests.append((status, number))
+        self.before_request(status, number)
+        found = self.listed(status)
+        start = (number - 1) * self.per_page
+        items: list[wire.Task | None] = [item.on_the_wire for item in found[start : start + self.per_page]]
+        return wire.Page(number, items, len(found), self.per_page, Counter())
+
+
+@dataclass(slots=True)
+class Poller:
+    """Polls such lists as a team does. Mutable: it holds what is remembered, and the last reading.
+
+    A poll that fails raises and changes nothing.
+    """
+
+    lists: TaskLists
+    timings: Timings = field(default_factory=Timings)
+    unknown: Counter[str] = field(default_factory=Counter)
+    reading: TasksReading | None = None
+
+    async def poll(self) -> "Poller":
+        """One poll."""
+        self.lists.requests.clear()
+        reading = await collect_tasks(self.lists.fetch, "render", self.timings, self.unknown)
+        self.timings, self.reading = reading.timings, reading
+        return self
+
+    @property
+    def truncated(self) -> bool:
+        """What the last reading says of itself."""
+        assert self.reading is not None
+        return self.reading.truncated
+
+    @property
+    def finished(self) -> dict[str, int]:
+        """What the counters say, without zeros."""
+        return {status: count for status, count in self.timings.finished.items() if count}
+
+    @property
+    def waits(self) -> tuple[int, float]:
+        """Number and sum of the waits."""
+        return sum(self.timings.wait.counts), self.timings.wait.sum
+
+    @property
+    def runs(self) -> dict[str, tuple[int, float]]:
+        """Number and sum of the runs by status, where there is one."""
+        runs = {status: self.timings.run[status] for status in FINAL_TASK_STATUSES}
+        return {status: (sum(run.counts), run.sum) for status, run in runs.items() if any(run.counts)}
+
+    @property
+    def final_requests(self) -> list[tuple[str, int]]:
+        """The pages of final statuses that the last poll asked for."""
+        return [(status, number) for status, number in self.lists.requests if status in FINAL_TASK_STATUSES]
+
+    @property
+    def samples(self) -> Samples:
+        """What the last poll exposes, parsed."""
+        assert self.reading is not None
+        families = self.reading.samples.families()
+        return parse_text(b"".join(header(metric, openmetrics=False) + text for metric, text, _ in families).decode())
+
+
+def done(task_id: str, created: float, completed: float, *, wait: float = 1.0, status: str = "completed") -> Item:
+    """A finished task that started `wait` seconds after its creation."""
+    return Item(task_id, status, created, created + wait, completed)
+
+
+def history(count: int, *, start: float = 1000.0, prefix: str = "h", status: str = "completed") -> Iterable[Item]:
+    """Finished tasks, one created every ten seconds. They run long enough for their ends to come in another order."""
+    for number in range(count):
+        created = start + 10 * number
+        yield done(f"{prefix}{number:05d}", created, created + 6 + 40 * (number % 3), status=status)
