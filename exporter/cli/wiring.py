@@ -56,6 +56,7 @@ class Assembly:
         self._sources: dict[OriginKey, TokenSource] = {}
         self._discoveries: dict[OriginKey, Discovery] = {}
         self._looking: dict[OriginKey, asyncio.Task[None]] = {}
+        self._retired: list[asyncio.Task[None]] = []
         self._one = asyncio.Lock()
         self._payload, self._counters = Payload(CLOCK.monotonic), ApiCounters()
         self._schedule = Schedule(CLOCK)
@@ -80,11 +81,12 @@ class Assembly:
             self._sources, self._platform = sources, platform
             self._set_discoveries(settings, fresh=platform is not old)
             self._schedule.patience = settings.api.timeout + GRACE
-            await self._set_teams(settings, before)
+            self._set_teams(settings, before)
             self._settings = settings
             await _close([source for key, source in had.items() if key not in sources])
-            if old is not None and old is not platform:
-                await old.__aexit__()
+            if old is not None and before is not None and old is not platform:
+                retired = asyncio.create_task(_retire(old, before.api.timeout))
+                self._retired = [retired, *(task for task in self._retired if not task.done())]
 
     def _connect(self, settings: Settings) -> Platform:
         api, intervals = settings.api, [settings.interval_of(team) for team in settings.teams]
@@ -114,9 +116,9 @@ class Assembly:
                 task.cancel()
                 del self._looking[key]
 
-    async def _set_teams(self, settings: Settings, before: Settings | None) -> None:
+    def _set_teams(self, settings: Settings, before: Settings | None) -> None:
         mine = [team for team in (*settings.teams, *self._found(settings)) if self._shard.holds(team.name)]
-        teams = [await self._team(settings, team, before) for team in mine]
+        teams = [self._team(settings, team, before) for team in mine]
         self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
 
     def _found(self, settings: Settings) -> Iterator[TeamSettings]:
@@ -139,14 +141,14 @@ class Assembly:
                 taken.add(team.name)
                 yield team
 
-    async def _team(self, settings: Settings, team: TeamSettings, before: Settings | None) -> Team:
+    def _team(self, settings: Settings, team: TeamSettings, before: Settings | None) -> Team:
         assert self._platform is not None  # noqa: S101  narrows the type; `apply` has set it
         source = self._sources[origin_key(team)]
         rules, client = _rules(settings, team), self._platform.team(team.name, source, team.team_id)
         known = self.exporter.team(team.name)
         same = before is not None and before.api.base_url == settings.api.base_url
         if known is not None and same and known.is_of(team.team_id, source):
-            await known.reconfigure(rules, client)
+            known.reconfigure(rules, client)
             return known
         return Team(
             rules,
@@ -180,13 +182,24 @@ class Assembly:
         async with self._one:
             if self._settings is not None:
                 self.exporter.discovered = all(discovery.attempted for discovery in self._discoveries.values())
-                await self._set_teams(self._settings, self._settings)
+                self._set_teams(self._settings, self._settings)
 
     async def close(self) -> None:
         """End sessions and connections."""
         await _close(self._sources.values())
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
         if self._platform is not None:
             await self._platform.__aexit__()
+
+
+async def _retire(platform: Platform, patience: float) -> None:
+    """End the connections that a reload has replaced, once the requests on them have had their time."""
+    try:
+        await asyncio.sleep(patience)
+    finally:
+        await platform.__aexit__()
 
 
 async def _close(sources: Iterable[TokenSource]) -> None:

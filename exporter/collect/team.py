@@ -100,13 +100,16 @@ class Team:
         """Whether this is the platform's team of that id, read with that credential."""
         return self.rules.team_id == team_id and self._credential is credential
 
-    async def reconfigure(self, rules: TeamRules, client: TeamClient) -> None:
-        """Go on by other rules, between two polls, with the data and the counters of before."""
-        async with self._polling:
-            self.rules, self._client = rules, client
-            for history in (self._tasks, self._agents):
-                history.reconfigure(rules.interval, rules.stale_after)
-            self._counters.start(rules.name, (TASKS_PATH, self.agents_path))
+    def reconfigure(self, rules: TeamRules, client: TeamClient) -> None:
+        """Go on by other rules, with the data and the counters of before.
+
+        A poll under way makes its next request by them. It is not waited for: a platform that hangs must not keep a
+        reload from taking effect.
+        """
+        self.rules, self._client = rules, client
+        for history in (self._tasks, self._agents):
+            history.reconfigure(rules.interval, rules.stale_after)
+        self._counters.start(rules.name, (TASKS_PATH, self.agents_path))
 
     def status(self, next_poll_at: float | None) -> TeamStatus:
         """What is known now; `next_poll_at` is Unix seconds."""

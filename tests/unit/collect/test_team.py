@@ -297,7 +297,7 @@ async def test_other_rules(client: FakeClient, rig: Rig) -> None:
     client.failures[TASKS] = ServerFailed("500")
     await rig.poll(after=30.0)
     other = FakeClient(client.team, client.counters, client.clock, agents=[agent("b")], failures=client.failures)
-    await rig.team.reconfigure(replace(rig.team.rules, stale_after=40.0, interval=10.0), other)  # type: ignore[arg-type]
+    rig.team.reconfigure(replace(rig.team.rules, stale_after=40.0, interval=10.0), other)  # type: ignore[arg-type]
     found = await rig.poll(after=30.0)
     count = len(client.requests)
     assert found.value("cyberun_tasks", team_name="render", status="waiting") == 2
