@@ -38,6 +38,15 @@ def oldest_data(select: Selector) -> Panel:
     return number(Text("Oldest data", about, empty="none yet"), expression, "s", style.DATA_AGE, decimals=0)
 
 
+def intervals_behind(select: Selector) -> str:
+    """Each list's age at the last scrape, in intervals at which it is polled.
+
+    Not the age by now: where polls are more frequent than scrapes, that would count the wait for the scrape too.
+    """
+    last = select(catalog.COLLECTOR_LAST_SUCCESS)
+    return f"(timestamp({last}) - {last}) / {select(catalog.COLLECTOR_INTERVAL)}"
+
+
 def in_service(select: Selector) -> Panel:
     """How much of the fleet can take tasks."""
     about = (

@@ -150,9 +150,10 @@ def _up() -> Panel:
 
 
 def _behind() -> Panel:
-    last, interval = SELECT(catalog.COLLECTOR_LAST_SUCCESS), SELECT(catalog.COLLECTOR_INTERVAL)
-    about = "Time since the last successful poll, in intervals of the list. Above 3, polls fail or take too long."
-    query = Line(_worst(f"(time() - {last}) / {interval}"), "{{team_name}} {{collector}}")
+    about = (
+        "Age of the data when it was scraped, in intervals of the list's polls. Above 3, polls fail or take too long."
+    )
+    query = Line(_worst(common.intervals_behind(SELECT)), "{{team_name}} {{collector}}")
     look = Look(limit=style.steps("transparent", (3, style.BAD)), table=True)
     return lines(Text("Data age in poll intervals", about), [query], "none", look)
 

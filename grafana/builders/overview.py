@@ -168,9 +168,8 @@ def _memory() -> Panel:
 
 
 def _behind() -> Panel:
-    last, interval = SELECT(catalog.COLLECTOR_LAST_SUCCESS), SELECT(catalog.COLLECTOR_INTERVAL)
-    about = "Time since the last successful poll, in intervals of the team. Above 3, polls fail; see Exporter."
-    query = Line(f"max by (team_name) ((time() - {last}) / {interval})", "{{team_name}}")
+    about = "Age of the data when it was scraped, in intervals of the team's polls. Above 3, polls fail; see Exporter."
+    query = Line(f"max by (team_name) ({common.intervals_behind(SELECT)})", "{{team_name}}")
     look = Look(limit=style.steps("transparent", (3, style.BAD)))
     return lines(Text("Data age in poll intervals", about), [query], "none", look)
 

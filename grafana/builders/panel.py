@@ -113,7 +113,7 @@ class Look:
         limit: thresholds that are drawn as lines.
         at_least: the axis reaches up to this even where no value does.
         table: the legend is a table beside the lines, with the last and the highest value.
-        coarse: a point for two minutes or more, for ratios and quantiles, which say little about a few tasks.
+        coarse: a point for a minute or more, for ratios and quantiles, which say little about a few tasks.
     """
 
     colors: Mapping[str, str] | None = None
@@ -160,7 +160,7 @@ def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = No
     return panel.targets([over_time(query) for query in queries])
 
 
-_COARSE: Final = "2m"
+_COARSE: Final = "1m"
 _DESCENDING: Final = common_model.SortOrder.DESCENDING
 
 

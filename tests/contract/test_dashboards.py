@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.catalog import BUILD_INFO, CATALOG, Kind
+from exporter.catalog import AGENT_STATUSES, BUILD_INFO, CATALOG, OTHER, TASK_STATUSES, Kind
 from grafana import reading
 from support import promql
 from support.promql import Expression
@@ -217,6 +217,15 @@ def test_queries_name_what_exists(expression: Expression) -> None:
 
 
 @each_expression
+def test_queries_choose_statuses_that_exist(expression: Expression) -> None:
+    """A status that a matcher names is one that tasks, or agents, have."""
+    for selector in expression.selectors():
+        known = AGENT_STATUSES if selector.name.startswith("cyberun_agent") else TASK_STATUSES
+        chosen = selector.matchers.get("status", "").lstrip("=~!")
+        assert set(filter(None, chosen.split("|"))) <= {*known, OTHER}, selector
+
+
+@each_expression
 def test_queries_group_by_what_exists(expression: Expression) -> None:
     """An expression groups and joins only by labels that one of its metrics has."""
     metrics = [selector.metric for selector in expression.selectors()]
@@ -272,7 +281,17 @@ def test_every_metric_is_looked_at() -> None:
     assert {metric.name for metric in CATALOG} - {metric.name for metric in used if metric} == set()
 
 
-# --- Provisioning ---
+# --- Documentation and provisioning ---
+
+
+def test_every_dashboard_is_explained() -> None:
+    """The page about the dashboards has the uid, the question and a small picture of each."""
+    docs = reading.FOLDER.parents[1] / "docs"
+    page = (docs / "dashboards.md").read_text(encoding="utf-8")
+    for uid, board in DASHBOARDS.items():
+        assert f"`{uid}` | {board['description']} |" in page
+        assert f"](images/{uid}.png)" in page
+        assert 0 < (docs / "images" / f"{uid}.png").stat().st_size <= 300 * 1024
 
 
 def test_provisioning_finds_the_dashboards() -> None:
