@@ -374,7 +374,7 @@ def test_status_under_either_name_or_none(stated: dict[str, Any]) -> None:
     ids=repr,
 )
 def test_status_other_than_asked_for(stated: dict[str, Any]) -> None:
-    """One task of another status shows that the filter was ignored: the page is refused; unknown words are not repeated."""
+    """A task of another status shows that the filter was ignored: refused, and no unknown word is repeated."""
     with pytest.raises(SchemaMismatch, match="asked for running tasks, got one that says 'queued'"):
         tasks_of(TASK, {"id": "t2", **stated})
     with pytest.raises(SchemaMismatch) as caught:
