@@ -141,7 +141,13 @@ class _Walk:
         truncated = self._bounded or not self.settled or self._seen < self._totals[-1]
         exposed, left_out = frozenset(self._exposed), frozenset(self._listed - self._exposed)
         presence = self._before.updated(
-            exposed, left_out, now, whole=not truncated, memory=rules.memory, limit=rules.max_agents
+            exposed,
+            left_out,
+            now,
+            whole=not truncated,
+            memory=rules.memory,
+            limit=rules.max_agents,
+            expected=rules.expected,
         )
         families.add_agent_counts(self._samples, rules.team, self._statuses)
         families.add_presence(self._samples, rules.team, presence, rules.expected - left_out)

@@ -180,8 +180,10 @@ class Reading:
 
     def _goes_on(self, before: FinalList) -> bool:
         """Whether new tasks reach to the inner end of what was read, and no known one stands there."""
-        if self.order is None or any(task.task_id in self._known for task in self.tasks):
+        if any(task.task_id in self._known for task in self.tasks):
             return False
+        if self.order is None:
+            return before.whole
         key, horizon = self.order.key, before.latest[self.order.key]
         return any((time := key.of(task)) is None or time >= horizon for task in self._run[-1].tasks)
 

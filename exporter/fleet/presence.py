@@ -13,8 +13,16 @@ class Presence:
     connected: frozenset[str] = frozenset()
     """Those that count as connected now."""
 
-    def updated(
-        self, listed: frozenset[str], left_out: frozenset[str], now: float, *, whole: bool, memory: float, limit: int
+    def updated(  # noqa: PLR0913  what was found, and the rules by name
+        self,
+        listed: frozenset[str],
+        left_out: frozenset[str],
+        now: float,
+        *,
+        whole: bool,
+        memory: float,
+        limit: int,
+        expected: frozenset[str] = frozenset(),
     ) -> "Presence":
         """The presence after a poll.
 
@@ -25,18 +33,16 @@ class Presence:
             whole: whether it saw all there are; if not, nobody vanishes who was seen within `memory`.
             memory: seconds for which a vanished agent is remembered.
             limit: how many vanished agents are remembered at most; the latest seen ones are kept.
+            expected: ids that are never forgotten.
         """
-        remembered = {
-            agent_id: seen
-            for agent_id, seen in self.last_seen.items()
-            if now - seen <= memory and agent_id not in left_out
-        }
-        connected = listed if whole else listed | (self.connected & remembered.keys())
+        known = {agent_id: seen for agent_id, seen in self.last_seen.items() if agent_id not in left_out}
+        recent = {agent_id: seen for agent_id, seen in known.items() if now - seen <= memory}
+        connected = listed if whole else listed | (self.connected & recent.keys())
         gone = sorted(
-            ((seen, agent_id) for agent_id, seen in remembered.items() if agent_id not in connected), reverse=True
+            ((seen, agent_id) for agent_id, seen in recent.items() if agent_id not in connected), reverse=True
         )
         last_seen = {agent_id: seen for seen, agent_id in gone[:limit]}
         # In order, that two scrapes of the same fleet are the same bytes.
-        last_seen |= {agent_id: self.last_seen[agent_id] for agent_id in sorted(connected - listed)}
+        last_seen |= {agent_id: known[agent_id] for agent_id in sorted((expected | connected) & known.keys() - listed)}
         last_seen |= dict.fromkeys(sorted(listed), now)
         return Presence(last_seen, connected)
