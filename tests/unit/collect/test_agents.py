@@ -106,6 +106,8 @@ async def test_duplicates_across_pages() -> None:
     # What came in front is seen at the next poll; nothing that was there at the start was missed.
     assert (listed.asked, reading.items, reading.reported, reading.truncated) == ([1, 2], 150, 151, True)
     assert exposed(reading) == set(names(*range(150)))
+    assert len(lines(reading, "cyberun_agent_info")) == 150
+    assert '{team_name="render",status="idle"} 150' in lines(reading, AGENTS.name)
 
 
 async def test_duplicates_on_one_page() -> None:
