@@ -84,16 +84,17 @@ class Reloader:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Reload at each SIGHUP, and watch the web configuration, until the block ends."""
+        """Reload at each SIGHUP, and watch the web configuration, until the block ends; what is not handled ends it."""
         loop, asked = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, asked.set)
-        tasks = [asyncio.create_task(self._whenever(asked)), asyncio.create_task(self._watch())]
         try:
-            yield
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._whenever(asked)), group.create_task(self._watch())]
+                yield
+                for task in tasks:
+                    task.cancel()
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
-            for task in tasks:
-                task.cancel()
 
     async def _whenever(self, asked: asyncio.Event) -> None:
         while True:
@@ -102,6 +103,6 @@ class Reloader:
             await self.reload()
 
     async def _watch(self) -> None:
-        while self._door is not None:
+        while True:
             await asyncio.sleep(WATCH_EVERY)
             await self.renew()
