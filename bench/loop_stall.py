@@ -5,68 +5,24 @@ The first poll warms caches and connections, as in a process that runs for longe
 """
 
 import asyncio
-import gc
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rig import exporting, simulated
+from rig import Fleet, exporting, simulated, watched
 
 from exporter.cli.serve import settle
 
-AGENTS = 10_000
+FLEET = Fleet(agents=10_000)
 POLLS = 5
 GOAL = 0.050
-
-
-@dataclass(slots=True)
-class Longest:
-    """The longest steps seen so far, in seconds. Mutable."""
-
-    step: float = 0.0
-    what: str = ""
-    cpu: float = 0.0
-    collection: float = 0.0
-
-
-@contextmanager
-def watched() -> Iterator[Longest]:
-    """Times every step of the event loop and every garbage collection until the block ends."""
-    longest = Longest()
-    run, began = asyncio.events.Handle._run, 0.0  # noqa: SLF001  every step goes through it
-
-    def timed(handle: asyncio.events.Handle) -> None:
-        wall, cpu = time.perf_counter(), time.thread_time()
-        run(handle)
-        wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
-        longest.cpu = max(longest.cpu, cpu)
-        if wall > longest.step:
-            longest.step, longest.what = wall, repr(handle)
-
-    def collected(phase: str, _: object) -> None:
-        nonlocal began
-        if phase == "start":
-            began = time.perf_counter()
-        else:
-            longest.collection = max(longest.collection, time.perf_counter() - began)
-
-    asyncio.events.Handle._run = timed  # type: ignore[method-assign,assignment]  # noqa: SLF001
-    gc.callbacks.append(collected)
-    try:
-        yield longest
-    finally:
-        gc.callbacks.remove(collected)
-        asyncio.events.Handle._run = run  # type: ignore[method-assign]  # noqa: SLF001
 
 
 async def _measure(base_url: str) -> bool:
     held = True
     print(f"{'':>10} {'longest step':>14} {'most CPU':>10} {'longest GC':>12} {'poll':>9}")
-    async with exporting(base_url) as exporter:
+    async with exporting(base_url, FLEET) as exporter:
         for number in range(POLLS):
             began = time.perf_counter()
             with watched() as longest:
@@ -86,8 +42,8 @@ async def _measure(base_url: str) -> bool:
 def main() -> int:
     """0 when no step after the first poll took more CPU time than the goal."""
     settle()  # as serve does
-    print(f"one team of {AGENTS:,} agents; the goal is {GOAL * 1000:.0f} ms")
-    with simulated(AGENTS) as base_url:
+    print(f"one team of {FLEET.agents:,} agents; the goal is {GOAL * 1000:.0f} ms")
+    with simulated(FLEET) as base_url:
         return 0 if asyncio.run(_measure(base_url)) else 1
 
 

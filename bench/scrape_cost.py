@@ -10,42 +10,25 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
-from rig import exporting, simulated
+from prometheus_client import CollectorRegistry, generate_latest
+from rig import Fleet, Naive, exporting, report, simulated
 
+from exporter.catalog import Metric
 from exporter.cli.serve import settle
 from exporter.collect.exporter import Exporter
+from exporter.expose import payload, text
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
 AGENTS = (100, 500, 5_000)
 SCRAPES = 200
 NAIVE_SCRAPES = 2
-
-
-class Naive(Collector):
-    """Builds every family anew from plain values."""
-
-    def __init__(self, exposition: str) -> None:
-        self._families = [
-            (family.name, family.documentation, family.type, [sample[:3] for sample in family.samples])
-            for family in text_string_to_metric_families(exposition)
-        ]
-
-    def collect(self) -> Iterator[Metric]:
-        """Every family, as at a scrape."""
-        for name, text, kind, samples in self._families:
-            family = Metric(name, text, kind)
-            for sample, labels, value in samples:
-                family.add_sample(sample, dict(labels), value)
-            yield family
 
 
 def naive(exposition: str) -> Callable[[], bytes]:
@@ -84,26 +67,55 @@ async def ours(exporter: Exporter) -> float:
             return (time.process_time() - began) / SCRAPES
 
 
-async def _measure(agents: int, base_url: str) -> None:
-    async with exporting(base_url) as exporter:
+async def _measure(fleet: Fleet, base_url: str) -> dict[str, object]:
+    async with exporting(base_url, fleet) as exporter:
         await exporter.once()
         settle()
-        text = b"".join(exporter.exposition(openmetrics=False).text()).decode()
+        body = b"".join(exporter.exposition(openmetrics=False).text()).decode()
         per_scrape = await ours(exporter)
-        prepared = cpu(lambda: exporter.exposition(openmetrics=False), SCRAPES)
-    slow = cpu(naive(text), NAIVE_SCRAPES)
-    print(
-        f"{agents:>7,} {len(text) / 1e6:>8.2f} MB {slow * 1e3:>9.1f} ms {per_scrape * 1e3:>9.2f} ms"
-        f" {prepared * 1e3:>9.2f} ms {slow / per_scrape:>9.0f}"
-    )
+        with counted() as calls:
+            prepared = cpu(lambda: exporter.exposition(openmetrics=False), SCRAPES)
+    slow = cpu(naive(body), NAIVE_SCRAPES)
+    return {
+        "agents": fleet.agents,
+        "text MB": len(body) / 1e6,
+        "naive ms": slow * 1e3,
+        "ours over TCP ms": per_scrape * 1e3,
+        "its bytes ms": prepared * 1e3,
+        "ratio": slow / per_scrape,
+        "domain lines rendered or compressed in a scrape": sum(calls) / SCRAPES,
+    }
+
+
+@contextmanager
+def counted() -> Iterator[list[int]]:
+    """Counts calls that make domain samples or compress a batch of them."""
+    calls: list[int] = []
+    batch, add = payload.batch, text.Subject.add
+
+    def counting_batch(samples: text.Samples) -> payload.Batch:
+        calls.append(1)
+        return batch(samples)
+
+    def counting_add(subject: text.Subject, metric: Metric, value: float, *labels: str) -> None:
+        calls.append(1)
+        add(subject, metric, value, *labels)
+
+    payload.batch, text.Subject.add = counting_batch, counting_add  # type: ignore[method-assign,assignment]
+    try:
+        yield calls
+    finally:
+        payload.batch, text.Subject.add = batch, add  # type: ignore[method-assign]
 
 
 def main() -> None:
     """Prints a line for each size."""
-    print(f"{'agents':>7} {'text':>11} {'naive':>12} {'ours, TCP':>12} {'its bytes':>12} {'ratio':>9}")
+    rows = []
     for agents in AGENTS:
-        with simulated(agents) as base_url:
-            asyncio.run(_measure(agents, base_url))
+        fleet = Fleet(agents=agents)
+        with simulated(fleet) as base_url:
+            rows.append(asyncio.run(_measure(fleet, base_url)))
+    report("scrape_cost", rows)
 
 
 if __name__ == "__main__":

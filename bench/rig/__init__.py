@@ -1,10 +1,19 @@
 """What the measurements share: a simulated platform in a process of its own, and an exporter of it in this one."""
 
 import asyncio
+import gc
+import json
 import multiprocessing
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from exporter.cli.wiring import Shard, assembled
 from exporter.collect.exporter import Exporter
@@ -13,16 +22,41 @@ from exporter.demo import SimulatedPlatform
 
 GPUS = 4
 """Of each agent."""
-TOKEN = "sk-bench"  # noqa: S105  of the simulator
+RESULTS = Path(__file__).parents[1] / "results"
 
 
-def _serve(agents: int, ready: Connection) -> None:
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the simulated platform holds: teams that are alike."""
+
+    teams: int = 1
+    agents: int = 0
+    """Of each team."""
+    tasks: int = 1000
+    """Of each team, in each of five statuses."""
+    faults: str = ""
+
+
+def names(fleet: Fleet) -> list[str]:
+    """The teams' names."""
+    return [f"bench-{number}" for number in range(fleet.teams)]
+
+
+def token(name: str) -> str:
+    """The made-up key of a team."""
+    return f"sk-{name}"
+
+
+def _serve(fleet: Fleet, ready: Connection) -> None:
     async def serve() -> None:
         platform = SimulatedPlatform()
-        team = platform.add_team("bench", token=TOKEN)
-        team.add_agents(agents, gpus=GPUS)
-        for status in ("pending", "waiting", "queued", "running", "completed"):
-            team.add_tasks(1000, status=status)
+        for name in names(fleet):
+            team = platform.add_team(name, token=token(name))
+            team.add_agents(fleet.agents, gpus=GPUS)
+            for status in ("pending", "waiting", "queued", "running", "completed"):
+                team.add_tasks(fleet.tasks, status=status)
+        platform.faults.parse(fleet.faults)
+        gc.freeze()
         async with platform.serve() as base_url:
             ready.send(base_url)
             await asyncio.Event().wait()
@@ -31,11 +65,11 @@ def _serve(agents: int, ready: Connection) -> None:
 
 
 @contextmanager
-def simulated(agents: int) -> Iterator[str]:
-    """A platform with one team of so many agents; gives the base URL."""
+def simulated(fleet: Fleet) -> Iterator[str]:
+    """A platform with this fleet, in a process of its own; gives the base URL."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(agents, there), daemon=True)
+    process = context.Process(target=_serve, args=(fleet, there), daemon=True)
     process.start()
     try:
         yield here.recv()
@@ -45,16 +79,90 @@ def simulated(agents: int) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def exporting(base_url: str) -> AsyncIterator[Exporter]:
-    """An exporter of that platform, in this process, that has polled nothing yet."""
+async def exporting(base_url: str, fleet: Fleet, **api: object) -> AsyncIterator[Exporter]:
+    """An exporter of that platform, in this process, that has polled nothing yet; `api` are settings of its section."""
     settings = load(
         None,
         {},
         {
-            "api": {"base_url": base_url, "max_requests_per_second": 1000},
+            "api": {"base_url": base_url, "max_requests_per_second": 100_000, **api},
             "collect": {"max_agents": 100_000},
-            "teams": [{"name": "bench", "token_env": "TOKEN"}],
+            "teams": [{"name": name, "token_env": f"T{i}"} for i, name in enumerate(names(fleet))],
         },
     )
-    async with assembled(settings, {"TOKEN": TOKEN}, Shard()) as assembly:
+    environ = {f"T{i}": token(name) for i, name in enumerate(names(fleet))}
+    async with assembled(settings, environ, Shard()) as assembly:
         yield assembly.exporter
+
+
+@dataclass(slots=True)
+class Longest:
+    """The longest steps of the event loop and garbage collections seen so far, in seconds. Mutable."""
+
+    step: float = 0.0
+    what: str = ""
+    cpu: float = 0.0
+    collection: float = 0.0
+
+
+@contextmanager
+def watched() -> Iterator[Longest]:
+    """Times every step of the event loop and every garbage collection until the block ends."""
+    longest = Longest()
+    run, began = asyncio.events.Handle._run, 0.0  # noqa: SLF001  every step goes through it
+
+    def timed(handle: asyncio.events.Handle) -> None:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        run(handle)
+        wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
+        longest.cpu = max(longest.cpu, cpu)
+        if wall > longest.step:
+            longest.step, longest.what = wall, repr(handle)
+
+    def collected(phase: str, _: object) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.perf_counter()
+        else:
+            longest.collection = max(longest.collection, time.perf_counter() - began)
+
+    asyncio.events.Handle._run = timed  # type: ignore[method-assign,assignment]  # noqa: SLF001
+    gc.callbacks.append(collected)
+    try:
+        yield longest
+    finally:
+        gc.callbacks.remove(collected)
+        asyncio.events.Handle._run = run  # type: ignore[method-assign]  # noqa: SLF001
+
+
+class Naive(Collector):
+    """What the client library offers: builds every family anew at a scrape, from plain values."""
+
+    def __init__(self, exposition: str) -> None:
+        self._families = [
+            (family.name, family.documentation, family.type, [sample[:3] for sample in family.samples])
+            for family in text_string_to_metric_families(exposition)
+        ]
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, as at a scrape."""
+        for name, text, kind, samples in self._families:
+            family = Metric(name, text, kind)
+            for sample, labels, value in samples:
+                family.add_sample(sample, dict(labels), value)
+            yield family
+
+
+def report(name: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print a table of the rows, which have the same keys, and keep them as JSON in bench/results/."""
+    columns = list(rows[0])
+    cells = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    for line in cells:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def _shown(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -121,7 +121,11 @@ def test_variables_of_kubernetes_and_empty_ones_are_passed_over(name: str, value
         ({"TEAMS": "[{name: a, token_env: A}]"}, f"{P}TOKEN: found a value beside configured teams; allowed: one of"),
         ({"TEAMS": "{"}, f"{P}TEAMS: line 1, column 2: found malformed YAML ("),
         ({"WEB__CONFIG_FILE": " "}, f'{P}WEB__CONFIG_FILE: found " "; allowed: the path of a file, not a credential'),
-        ({"DISCOVER": "[1]"}, f"{P}DISCOVER: found a list; allowed: an empty list; this version does not support it"),
+        ({"DISCOVER": "[{token_env: A}]"}, f"{P}TOKEN: found a value beside configured teams; allowed: one of the two"),
+        (
+            {"DISCOVER": "[{token_env: CYBERUN_EXPORTER_TOKEN, include: ['(']}]"},
+            f'{P}DISCOVER: discover[0].include[0]: found "("; allowed: a regular expression such as render-.*',
+        ),
     ],
 )
 def test_mistakes_name_the_variable(environ: dict[str, str], mistake: str) -> None:
@@ -130,6 +134,15 @@ def test_mistakes_name_the_variable(environ: dict[str, str], mistake: str) -> No
         load(None, TOKEN | {f"CYBERUN_EXPORTER_{name}": value for name, value in environ.items()})
     (line,) = caught.value.mistakes
     assert line.startswith(mistake)
+
+
+def test_a_credential_to_discover_teams_with_may_have_any_variable() -> None:
+    """The variable of a single team's credential is free for discoveries, alone and beside teams."""
+    discover = {"CYBERUN_EXPORTER_DISCOVER": "[{token_env: CYBERUN_EXPORTER_TOKEN}]"}
+    alone = load(None, TOKEN | discover)
+    assert (alone.teams, [one.token_env for one in alone.discover]) == ((), ["CYBERUN_EXPORTER_TOKEN"])
+    beside = load(None, TOKEN | discover | {"CYBERUN_EXPORTER_TEAMS": "[{name: a, token_env: A}]"})
+    assert (len(beside.teams), len(beside.discover)) == (1, 1)
 
 
 def test_a_team_in_a_variable_is_named_by_its_place() -> None:

@@ -11,6 +11,7 @@ from exporter.config.environment import key_paths
 from exporter.config.settings import Team
 from exporter.errors import ConfigError
 
+ONE_CREDENTIAL = "allowed: exactly one of token_file, token_env and refresh_token_file"
 TEAM = "teams: [{name: a, token_env: A}]\n"
 DURATION = "a duration such as 30s, 2m or 1h30m"
 
@@ -97,11 +98,11 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
     [
         (
             "{name: a}",
-            "teams[0]: found no credential; allowed: exactly one of token_file, token_env and refresh_token_file",
+            f"teams[0]: found no credential; {ONE_CREDENTIAL}",
         ),
         (
             "{name: a, token_env: A, token_file: f}",
-            "teams[0]: found both token_file and token_env; allowed: exactly one of token_file, token_env and refresh_token_file",
+            f"teams[0]: found both token_file and token_env; {ONE_CREDENTIAL}",
         ),
         ("{name: a, token: sk-marker}", "teams[0].token: unknown key; allowed: token_file or token_env"),
         (
@@ -124,7 +125,7 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
         ),
         (
             "{name: a, token_env: A, refresh_token_file: f}",
-            "teams[0]: found both refresh_token_file and token_env; allowed: exactly one of token_file, token_env and refresh_token_file",
+            f"teams[0]: found both refresh_token_file and token_env; {ONE_CREDENTIAL}",
         ),
         (
             "{name: a, token_env: A, expected_agents: [gpu, 7]}",
@@ -141,8 +142,8 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
         (
             "render",
             (
-                'teams[0]: found "render"; allowed: a mapping with the keys name, token_file, token_env, '
-                "refresh_token_file, team_id, interval, agents_path, expected_agents"
+                'teams[0]: found "render"; allowed: a mapping with the keys token_file, '
+                "refresh_token_file, token_env, name, team_id, interval, agents_path, expected_agents"
             ),
         ),
     ],

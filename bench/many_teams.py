@@ -1,0 +1,83 @@
+"""A hundred teams of a hundred agents: how long a cycle takes, what it asks, and whether teams that hang matter.
+
+The bound of a cycle is what the network allows, requests / concurrency x latency, or the CPU time of its requests,
+whichever is more. The simulated platform answers in this machine's other process, so its own CPU time is the latency.
+"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from rig import Fleet, exporting, names, report, simulated, watched
+
+from exporter.cli.serve import settle
+from exporter.collect.exporter import Exporter
+
+HEALTHY = Fleet(teams=100, agents=100)
+HANGING = ",".join(f"{name}:*:hang" for name in names(HEALTHY)[::10])
+CONCURRENCY = 32
+TIMEOUT = "2s"
+CYCLES = 3
+
+
+async def cycle(exporter: Exporter, teams: list[str]) -> float:
+    """Seconds until the last of these teams is polled, while all are."""
+    began = time.perf_counter()
+    polls = {name: asyncio.create_task(_poll(exporter, name)) for name in names(HEALTHY)}
+    await asyncio.gather(*(polls[name] for name in teams))
+    took = time.perf_counter() - began
+    await asyncio.gather(*polls.values())
+    return took
+
+
+async def _poll(exporter: Exporter, name: str) -> None:
+    team = exporter.team(name)
+    assert team is not None  # noqa: S101
+    await team.poll()
+
+
+async def _measure(base_url: str, teams: list[str]) -> dict[str, float | int]:
+    best: dict[str, float | int] = {}
+    async with exporting(base_url, HEALTHY, max_concurrency=CONCURRENCY, timeout=TIMEOUT) as exporter:
+        await cycle(exporter, teams)  # opens connections, and learns who hangs
+        settle()
+        for _ in range(CYCLES):
+            sent, cpu = _requests(exporter), time.process_time()
+            with watched() as longest:
+                took = await cycle(exporter, teams)
+            row = {
+                "last healthy team s": took,
+                "requests": _requests(exporter) - sent,
+                "our CPU s": time.process_time() - cpu,
+                "longest step's CPU ms": longest.cpu * 1e3,
+                "longest GC ms": longest.collection * 1e3,
+            }
+            if not best or took < best["last healthy team s"]:
+                best = row
+    return best
+
+
+def _requests(exporter: Exporter) -> int:
+    lines = b"".join(exporter.exposition(openmetrics=False).text()).decode().splitlines()
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("cyberun_exporter_api_requests_total"))
+
+
+def main() -> None:
+    """Prints a line undisturbed and one with ten teams hanging."""
+    everyone = names(HEALTHY)
+    with simulated(HEALTHY) as base_url:
+        quiet = asyncio.run(_measure(base_url, everyone))
+    with simulated(Fleet(HEALTHY.teams, HEALTHY.agents, HEALTHY.tasks, HANGING)) as base_url:
+        disturbed = asyncio.run(_measure(base_url, [name for name in everyone if name not in everyone[::10]]))
+    times = quiet["last healthy team s"], disturbed["last healthy team s"]
+    rows = [
+        {"teams": "100", **quiet, "ratio": 1.0},
+        {"teams": "100, 10 hang", **disturbed, "ratio": times[1] / times[0]},
+    ]
+    report("many_teams", rows)
+
+
+if __name__ == "__main__":
+    main()

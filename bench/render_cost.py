@@ -1,0 +1,82 @@
+"""What it takes to turn agents into text, against the client library's `generate_latest` on the same samples."""
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from rig import GPUS, Naive, report
+
+from exporter.demo import SimulatedPlatform
+from exporter.expose import families
+from exporter.expose.payload import batch
+from exporter.expose.text import Samples, header
+from exporter.fleet.agents import Agent, read_agents
+from exporter.platform import wire
+
+AGENTS = 1000
+ROUNDS = 5
+
+
+def best(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """Seconds of CPU time of the quickest of some calls."""
+    times = []
+    for _ in range(rounds):
+        began = time.process_time()
+        work()
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+def pages() -> list[bytes]:
+    """The platform's answers for the fleet."""
+    team = SimulatedPlatform().add_team("bench")
+    team.add_agents(AGENTS, gpus=GPUS)
+    meta = {"current_page": 1, "per_page": wire.PER_PAGE, "total_count": AGENTS}
+    starts = range(0, AGENTS, wire.PER_PAGE)
+    items = [team.agents().cut(start, wire.PER_PAGE) for start in starts]
+    return [json.dumps({"agent_list": page, "page_meta": meta}).encode() for page in items]
+
+
+def rendered(agents: list[Agent]) -> Samples:
+    """All of their samples."""
+    samples = Samples()
+    for agent in agents:
+        families.add_agent(samples, "bench", agent, with_labels=False)
+    return samples
+
+
+def main() -> None:
+    """Prints a line for each step."""
+    bodies = pages()
+    decoded = [wire.decode_agents(body, 1) for body in bodies]
+    agents = [agent for page in decoded for agent in read_agents(page, Counter())]
+    samples = rendered(agents)
+    text = b"".join(header(metric, openmetrics=False) + lines for metric, lines, _ in samples.families()).decode()
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Naive(text))
+    ours = best(lambda: list(rendered(agents).families()))
+    steps = {
+        "decode": best(lambda: [wire.decode_agents(body, 1) for body in bodies]),
+        "to values": best(lambda: [list(read_agents(page, Counter())) for page in decoded]),
+        "to text": ours,
+        "compress": best(lambda: batch(samples)),
+        "generate_latest, text": best(lambda: generate_latest(registry), 2),
+        "generate_latest, OpenMetrics": best(lambda: openmetrics.generate_latest(registry), 2),  # type: ignore[no-untyped-call]
+    }
+    report(
+        "render_cost",
+        [
+            {"step": step, "us per agent": seconds / AGENTS * 1e6, "against to text": seconds / ours}
+            for step, seconds in steps.items()
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
