@@ -19,7 +19,7 @@ ExporterError
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ExporterError(Exception):
@@ -51,6 +51,10 @@ class PlatformError(ExporterError):
     def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+    def anew(self) -> Self:
+        """The same without a traceback: the frames that the first one came through may hold a credential."""
+        return type(self)(str(self), retry_after=self.retry_after)
 
 
 class RequestTimeout(PlatformError):

@@ -18,8 +18,7 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
     Raises:
         ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
     """
-    teams = tuple(team for team in settings.teams if shard.holds(team.name))
-    settings = settings.model_copy(update={"teams": teams})
+    settings = shard.part(settings)
     credentials = open_credentials(settings, environ, {}, lock=False)
     trust(settings.api.ca_file)
     environment_proxy(settings.api.base_url)

@@ -1,7 +1,7 @@
 """The credentials that a configuration names, each opened once however many teams share it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from exporter.config import Discover, Origin, Settings, Team
@@ -52,8 +52,15 @@ def open_credentials(
         else:
             mistakes.extend(f"{name}: {mistake}" for mistake in _misuses(origin, sources[key].kind))
     if mistakes:
+        release(source for key, source in sources.items() if key not in known)
         raise ConfigError(mistakes)
     return sources
+
+
+def release(sources: Iterable[TokenSource]) -> None:
+    """Let go of where they are kept."""
+    for source in sources:
+        source.release()
 
 
 def origin_key(origin: Origin) -> OriginKey:

@@ -93,6 +93,7 @@ async def _poll_until(stop: asyncio.Event, assembly: Assembly) -> int:
     polling, stopped = asyncio.create_task(assembly.run()), asyncio.create_task(stop.wait())
     await asyncio.wait((polling, stopped), return_when=asyncio.FIRST_COMPLETED)
     failed = polling.done()
+    assembly.stop()
     polling.cancel()
     stopped.cancel()
     [outcome, _] = await asyncio.gather(polling, stopped, return_exceptions=True)
@@ -107,16 +108,16 @@ async def once(settings: Settings, environ: Mapping[str, str], shard: Shard) -> 
     """Poll every team once and print the exposition.
 
     Returns:
-        1 when a collector failed, else 0.
+        1 when a collector failed, or teams could not be discovered, else 0.
 
     Raises:
         ConfigError: a credential, the CA bundle or the proxy cannot be used.
     """
     async with assembled(settings, environ, shard) as assembly:
         exporter = assembly.exporter
-        await assembly.look()
+        found = await assembly.look()
         await exporter.once()
         for part in exporter.exposition(openmetrics=False).text():
             sys.stdout.buffer.write(part)
         sys.stdout.flush()
-        return 0 if all(team.up for team in exporter.status().teams) else 1
+        return 0 if found and all(team.up for team in exporter.status().teams) else 1

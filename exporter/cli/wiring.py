@@ -4,15 +4,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2s
+from typing import Final
 
 from exporter import __version__
-from exporter.cli.credentials import OriginKey, discovery_name, open_credentials, origin_key
+from exporter.cli.credentials import OriginKey, open_credentials, origin_key, release
+from exporter.cli.discoveries import Discoveries
 from exporter.collect.agents import AgentRules
-from exporter.collect.discovery import Discovery
 from exporter.collect.exporter import Exporter
 from exporter.collect.history import Clock
 from exporter.collect.schedule import GRACE, Schedule
@@ -22,13 +23,14 @@ from exporter.config import Team as TeamSettings
 from exporter.errors import ConfigError
 from exporter.expose.counters import ApiCounters
 from exporter.expose.payload import Payload
-from exporter.log import event
 from exporter.platform.client import Limits, Platform, trust
 from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import Pacer
 from exporter.platform.proxy import environment_proxy
 
 CLOCK = Clock(time.time, time.monotonic)
+PATIENCE: Final = 4.0
+"""Seconds that an exporter which is told to stop waits for a trade of tokens, for the new one would be lost."""
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +46,11 @@ class Shard:
         digest = blake2s(team.encode(), digest_size=8).digest()
         return int.from_bytes(digest) % self.total == self.number
 
+    def part(self, settings: Settings) -> Settings:
+        """The same settings with this shard's teams alone; those to be discovered are not known yet."""
+        teams = tuple(team for team in settings.teams if self.holds(team.name))
+        return settings.model_copy(update={"teams": teams})
+
 
 class Assembly:
     """What a configuration makes. Mutable: it can be made anew from another one while it runs."""
@@ -54,11 +61,11 @@ class Assembly:
         self._settings: Settings | None = None
         self._platform: Platform | None = None
         self._sources: dict[OriginKey, TokenSource] = {}
-        self._discoveries: dict[OriginKey, Discovery] = {}
-        self._looking: dict[OriginKey, asyncio.Task[None]] = {}
         self._retired: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
         self._payload, self._counters = Payload(CLOCK.monotonic), ApiCounters()
+        self._discoveries = Discoveries(CLOCK, self._counters)
         self._schedule = Schedule(CLOCK)
         self.exporter = Exporter(self._schedule, payload=self._payload, counters=self._counters, clock=CLOCK)
 
@@ -70,26 +77,31 @@ class Assembly:
         """
         async with self._one:
             old, before, had = self._platform, self._settings, self._sources
-            sources = await asyncio.to_thread(open_credentials, settings, self._environ, had, lock=True)
+            mine = self._shard.part(settings)
+            sources = await asyncio.to_thread(open_credentials, mine, self._environ, had, lock=True)
             try:
                 platform = old if old and before and before.api == settings.api else self._connect(settings)
             except ConfigError:
-                await _close([source for key, source in sources.items() if key not in had])
+                release(source for key, source in sources.items() if key not in had)
                 raise
             if platform is not old:
                 await platform.__aenter__()
             self._sources, self._platform = sources, platform
-            self._set_discoveries(settings, fresh=platform is not old)
+            self._discoveries.reconfigure(
+                settings.discover, sources, platform, same_platform=_same_platform(settings, before)
+            )
+            self.exporter.discovered = self._discoveries.attempted
             self._schedule.patience = settings.api.timeout + GRACE
             self._set_teams(settings, before)
             self._settings = settings
-            await _close([source for key, source in had.items() if key not in sources])
+            await _let_go([source for key, source in had.items() if key not in sources])
             if old is not None and before is not None and old is not platform:
-                retired = asyncio.create_task(_retire(old, before.api.timeout))
+                retired = asyncio.create_task(_retire(old, before.api.timeout, list(had.values())))
                 self._retired = [retired, *(task for task in self._retired if not task.done())]
 
     def _connect(self, settings: Settings) -> Platform:
         api, intervals = settings.api, [settings.interval_of(team) for team in settings.teams]
+        intervals += [found.interval or settings.collect.interval for found in settings.discover]
         return Platform(
             api.base_url,
             limits=Limits(api.timeout, api.max_response_bytes),
@@ -102,52 +114,18 @@ class Assembly:
             proxy=environment_proxy(api.base_url),
         )
 
-    def _set_discoveries(self, settings: Settings, *, fresh: bool) -> None:
-        assert self._platform is not None  # noqa: S101  narrows the type; `apply` has set it
-        known = {} if fresh else self._discoveries
-        self._discoveries = {}
-        for i, discover in enumerate(settings.discover):
-            key, name = origin_key(discover), discovery_name(i)
-            client = self._platform.team(name, self._sources[key], None)
-            self._discoveries[key] = known.get(key) or Discovery(name, client, CLOCK.monotonic, random.random)
-        self.exporter.discovered = all(discovery.attempted for discovery in self._discoveries.values())
-        for key, task in list(self._looking.items()):
-            if self._discoveries.get(key) is not known.get(key) or fresh:
-                task.cancel()
-                del self._looking[key]
-
     def _set_teams(self, settings: Settings, before: Settings | None) -> None:
-        mine = [team for team in (*settings.teams, *self._found(settings)) if self._shard.holds(team.name)]
+        found = self._discoveries.teams(settings)
+        mine = [team for team in (*settings.teams, *found) if self._shard.holds(team.name)]
         teams = [self._team(settings, team, before) for team in mine]
         self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
-
-    def _found(self, settings: Settings) -> Iterator[TeamSettings]:
-        """The discovered teams that are wanted; a name that is taken already is left to whoever has it."""
-        taken = {team.name for team in settings.teams}
-        for discover in settings.discover:
-            key = origin_key(discover)
-            wanted = [found for found in self._discoveries[key].teams if discover.wants(found.name)]
-            if self._sources[key].kind == "device" and len(wanted) > 1:
-                names = ", ".join(found.name for found in wanted)
-                event(_log, logging.WARNING, "a device key reads one team: include that one alone", found=names)
-                continue
-            for found in wanted:
-                team = discover.team(found.name, found.team_id)
-                if team is None or team.name in taken:
-                    event(
-                        _log, logging.WARNING, "discovered team left out", team_name=found.name, team_id=found.team_id
-                    )
-                    continue
-                taken.add(team.name)
-                yield team
 
     def _team(self, settings: Settings, team: TeamSettings, before: Settings | None) -> Team:
         assert self._platform is not None  # noqa: S101  narrows the type; `apply` has set it
         source = self._sources[origin_key(team)]
         rules, client = _rules(settings, team), self._platform.team(team.name, source, team.team_id)
         known = self.exporter.team(team.name)
-        same = before is not None and before.api.base_url == settings.api.base_url
-        if known is not None and same and known.is_of(team.team_id, source):
+        if known is not None and _same_platform(settings, before) and known.is_of(team.team_id, source):
             known.reconfigure(rules, client)
             return known
         return Team(
@@ -160,33 +138,38 @@ class Assembly:
             random=random.random,
         )
 
-    async def look(self) -> None:
-        """Find the teams of every credential that is to be discovered, once."""
-        await asyncio.gather(*(discovery.look() for discovery in self._discoveries.values()))
+    async def look(self) -> bool:
+        """Find the teams of every credential that is to be discovered, once.
+
+        Returns:
+            Whether each of them could be asked.
+        """
+        await self._discoveries.look()
         await self._found_again()
+        return not self._discoveries.failed
 
     async def run(self) -> None:
         """Poll and discover until cancelled. What is not handled there ends the process."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.exporter.run())
-            group.create_task(self._keep_looking(group))
-
-    async def _keep_looking(self, group: asyncio.TaskGroup) -> None:
-        while True:
-            for key, discovery in self._discoveries.items():
-                if key not in self._looking:
-                    self._looking[key] = group.create_task(discovery.keep_looking(self._found_again))
-            await asyncio.sleep(1)
+            group.create_task(self._discoveries.keep_looking(self._found_again))
 
     async def _found_again(self) -> None:
         async with self._one:
             if self._settings is not None:
-                self.exporter.discovered = all(discovery.attempted for discovery in self._discoveries.values())
                 self._set_teams(self._settings, self._settings)
+                self.exporter.discovered = self._discoveries.attempted
+
+    def stop(self) -> None:
+        """Begin to end sessions: a trade under way has `PATIENCE` from now on."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(_let_go(self._sources.values(), PATIENCE))
 
     async def close(self) -> None:
         """End sessions and connections."""
-        await _close(self._sources.values())
+        self.stop()
+        if self._stopping is not None:
+            await self._stopping
         for task in self._retired:
             task.cancel()
         await asyncio.gather(*self._retired, return_exceptions=True)
@@ -194,17 +177,31 @@ class Assembly:
             await self._platform.__aexit__()
 
 
-async def _retire(platform: Platform, patience: float) -> None:
+def _same_platform(settings: Settings, before: Settings | None) -> bool:
+    return before is not None and before.api.base_url == settings.api.base_url
+
+
+async def _retire(platform: Platform, patience: float, sources: Iterable[TokenSource]) -> None:
     """End the connections that a reload has replaced, once the requests on them have had their time."""
     try:
         await asyncio.sleep(patience)
+        await _settle(sources)
     finally:
         await platform.__aexit__()
 
 
-async def _close(sources: Iterable[TokenSource]) -> None:
-    for source in sources:
-        await source.close()
+async def _settle(sources: Iterable[TokenSource]) -> None:
+    await asyncio.gather(*(source.settle() for source in sources))
+
+
+async def _let_go(sources: Collection[TokenSource], patience: float | None = None) -> None:
+    """Release them when no trade is under way any more, after `patience` seconds at the latest."""
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await _settle(sources)
+    finally:
+        release(sources)
 
 
 @asynccontextmanager

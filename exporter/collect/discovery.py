@@ -15,6 +15,8 @@ from exporter.platform.pacing import Backoff
 ME_PATH: Final = "/users/me"
 INTERVAL: Final = 300.0
 """Seconds between two looks."""
+RETRY: Final = 30.0
+"""Seconds until the next look after one that failed."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,44 +30,63 @@ class Found:
 
 
 class Discovery:
-    """The teams of one credential. Mutable: it remembers those of the last answer, and serves them through failures."""
+    """The teams of one credential. Mutable: it remembers those of the last answer, and serves them through failures.
+
+    Attributes:
+        teams: the oldest first, as far as their ids tell; so a name that two of them bear always goes to the same one.
+        attempted: whether the platform was asked at all.
+        failed: whether the last look gave nothing.
+    """
 
     def __init__(self, name: str, client: TeamClient, clock: Callable[[], float], random: Callable[[], float]) -> None:
         self.teams: tuple[Found, ...] = ()
-        self.attempted = False
+        self.attempted = self.failed = False
         self._name = name
         self._client = client
         self._clock = clock
-        self._backoff = Backoff(INTERVAL / 10, random=random)
+        self._backoff = Backoff(RETRY, random=random)
+
+    def reconfigure(self, name: str, client: TeamClient) -> None:
+        """Ask under another name, or over another connection, with the teams of before."""
+        self._name, self._client = name, client
 
     async def look(self) -> None:
         """Ask once; what fails is counted and logged, and changes nothing."""
         try:
-            body = await self._client.get(ME_PATH, {})
-            me = self._decoded(body)
+            teams = await self._ask()
         except PlatformError as error:
             self._backoff.failed(self._clock(), error.retry_after)
             event(_log, logging.WARNING, "teams not discovered", credential=self._name, error=str(error))
+            self.failed = True
         else:
             self._backoff.succeeded()
-            self.teams = tuple(
-                Found(team.id, team.display_name or team.id) for team in me.team_list or () if team and team.id
-            )
+            self.teams, self.failed = teams, False
         self.attempted = True
 
-    def _decoded(self, body: bytes) -> wire.Me:
+    async def _ask(self) -> tuple[Found, ...]:
+        body = await self._client.get(ME_PATH, {})
         try:
-            return wire.decode_me(body)
+            return _teams(wire.decode_me(body))
         except (Undecodable, SchemaMismatch) as error:
             self._client.fail(ME_PATH, error)
             raise
 
-    async def keep_looking(self, tell: Callable[[], Awaitable[None]]) -> None:
+    async def keep_looking(
+        self, tell: Callable[[], Awaitable[None]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         """Look until cancelled, and tell after each look."""
         while True:
             await self.look()
             await tell()
-            pause = (
-                max(INTERVAL / 10, (self._backoff.until or 0.0) - self._clock()) if self._backoff.failures else INTERVAL
-            )
-            await asyncio.sleep(pause)
+            await sleep(self._pause())
+
+    def _pause(self) -> float:
+        held = (self._backoff.until or 0.0) - self._clock()
+        return max(RETRY, held) if self.failed else INTERVAL
+
+
+def _teams(me: wire.Me) -> tuple[Found, ...]:
+    if me.team_list is None:
+        raise SchemaMismatch(f"GET {ME_PATH}: no team_list of at most {wire.MOST_ITEMS} teams")
+    found = {team.id: Found(team.id, team.display_name or team.id) for team in me.team_list if team and team.id}
+    return tuple(found[team_id] for team_id in sorted(found))

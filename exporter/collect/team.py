@@ -23,7 +23,7 @@ from exporter.fleet.tasks import without_eligible_agent
 from exporter.fleet.timings import Timings
 from exporter.log import event
 from exporter.platform import wire
-from exporter.platform.client import TeamClient
+from exporter.platform.client import REFRESH_PATH, TeamClient
 from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import MAX_RETRY_AFTER
 from exporter.status import TeamStatus
@@ -87,7 +87,7 @@ class Team:
         self._was_slow = False
         self._polling = asyncio.Lock()
         self._polled_at: float | None = None
-        counters.start(rules.name, (TASKS_PATH, self.agents_path))
+        counters.start(rules.name, self._paths)
 
     @property
     def agents_path(self) -> str:
@@ -95,6 +95,12 @@ class Team:
         if self.rules.agents_path is not None:
             return self.rules.agents_path
         return "/r/agents" if self._credential.kind == "integration" else "/agents"
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        """What it is going to ask."""
+        more = () if self._credential.kind == "integration" else (ME_PATH,)
+        return (TASKS_PATH, self.agents_path, *more, *((REFRESH_PATH,) if self._credential.renews else ()))
 
     def is_of(self, team_id: str | None, credential: TokenSource) -> bool:
         """Whether this is the platform's team of that id, read with that credential."""
@@ -109,7 +115,7 @@ class Team:
         self.rules, self._client = rules, client
         for history in (self._tasks, self._agents):
             history.reconfigure(rules.interval, rules.stale_after)
-        self._counters.start(rules.name, (TASKS_PATH, self.agents_path))
+        self._counters.start(rules.name, self._paths)
 
     def status(self, next_poll_at: float | None) -> TeamStatus:
         """What is known now; `next_poll_at` is Unix seconds."""

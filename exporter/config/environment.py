@@ -92,7 +92,7 @@ def from_shorthand(environ: Mapping[str, str], others: Mapping[str, Any], nowher
         mistakes: receives a line for each contradiction.
     """
     present = {key: name for key, name in SHORTHAND.items() if environ.get(name)}
-    teams = others.get("teams") or others.get("discover")
+    teams = [each for name in _LISTS for each in _items(others.get(name))]
     mistakes += _contradictions(present, teams, nowhere)
     if teams or len(present.keys() & {"token_env", "token_file"}) != 1:
         return Source({}, _place)
@@ -100,14 +100,14 @@ def from_shorthand(environ: Mapping[str, str], others: Mapping[str, Any], nowher
     return Source({"teams": [{"name": "default", **team}]}, _shorthand_place)
 
 
-def _contradictions(present: Mapping[str, str], teams: Any, nowhere: str) -> Iterator[str]:
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _contradictions(present: Mapping[str, str], teams: list[Any], nowhere: str) -> Iterator[str]:
     if teams:
         # A configured team may well have its credential in a variable of this name.
-        used = (
-            [str(team.get("token_env")) for team in teams if isinstance(team, Mapping)]
-            if isinstance(teams, list)
-            else []
-        )
+        used = [str(team.get("token_env")) for team in teams if isinstance(team, Mapping)]
         for name in sorted(set(present.values()).difference(used)):
             yield f"environment variable {name}: found a value beside configured teams; allowed: one of the two"
     elif "token_env" in present and "token_file" in present:

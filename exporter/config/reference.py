@@ -6,12 +6,12 @@ from pydantic.fields import FieldInfo
 
 from exporter.config.environment import SHORTHAND, key_paths, variable
 from exporter.config.mistakes import Loc, annotated, key_path, words
-from exporter.config.settings import Settings, Team
+from exporter.config.settings import Discover, Section, Settings, Team
 from exporter.config.types import format_duration, parse_duration
 
 
 def reference() -> str:
-    """Every key with its variable, what it allows, its default and its meaning: three markdown tables."""
+    """Every key with its variable, what it allows, its default and its meaning: four markdown tables."""
     keys = ((loc, _field(loc)) for loc in key_paths())
     return "\n".join(
         (
@@ -20,13 +20,8 @@ def reference() -> str:
             *_table("Key", "Environment variable", "Allowed", "Default", "Meaning"),
             *(_row(f"`{key_path(loc)}`", f"`{variable(loc)}`", *_facts(field)) for loc, field in keys),
             "",
-            "## Keys of a team",
-            "",
-            f"`{variable(('teams',))}` holds the whole list, as YAML or JSON.",
-            "",
-            *_table("Key", "Allowed", "Default", "Meaning"),
-            *(_row(f"`{key}`", *_facts(field)) for key, field in Team.model_fields.items()),
-            "",
+            *_list("## Keys of a team", "teams", Team),
+            *_list("## Keys of a credential to discover teams with", "discover", Discover),
             "## One team from the environment",
             "",
             "Where no teams are configured, these variables describe a single one.",
@@ -36,6 +31,13 @@ def reference() -> str:
             "",
         )
     )
+
+
+def _list(title: str, key: str, item: type[Section]) -> Iterator[str]:
+    yield from (title, "", f"`{variable((key,))}` holds the whole list, as YAML or JSON.", "")
+    yield from _table("Key", "Allowed", "Default", "Meaning")
+    yield from (_row(f"`{name}`", *_facts(field)) for name, field in item.model_fields.items())
+    yield ""
 
 
 def _field(loc: Loc) -> FieldInfo:

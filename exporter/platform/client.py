@@ -15,9 +15,19 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 import aiohttp
+from pydantic import SecretStr
 from yarl import URL
 
-from exporter.errors import ConfigError, PlatformError, RequestTimeout, TooLarge, Unauthorized, Undecodable
+from exporter.errors import (
+    ConfigError,
+    PlatformError,
+    RequestTimeout,
+    SchemaMismatch,
+    TooLarge,
+    Unauthorized,
+    Undecodable,
+)
+from exporter.platform import wire
 from exporter.platform.body import read_body
 from exporter.platform.credentials import TokenSource
 from exporter.platform.failures import Broken, breakdown, error_message, printable, refusal
@@ -230,7 +240,7 @@ class TeamClient:
         except Unauthorized as error:
             outcome = Unauthorized(f"GET {path}: no usable credential: {error}")
         except PlatformError as error:  # of the session's own request
-            outcome = error
+            outcome = error.anew()
         return outcome
 
     async def _request(self, path: str, query: Mapping[str, str | int], token: str) -> bytes | PlatformError:
@@ -239,12 +249,20 @@ class TeamClient:
             headers["X-Team-ID"] = self._team_id
         return await self._send(Call("GET", path, token, query, headers))
 
-    async def _refresh(self, refresh_token: str) -> bytes | PlatformError:
-        call = Call("POST", REFRESH_PATH, refresh_token, body={"refresh_token": refresh_token})
-        outcome = await self._send(call)
+    async def _refresh(self, refresh_token: SecretStr) -> wire.Tokens | PlatformError:
+        token = refresh_token.get_secret_value
+        outcome = await self._send(Call("POST", REFRESH_PATH, token(), body={"refresh_token": token()}))
         if isinstance(outcome, PlatformError):
             self.fail(REFRESH_PATH, outcome)
-        return outcome
+            return outcome
+        return self._tokens(outcome)
+
+    def _tokens(self, body: bytes) -> wire.Tokens | PlatformError:
+        tokens = wire.decode_tokens(body)
+        error = SchemaMismatch(f"POST {REFRESH_PATH}: the answer holds no access_token and refresh_token")
+        if tokens is None or tokens.access_token is None:
+            self.fail(REFRESH_PATH, error)
+        return error if tokens is None else tokens
 
     async def _send(self, call: Call) -> bytes | PlatformError:
         async with self._platform.pacer.slot(suspect=self._hung):

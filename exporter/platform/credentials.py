@@ -20,13 +20,14 @@ from typing import Literal, NamedTuple, Protocol
 from pydantic import SecretStr
 
 from exporter.errors import ConfigError, PlatformError, Unauthorized
+from exporter.platform.wire import Tokens
 
 logger = logging.getLogger(__name__)
 
 CredentialKind = Literal["integration", "device", "jwt"]
 
-Refresh = Callable[[str], Awaitable[bytes | PlatformError]]
-"""Trades a refresh token for a new pair at the platform; gives the body of the answer, or why there is none."""
+Refresh = Callable[[SecretStr], Awaitable[Tokens | PlatformError]]
+"""Trades a refresh token for a new pair at the platform; gives the answer, or why there is none."""
 
 
 class TokenSource(Protocol):
@@ -35,6 +36,10 @@ class TokenSource(Protocol):
     @property
     def kind(self) -> CredentialKind:
         """What it may be used for."""
+
+    @property
+    def renews(self) -> bool:
+        """Whether it trades tokens with the platform."""
 
     @property
     def loaded_at(self) -> float:
@@ -50,7 +55,10 @@ class TokenSource(Protocol):
     async def renewed(self, refused: str, refresh: Refresh) -> str:
         """The token to send after a 401 on `refused`, which is that one again when there is no other."""
 
-    async def close(self) -> None:
+    async def settle(self) -> None:
+        """Wait until nothing is under way that must not be cut off."""
+
+    def release(self) -> None:
         """Let go of where it is kept."""
 
 
@@ -88,6 +96,7 @@ class Credential:
     """
 
     __slots__ = ("_clock", "_path", "_source", "_token", "loaded_at")
+    renews = False
 
     def __init__(self, source: str, path: Path | None, token: _Token, clock: Callable[[], float]) -> None:
         self._source = source
@@ -161,7 +170,10 @@ class Credential:
         self.reread()
         return self.current()
 
-    async def close(self) -> None:
+    async def settle(self) -> None:
+        """Nothing ever is under way."""
+
+    def release(self) -> None:
         """Nothing is held between two reads."""
 
     def __repr__(self) -> str:
@@ -226,7 +238,7 @@ def _parse(
         return f"{source}: {problem}"
     text = raw.strip().decode("ascii")
     kind = _KINDS[text[:3]]
-    expiry = _expiry(text) if kind == "jwt" else None
+    expiry = expiry_of(text) if kind == "jwt" else None
     return _Token(SecretStr(text), kind, expiry, signature, open_to_others)
 
 
@@ -246,7 +258,7 @@ def _problem(raw: bytes) -> str | None:
     return next((problem for wrong, problem in found if wrong), None)
 
 
-def _expiry(jwt: str) -> float | None:
+def expiry_of(jwt: str) -> float | None:
     """The `exp` of a JWT, or None: a token we cannot read may still be one that the platform can."""
     try:
         payload = jwt.split(".")[1]

@@ -1,192 +1,203 @@
 """A user session that renews itself: a refresh token in a file, traded for JWTs ahead of their end.
 
-The platform's refresh tokens live once: a trade gives a new one and kills the old one at once. So the new one is
-in the file, whole and synced, before it is used, and no two processes may share a file. What cannot be helped is a
-crash between the platform's answer and the write: then the token in the file is refused at the next start, and the
-error says what to do.
+The platform's refresh tokens live once: a trade gives a new one and kills the old one at once. So the new one is in
+the file, whole and synced, before it is used, and no two processes may share a file. What cannot be helped is a crash
+between the platform's answer and the write: then the token in the file is refused at the next start, and the error
+says what to do.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
-import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pydantic import SecretStr
 
 from exporter.errors import ConfigError, PlatformError, SchemaMismatch, Unauthorized
-from exporter.platform import wire
-from exporter.platform.credentials import MAX_BYTES, CredentialKind, Refresh
+from exporter.log import event
+from exporter.platform.credentials import CredentialKind, Refresh, expiry_of
+from exporter.platform.tokenfile import TokenFile
+from exporter.platform.wire import Tokens
 
 AHEAD: Final = 0.2
 """Part of a JWT's life before whose end it is renewed."""
-PATIENCE: Final = 3.0
-"""Seconds that closing waits for a trade under way, for its new token would be lost."""
+PAUSE: Final = 10.0
+"""Seconds before what failed is tried again, doubled each time: every request of a poll wants a JWT."""
+MAX_PAUSE: Final = 60.0
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """A JWT. Times are Unix seconds of our own clock; None where the platform does not tell the end."""
+
+    token: SecretStr
+    made_at: float
+    renew_at: float | None
+    expires_at: float | None
+
+
 class Session:
-    """The session of one refresh-token file, shared by all teams that name it. Mutable: it holds the newest tokens."""
+    """The session of one refresh-token file, shared by all teams that name it. Mutable: it holds the newest tokens.
+
+    Attributes:
+        loaded_at: Unix seconds of when the tokens were last read or renewed.
+    """
 
     kind: CredentialKind = "jwt"
+    renews = True
 
-    def __init__(self, path: Path, lock: int | None, clock: Callable[[], float]) -> None:
-        self._path = path
-        self._lock = lock
+    def __init__(self, file: TokenFile, clock: Callable[[], float]) -> None:
+        self._file = file
         self._clock = clock
-        self._one = asyncio.Lock()
-        self._access: SecretStr | None = None
-        self._renew_at = 0.0
-        self._dead: SecretStr | None = None
+        self._access: _Access | None = None
+        self._dead: tuple[SecretStr, PlatformError] | None = None
         self._unwritten: SecretStr | None = None
-        self._trade: asyncio.Task[None] | None = None
+        self._failure: PlatformError | None = None
+        self._told: str | None = None
+        self._failures = 0
+        self._held_until = 0.0
+        self._work: asyncio.Task[None] | None = None
+        self._released = False
         self.loaded_at = clock()
-        self.expires_at: float | None = None
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float], lock: bool = True) -> "Session":
-        """Take the file `path`; with `lock`, keep every other process from taking it until `close`.
+        """Take the file `path`; with `lock`, keep everybody else from taking it until `release`.
 
         Raises:
-            ConfigError: the file or its folder cannot be used, or another process has it.
+            ConfigError: the file or its folder cannot be used, or somebody else has it.
         """
-        path = path.resolve()  # a link stays one when its target is replaced
-        problem = _problem(path) or (None if os.access(path.parent, os.W_OK) else f"{path.parent}: is not writable")
-        if problem is not None:
-            raise ConfigError(
-                [f"{problem}; expected a refresh token in a file that can be replaced when it is rotated"]
-            )
-        return cls(path, _locked(path) if lock else None, clock)
+        file = TokenFile.open(path, lock=lock)
+        if isinstance(file, str):
+            raise ConfigError([file])
+        return cls(file, clock)
+
+    @property
+    def expires_at(self) -> float | None:
+        """Unix seconds of when the newest JWT ends; None before the first and where unknown."""
+        return self._access.expires_at if self._access else None
 
     async def token(self, refresh: Refresh) -> str:
-        """A JWT that lives on for a while; renewed first where it does not.
+        """A JWT that lives on for a while; renewed first where it does not. All who wait share one trade.
 
         Raises:
             Unauthorized: there is no usable refresh token, or it was refused.
             PlatformError: the trade failed.
         """
-        async with self._one:
-            await self._write_again()
-            if self._access is None or self._clock() >= self._renew_at:
-                await self._renew(refresh)
-            return self._access.get_secret_value() if self._access else ""
+        if self._wants_work():
+            if self._work is None or self._work.done():
+                self._work = asyncio.create_task(self._advance(refresh))
+            # Whoever asks may be cancelled; the trade may not, or the new token is lost.
+            await asyncio.shield(self._work)
+        access = self._access
+        if access is None or (access.expires_at is not None and self._clock() >= access.expires_at):
+            raise (self._failure or Unauthorized(f"{self._file}: there is no JWT")).anew()
+        return access.token.get_secret_value()
 
     async def renewed(self, refused: str, refresh: Refresh) -> str:
-        """Another JWT than the refused one: the newest, if another request has renewed it meanwhile."""
-        async with self._one:
-            if self._access is None or self._access.get_secret_value() == refused:
-                await self._renew(refresh)
-            return self._access.get_secret_value() if self._access else ""
+        """Another JWT than the refused one; that one again when it is so young that its refusal has other reasons."""
+        access = self._access
+        if access is not None and access.token.get_secret_value() == refused:
+            if self._clock() < access.made_at + PAUSE:
+                return refused
+            self._access = None
+        return await self.token(refresh)
 
-    async def close(self) -> None:
-        """Let a trade under way end, and the file go."""
-        if self._trade is not None:
-            await asyncio.wait((self._trade,), timeout=PATIENCE)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    async def settle(self) -> None:
+        """Wait until a trade under way has ended and what it gave is in the file."""
+        if self._work is not None:
+            await asyncio.wait((self._work,))
+        if self._unwritten is not None:
+            await self._write()
+
+    def release(self) -> None:
+        """Let go of the file."""
+        if self._unwritten is not None or (self._work is not None and not self._work.done()):
+            event(_log, logging.ERROR, "the newest refresh token may be lost; sign in again", file=str(self._file))
+        self._released = True
+        self._file.release()
 
     def __repr__(self) -> str:
-        return f"Session({str(self._path)!r})"
+        return f"Session({str(self._file)!r})"
 
-    async def _renew(self, refresh: Refresh) -> None:
-        # A caller may be cancelled; the trade may not, or the new token is lost.
-        self._trade = asyncio.create_task(self._do_trade(refresh))
-        await asyncio.shield(self._trade)
+    def _wants_work(self) -> bool:
+        return self._due() or (self._file.touched() and not self._released)
 
-    async def _do_trade(self, refresh: Refresh) -> None:
-        if self._unwritten is not None:
-            raise Unauthorized(f"{self._path}: the rotated refresh token cannot be written, so it is not used")
-        problem = _problem(self._path)
-        if problem is not None:
-            raise Unauthorized(problem)
-        spent = SecretStr(_read(self._path))
-        if spent == self._dead:
-            raise Unauthorized(f"{self._path}: this refresh token was refused; sign in again and put a new one there")
-        outcome = await refresh(spent.get_secret_value())
-        if isinstance(outcome, PlatformError):
-            if isinstance(outcome, Unauthorized):
-                self._dead, self._access = spent, None
-            raise outcome
-        await self._take(outcome)
+    def _due(self) -> bool:
+        if self._released:
+            return False
+        now, access = self._clock(), self._access
+        wanted = access is None or (access.renew_at is not None and now >= access.renew_at)
+        return now >= self._held_until and (wanted or self._unwritten is not None)
 
-    async def _take(self, body: bytes) -> None:
-        tokens = wire.decode_tokens(body)
-        if tokens is None:
-            raise SchemaMismatch("POST /auth/refresh: the answer holds no access_token, refresh_token and expires_in")
-        now = self._clock()
-        self._access, self._unwritten = SecretStr(tokens.access_token), SecretStr(tokens.refresh_token)
-        self.loaded_at, self.expires_at = now, now + tokens.expires_in
-        self._renew_at = now + tokens.expires_in * (1 - AHEAD)
-        await self._write_again()
-
-    async def _write_again(self) -> None:
-        """Write the newest refresh token where that is not done. Until it is, the JWT serves, but is not renewed."""
-        if self._unwritten is None:
+    async def _advance(self, refresh: Refresh) -> None:
+        """Do what is due: write a token that is not written yet, or trade the one in the file."""
+        if self._file.replaced():  # somebody has signed in again
+            self._dead = self._unwritten = None
+        elif not self._due():
             return
-        try:
-            await asyncio.to_thread(_replace, self._path, self._unwritten.get_secret_value())
-        except OSError as error:
-            _log.error(
-                "the rotated refresh token cannot be written to %s: %s; it is kept in memory and tried again",
-                self._path,
-                error.strerror,
-            )
-        else:
+        failure = await (self._trade(refresh) if self._unwritten is None else self._write())
+        self._tell(failure)
+        self._failure = failure
+        self._failures = self._failures + 1 if failure else 0
+        self._held_until = self._clock() + self._pause() if failure else 0.0
+
+    def _pause(self) -> float:
+        asked = self._failure.retry_after if self._failure else None
+        return max(min(PAUSE * 2.0 ** min(self._failures - 1, 9), MAX_PAUSE), asked or 0.0)
+
+    async def _trade(self, refresh: Refresh) -> PlatformError | None:
+        """Trade the token in the file; gives what went wrong."""
+        spent = self._file.read()
+        if isinstance(spent, str):
+            return Unauthorized(spent)
+        if self._dead is not None and self._dead[0] == spent:
+            return self._dead[1]
+        began = self._clock()
+        outcome = await refresh(spent)
+        if isinstance(outcome, Unauthorized):
+            refused = Unauthorized(f"{outcome}; sign in again and put a new refresh token into {self._file}")
+            self._dead = spent, refused
+            return refused
+        if isinstance(outcome, PlatformError):
+            return outcome
+        return await self._take(outcome, began)
+
+    async def _take(self, tokens: Tokens, began: float) -> PlatformError | None:
+        self._unwritten = SecretStr(tokens.refresh_token)
+        if tokens.access_token is not None:
+            self._access, self.loaded_at = _accessed(tokens.access_token, tokens.expires_in, began), began
+        unwritten = await self._write()
+        if tokens.access_token is None:
+            return SchemaMismatch("POST /auth/refresh: the answer holds no access_token")
+        return unwritten
+
+    async def _write(self) -> PlatformError | None:
+        """Write the newest refresh token. Until that is done the JWT serves, but is not renewed."""
+        if self._unwritten is None:
+            return None
+        problem = await asyncio.to_thread(self._file.replace, self._unwritten)
+        if problem is None:
             self._unwritten = None
+            return None
+        return Unauthorized(f"{self._file}: the rotated refresh token is not used until it can be written ({problem})")
+
+    def _tell(self, failure: PlatformError | None) -> None:
+        """Log a failure once, not with every poll, and its end."""
+        told, self._told = self._told, str(failure) if failure else None
+        if self._told == told:
+            return
+        if self._told is not None:
+            event(_log, logging.ERROR, "session not renewed", file=str(self._file), error=self._told)
+        else:
+            event(_log, logging.INFO, "session is renewed again", file=str(self._file))
 
 
-def _problem(path: Path) -> str | None:
-    try:
-        token = _read(path)
-    except FileNotFoundError:
-        return f"{path}: no such file"
-    except (OSError, ValueError) as error:
-        return f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})"
-    if not token:
-        return f"{path}: is empty"
-    if len(token) >= MAX_BYTES or not token.isprintable() or " " in token:
-        return f"{path}: holds no token"
-    return None
-
-
-def _read(path: Path) -> str:
-    with path.open(encoding="ascii") as file:
-        return file.read(MAX_BYTES).strip()
-
-
-def _locked(path: Path) -> int:
-    """A descriptor whose lock ends with this process; beside the file, for that is replaced at every rotation."""
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise ConfigError(
-            [f"{path}: another process uses this refresh token; two that share one sign each other out"]
-        ) from None
-    return descriptor
-
-
-def _replace(path: Path, token: str) -> None:
-    """Put `token` into the file at once or not at all, with the mode it had."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(token + "\n")
-            file.flush()
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _accessed(token: str, lifetime: float | None, began: float) -> _Access:
+    expires_at = began + lifetime if lifetime is not None else expiry_of(token)
+    renew_at = None if expires_at is None else expires_at - AHEAD * max(0.0, expires_at - began)
+    return _Access(SecretStr(token), began, renew_at, expires_at)

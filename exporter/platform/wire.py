@@ -6,6 +6,7 @@ it costs neither its item nor its page.
 """
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -23,6 +24,11 @@ MOST_ITEMS: Final = 1000
 MOST_LABELS: Final = 256
 MOST_GPUS: Final = 64
 """Longer lists are no labels and no machine. Without bounds, one body of nothing but mistakes takes gigabytes."""
+MAX_TOKEN: Final = 32 * 1024
+"""Characters; a JWT has a few thousand at most."""
+MAX_LIFETIME: Final = 10.0 * 365 * 86400
+"""Seconds; what is said to live longer is a mistake."""
+_TOKEN: Final = re.compile(r"[!-~]+")
 
 Text = Annotated[str, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
@@ -293,19 +299,37 @@ def decode_me(body: bytes) -> Me:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The answer of `POST /auth/refresh`; `expires_in` is seconds."""
+    """The answer of `POST /auth/refresh`. Only the refresh token is vital, for there is no other one any more."""
 
-    access_token: Text = field(repr=False)
-    refresh_token: Text = field(repr=False)
-    expires_in: Count
-
-
-_TOKENS: Final = TypeAdapter(Tokens)
+    refresh_token: str = field(repr=False)
+    access_token: str | None = field(default=None, repr=False)
+    expires_in: float | None = None
+    """Seconds; None where the platform does not say so."""
 
 
 def decode_tokens(body: bytes) -> Tokens | None:
-    """Read a new pair of tokens; None when this is none. Nothing is raised that could quote a token."""
+    """Read a new pair of tokens; None without a refresh token. Nothing is raised that could quote one."""
     try:
-        return _TOKENS.validate_json(body)
-    except ValidationError:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(answer, dict) or not is_token(answer.get("refresh_token")):
+        return None
+    access, lifetime = answer.get("access_token"), answer.get("expires_in")
+    return Tokens(
+        refresh_token=answer["refresh_token"],
+        access_token=access if is_token(access) else None,
+        expires_in=_lifetime(lifetime),
+    )
+
+
+def is_token(value: object) -> bool:
+    """Whether it can be a token: printable ASCII without spaces, as headers carry it, and not endless."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and _TOKEN.fullmatch(value) is not None
+
+
+def _lifetime(value: object) -> float | None:
+    # Compared before anything else: an integer may be too large for a float.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MAX_LIFETIME:
+        return float(value)
+    return None

@@ -21,7 +21,7 @@ def test_the_example_file_loads_and_shows_the_defaults() -> None:
 
 
 def test_the_documented_configuration_loads(tmp_path: Path) -> None:
-    """Every key of the contract is known, the ones that are not supported yet with the value that means off."""
+    """Every key of the contract is known, with the default it states."""
     file = tmp_path / "c.yaml"
     file.write_text(
         """

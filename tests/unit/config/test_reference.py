@@ -1,7 +1,7 @@
 from exporter.config import reference
 from exporter.config.environment import SHORTHAND, key_paths, variable
 from exporter.config.mistakes import key_path
-from exporter.config.settings import Team
+from exporter.config.settings import Discover, Team
 
 
 def test_every_key_is_described_once() -> None:
@@ -9,7 +9,8 @@ def test_every_key_is_described_once() -> None:
     rows = [line.strip("| ").split(" | ") for line in reference().splitlines() if line.startswith("| `")]
     keys = [(f"`{key_path(loc)}`", f"`{variable(loc)}`") for loc in key_paths()]
     assert [tuple(row[:2]) for row in rows[: len(keys)]] == keys
-    assert [row[0] for row in rows[len(keys) :]] == [f"`{name}`" for name in (*Team.model_fields, *SHORTHAND.values())]
+    names = (*Team.model_fields, *Discover.model_fields, *SHORTHAND.values())
+    assert [row[0] for row in rows[len(keys) :]] == [f"`{name}`" for name in names]
     assert all(cell.strip() for row in rows for cell in row)
 
 
