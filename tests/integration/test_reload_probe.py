@@ -56,11 +56,9 @@ async def probe(exporter: RunningExporter, team: str, **headers: str) -> Samples
 
 @pytest.fixture
 async def exporter(platform: SimulatedPlatform, exporter_factory: ExporterFactory, base_url: str) -> RunningExporter:
-    """Polls the teams render, film and old, of which render has finished a task; new is not configured."""
+    """Polls the teams render, film and old; new is not configured."""
     for name in ("render", "film", "old", "new"):
         platform.add_team(name).add_agents(2)
-    render = platform.teams["render"]
-    task = render.add_task(status="running")
     API["base_url"] = base_url
     running = await exporter_factory(config("render", "film", "old"))
     await running.wait_listening()
@@ -68,14 +66,17 @@ async def exporter(platform: SimulatedPlatform, exporter_factory: ExporterFactor
     for name in ("render", "film", "old"):
         await probe(running, name)
     await running.wait_ready()
-    await asyncio.sleep(1)
-    render.move(task, status="completed", completed_at=time.time())
-    await probe(running, "render")
     return running
 
 
 async def test_a_reload_touches_only_what_changed(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
     """Teams that did not change keep data, counters, histograms and schedule; others go, come and change."""
+    task = platform.teams["render"].add_task(status="running")
+    await asyncio.sleep(1)  # or the probes would be one
+    await probe(exporter, "render")
+    platform.teams["render"].move(task, status="completed", completed_at=time.time())
+    await asyncio.sleep(1)
+    await probe(exporter, "render")
     before, beat = await exporter.samples(), await schedule(exporter, "render")
     calls = platform.journal.count(team="render")
     assert before.value("cyberun_tasks_finished_total", team_name="render", status="completed") == 1
@@ -193,6 +194,7 @@ async def test_reload_must_be_enabled(exporter_factory: ExporterFactory, platfor
 
 async def test_probes_at_once_are_one_poll(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
     """A hundred probes at once make one poll, and so do all those of the second after it; other teams are not asked."""
+    await asyncio.sleep(1)  # or what is known would still be recent
     platform.faults.set("latency", team="film", value="300ms")
     platform.journal.clear()
     answers = await asyncio.gather(*(probe(exporter, "film") for _ in range(100)))
@@ -215,6 +217,7 @@ async def test_probes_at_once_are_one_poll(platform: SimulatedPlatform, exporter
 
 async def test_a_probe_ends_in_time(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
     """While the platform hangs, a probe answers 200 before its scraper gives up, with the team down."""
+    await asyncio.sleep(1)  # or what is known would still be recent
     platform.faults.set("hang", team="film")
     started = time.monotonic()
     samples = await probe(exporter, "film", **{"X-Prometheus-Scrape-Timeout-Seconds": "2"})
@@ -231,7 +234,7 @@ async def test_prometheus_probes_the_teams_of_the_discovery(
     """The configuration in prometheus/prometheus-probe.yml finds every team and scrapes each one by itself."""
     text = (ROOT / "prometheus" / "prometheus-probe.yml").read_text(encoding="utf-8")
     document = yaml.safe_load(text.replace("localhost:10042", f"127.0.0.1:{exporter.port}"))
-    document["global"] = {"scrape_interval": "2s", "scrape_timeout": "2s"}
+    document["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s"}
     document["rule_files"] = [str(ROOT / "prometheus" / path) for path in document["rule_files"]]
     document["scrape_configs"][0]["http_sd_configs"][0]["refresh_interval"] = "1s"
     server = await prometheus(document)
@@ -264,7 +267,7 @@ async def test_each_team_is_polled_by_one_shard(
         platform.add_team(name)
     shards = [
         await exporter_factory(
-            {"api": {**API, "base_url": base_url}, "collect": {"interval": "3s"}},
+            {"api": {**API, "base_url": base_url}, "collect": {"interval": "1s"}},
             arguments=[f"--shard={shard}", "--total-shards=3"],
         )
         for shard in range(3)
@@ -288,7 +291,7 @@ async def test_each_team_is_polled_by_one_shard(
 
 async def test_many_and_bad_readers(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
     """200 scrapes at once are answered beside readers that stand still, open nothing or send nonsense."""
-    platform.add_team("render").add_agents(3000, gpus=2)
+    platform.add_team("render").add_agents(800, gpus=2)
     exporter = await exporter_factory({"collect": RARELY, "api": {"max_requests_per_second": 1000}})
     await exporter.wait_ready()
     silent = [socket.create_connection(("127.0.0.1", exporter.port)) for _ in range(100)]
@@ -318,7 +321,7 @@ async def test_many_and_bad_readers(platform: SimulatedPlatform, exporter_factor
             async def scrape() -> int:
                 headers = {"Accept-Encoding": "gzip"}
                 async with session.get(exporter.url + "/metrics", headers=headers) as answer:
-                    return answer.status if len(await answer.read()) > 1_000_000 else 0
+                    return answer.status if len(await answer.read()) > 30_000 else 0
 
             assert await asyncio.gather(*(scrape() for _ in range(200))) == [200] * 200
         assert time.monotonic() - started < 20
