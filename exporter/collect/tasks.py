@@ -107,21 +107,24 @@ async def _ends(fetch: FetchTasks, status: str, unknown: Unknown) -> _Active:
 async def _finals(
     fetch: FetchTasks, before: Timings, gone: Mapping[str, float], unknown: Unknown
 ) -> Mapping[str, _Final]:
-    """Read the final statuses from the end where tasks arrive: first a page of each, then on where more is new."""
+    """Read the final statuses from the end where tasks arrive; then look on for what left the active ones."""
     final: dict[str, _Final] = {}
     for status in FINAL_TASK_STATUSES:
         known = before.lists.get(status)
         start = _Final(Reading(known, seen_active=before.activity.seen))
-        final[status] = await _turn(fetch, status, known.entry if known else 1, start, unknown)
+        first = await _turn(fetch, status, known.entry if known else 1, start, unknown)
+        final[status] = await _further(fetch, status, first, {}, unknown)
     for status in FINAL_TASK_STATUSES:
-        seen = final[status]
-        while (number := seen.reading.next_page(_without(gone, final.values()))) and not seen.stopped:
-            if len(seen.reading.leaves) >= MAX_PAGES:
-                seen = replace(seen, stopped=True)
-            else:
-                seen = await _turn(fetch, status, number, seen, unknown)
-            final[status] = seen
+        final[status] = await _further(fetch, status, final[status], _without(gone, final.values()), unknown)
     return final
+
+
+async def _further(fetch: FetchTasks, status: str, seen: _Final, gone: Mapping[str, float], unknown: Unknown) -> _Final:
+    while (number := seen.reading.next_page(_without(gone, [seen]))) and not seen.stopped:
+        if len(seen.reading.leaves) >= MAX_PAGES:
+            return replace(seen, stopped=True)
+        seen = await _turn(fetch, status, number, seen, unknown)
+    return seen
 
 
 async def _turn(fetch: FetchTasks, status: str, number: int, seen: _Final, unknown: Unknown) -> _Final:

@@ -40,6 +40,8 @@ class Activity:
     """By id; the one not seen for longest comes first and is forgotten first."""
     listed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The ids read at the last poll, by status."""
+    missed: Mapping[str, float] = field(default_factory=dict)
+    """Tasks that had left at the last poll and were found nowhere: pages move. They are looked for once more."""
     all_running: bool = False
     """Every running task was read at the last poll."""
     latest_start: float = -inf
@@ -52,7 +54,7 @@ class Activity:
         A task goes forward from status to status, so only where these were read as a whole its absence means something.
         """
         found = {task.task_id for listed in active.values() for task in listed.tasks}
-        gone: dict[str, float] = {}
+        gone = {task_id: created_at for task_id, created_at in self.missed.items() if task_id not in found}
         for status in reversed(ACTIVE_TASK_STATUSES):
             if not active[status].whole:
                 break
@@ -88,7 +90,7 @@ class Activity:
             waited: ids of the tasks whose wait it counted.
             ended: ids of all tasks it read in a final status.
         """
-        seen = dict(self.seen)
+        seen, ended = dict(self.seen), frozenset(ended)
         for status in ACTIVE_TASK_STATUSES:
             for task in active[status].tasks:
                 before = seen.pop(task.task_id, None)
@@ -100,6 +102,7 @@ class Activity:
         return Activity(
             seen,
             {status: frozenset(task.task_id for task in listed.tasks) for status, listed in active.items()},
+            {task_id: time for task_id, time in self.gone(active).items() if task_id not in ended | self.missed.keys()},
             active["running"].whole,
             latest_start=_latest_start(
                 (task for listed in active.values() for task in listed.tasks), self.latest_start

@@ -61,12 +61,12 @@ def told_order(tasks: Sequence[Task]) -> Order | None:
 
     A list that is too short to tell fits on one page, and then nobody asks.
     """
-    best, order = TELLING - 1, None
+    best, order = (ORDERLY, 0), None
     for key in Key:
         falls, rises = _turns(key, tasks)
-        told = Order(key, falls > rises)
-        if abs(falls - rises) > best and told.fits(tasks):
-            best, order = abs(falls - rises), told
+        agreeing = max(falls, rises) / max(1, falls + rises), abs(falls - rises)
+        if abs(falls - rises) >= TELLING and agreeing > best:
+            best, order = agreeing, Order(key, falls > rises)
     return order
 
 
@@ -165,7 +165,7 @@ class Reading:
         if not run or run[-1].number > last:
             return last
         following = run[-1].number + (1 if self._newest_first else -1)
-        if self.before is None or not 1 <= following <= last:
+        if self.before is None or self._turned or not 1 <= following <= last:
             return None
         return following if self._incomplete(self.before, gone) else None
 
@@ -212,12 +212,18 @@ class Reading:
             return True
         places = {task_id: place for place, task_id in enumerate(self.before.known)}
         found = [places[task.task_id] for task in self.tasks if task.task_id in places]
-        return self._newest_first == self.before.newest_first and found == sorted(found)
+        return not self._turned and found == sorted(found)
+
+    @cached_property
+    def _turned(self) -> bool:
+        """Whether the list was read from the wrong end until now: then this poll only learns where it stands."""
+        before = self.before
+        return before is not None and not before.whole and before.newest_first != self._newest_first
 
     @property
     def new(self) -> list[Task]:
         """The tasks that were not in the list at the last poll; none at the first poll."""
-        if self.before is None:
+        if self.before is None or self._turned:
             return []
         settled = self._known.union(task.task_id for task in self._certain)
         latest = self.before.latest[Key.COMPLETED]

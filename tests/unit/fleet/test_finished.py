@@ -69,13 +69,13 @@ def test_the_stricter_order_wins() -> None:
 async def test_the_first_poll_only_seeds(key: str, newest_first: bool, old: int) -> None:  # noqa: FBT001
     """Whatever is listed at the first poll is history, also after a restart, and also when nothing happens then."""
     poller = await seeded(key, newest_first=newest_first, old=history(old))
-    first = list(poller.final_requests)
+    first = sorted(poller.final_requests)
     await poller.poll()
     assert not poller.finished
     # One page of each status; one more at the start alone, and only of a long list that begins with its oldest.
     last = -(-old // 100)
     extra = [("completed", last)] if old > 100 and not newest_first else []
-    assert first == [("completed", 1), ("failed", 1), ("cancelled", 1), *extra]
+    assert first == sorted([("completed", 1), ("failed", 1), ("cancelled", 1), *extra])
     assert len(poller.final_requests) == 3
     restarted = await Poller(poller.lists).poll()
     assert (await restarted.poll()).finished == {}
@@ -299,4 +299,19 @@ async def test_memory_does_not_grow_with_the_tasks_ever_seen(key: str, newest_fi
     timings = poller.timings
     assert timings.finished["completed"] == 20_000
     assert max(len(each.known) for each in timings.lists.values()) <= KNOWN
+    assert not poller.truncated
+
+
+async def test_a_list_read_from_the_wrong_end_is_learnt_anew() -> None:
+    """When the order can be told at last, and it is the other one, nothing old is taken for new, and it is said."""
+    batch = [done(f"b{n:03d}", 500.0, 600.0) for n in range(150)]
+    poller = await seeded("created_at", newest_first=False, old=[*batch, *history(400)])
+    assert poller.final_requests[0] == ("completed", 1)
+    poller.lists.remove(*(item.task_id for item in batch))
+    await poller.poll()
+    assert poller.finished == {}
+    assert poller.truncated
+    poller.lists.put(*history(5, start=90_000.0, prefix="n"))
+    await poller.poll()
+    assert poller.finished == {"completed": 5}
     assert not poller.truncated

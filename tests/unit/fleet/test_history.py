@@ -80,7 +80,7 @@ class TaskHistory(RuleBasedStateMachine):
         self._patch = pytest.MonkeyPatch()
         for module, name, value in (
             (finished, "KNOWN", 2 * PER_PAGE),
-            (finished, "TELLING", 6),
+            (finished, "TELLING", 4),
             (activity, "REMEMBERED", 8 * PER_PAGE),
         ):
             self._patch.setattr(module, name, value)
@@ -150,8 +150,9 @@ class TaskHistory(RuleBasedStateMachine):
 
     @rule(count=COUNTS)
     def arrive(self, count: int) -> None:
-        for _ in range(min(count, self._room())):
+        for place in range(min(count, self._room())):
             self._create()
+            self.now += place % 2 / 64
 
     @rule(count=COUNTS)
     def advance(self, count: int) -> None:
@@ -166,14 +167,14 @@ class TaskHistory(RuleBasedStateMachine):
     def _start_fresh(self, count: int) -> None:
         """Only what never ran: of a task that starts anew while it is looked at, either start may be the one seen."""
         for item in self._some(count, *UNSTARTED_TASK_STATUSES):
-            if item.started_at is None:
+            if not item.retries:
                 self.lists.move(item.task_id, "running", started_at=self.now)
 
     @rule(count=COUNTS)
     def end(self, count: int) -> None:
-        for item in self._some(count, "running"):
+        for place, item in enumerate(self._some(count, "running")):
             self._end(item)
-        self.now += count > 2
+            self.now += place % 2 / 64
 
     @rule()
     def end_the_oldest(self) -> None:
@@ -182,10 +183,10 @@ class TaskHistory(RuleBasedStateMachine):
 
     @rule(count=COUNTS)
     def cancel(self, count: int) -> None:
-        for item in self._some(count, *UNSTARTED_TASK_STATUSES):
+        for place, item in enumerate(self._some(count, *UNSTARTED_TASK_STATUSES)):
             ended = None if self.unended_cancelled else self.now
             self.lists.move(item.task_id, "cancelled", completed_at=ended)
-        self.now += count > 2
+            self.now += place % 2 / 64
 
     @rule(count=COUNTS)
     def retry(self, count: int) -> None:
