@@ -146,9 +146,7 @@ class Web(Section):
     )
     telemetry_path: TelemetryPath = Field("/metrics", description="Path of the metrics.")
     config_file: File | None = Field(
-        None,
-        description="File with TLS and authentication, in the format of Prometheus' exporter-toolkit;"
-        " see web-configuration.md.",
+        None, description="File with TLS and authentication; see [web-configuration.md](web-configuration.md)."
     )
     enable_lifecycle: Flag = Field(default=False, description="Whether `/-/reload` is enabled.")
 
