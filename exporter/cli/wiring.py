@@ -11,6 +11,7 @@ from hashlib import blake2s
 from typing import Final
 
 from exporter import __version__
+from exporter.cli.budget import MOST_PER_POLL
 from exporter.cli.credentials import OriginKey, open_credentials, origin_key, release
 from exporter.cli.discoveries import Discoveries
 from exporter.collect.agents import AgentRules
@@ -91,7 +92,7 @@ class Assembly:
                 settings.discover, sources, platform, same_platform=_same_platform(settings, before)
             )
             self.exporter.discovered = self._discoveries.attempted
-            self._schedule.patience = settings.api.timeout + GRACE
+            self._schedule.patience = settings.api.timeout + GRACE + _waiting(settings)
             self._set_teams(settings, before)
             self._settings = settings
             await _let_go([source for key, source in had.items() if key not in sources])
@@ -179,6 +180,11 @@ class Assembly:
 
 def _same_platform(settings: Settings, before: Settings | None) -> bool:
     return before is not None and before.api.base_url == settings.api.base_url
+
+
+def _waiting(settings: Settings) -> float:
+    """Seconds that a poll may wait for its turns when every team polls at once."""
+    return MOST_PER_POLL * len(settings.teams) / settings.api.max_requests_per_second
 
 
 async def _retire(platform: Platform, patience: float, sources: Iterable[TokenSource]) -> None:

@@ -38,6 +38,7 @@ class Exporter:
         """Serve these teams and no others; those that were there before keep their data and their beat."""
         for name, team in self._teams.items():
             if team not in teams:
+                team.retire()
                 self._payload.remove(name)
         for name in self._teams.keys() - {team.rules.name for team in teams}:
             self._counters.forget(name)

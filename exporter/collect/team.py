@@ -15,7 +15,7 @@ from exporter.collect.tasks import collect_tasks
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
 from exporter.expose import families
 from exporter.expose.counters import ApiCounters
-from exporter.expose.payload import Payload, batch
+from exporter.expose.payload import Batch, Payload, batch
 from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.fleet.quotas import own_quotas
@@ -32,6 +32,10 @@ TASKS_PATH: Final = "/r/tasks"
 ME_PATH: Final = "/users/me"
 ME_INTERVAL: Final = 3600.0
 """Seconds between two looks at the quotas, which people change rarely."""
+ME_RETRY: Final = 300.0
+"""Seconds until the next look after one that failed."""
+LARGE: Final = 512 * 1024
+"""Bytes of an answer above which it is read in a thread: four times a page of agents."""
 RECENT: Final = 1.0
 """Seconds for which a poll answers those who ask for one."""
 
@@ -85,6 +89,7 @@ class Team:
         self._quotas_due = clock.monotonic()
         self._was_up: bool | None = None
         self._was_slow = False
+        self._retired = False
         self._polling = asyncio.Lock()
         self._polled_at: float | None = None
         counters.start(rules.name, self._paths)
@@ -199,7 +204,7 @@ class Team:
             history.failed(started, error)
         else:
             fresh_until = history.succeeded(started, reading)
-            self._payload.put(self.rules.name, scope, prepared, fresh_until)
+            self._put( scope, prepared, fresh_until)
             return reading, fresh_until
         finally:
             self._counters.unknown_values(unknown)
@@ -211,13 +216,21 @@ class Team:
             until = self._clock.monotonic() + min(error.retry_after, MAX_RETRY_AFTER)
             self._held_until = max(until, self._held_until or until)
 
+    def retire(self) -> None:
+        """Publish nothing any more: the team is gone, or another one has its name."""
+        self._retired = True
+
+    def _put(self, scope: Scope, prepared: Batch, fresh_until: float | None) -> None:
+        if not self._retired:
+            self._payload.put(self.rules.name, scope, prepared, fresh_until)
+
     def _put_eligibility(self) -> None:
         if self._required is None or self._offered is None:
             return
         (required, tasks_until), (offered, agents_until) = self._required, self._offered
         samples = Samples()
         families.add_eligibility(samples, self.rules.name, without_eligible_agent(required, offered))
-        self._payload.put(self.rules.name, Scope.ELIGIBILITY, batch(samples), min(tasks_until, agents_until))
+        self._put( Scope.ELIGIBILITY, batch(samples), min(tasks_until, agents_until))
 
     async def _poll_quotas(self) -> None:
         self._quotas_due = self._clock.monotonic() + ME_INTERVAL
@@ -225,6 +238,7 @@ class Team:
             me = await self._get(ME_PATH, {}, wire.decode_me)
         except PlatformError as error:  # counted by the client; without an answer there are no quota series
             self._quotas = {}
+            self._quotas_due = self._clock.monotonic() + ME_RETRY
             self._hold(error)
         else:
             self._quotas = own_quotas(me, self.rules.team_id)
@@ -233,7 +247,7 @@ class Team:
         samples = Samples()
         families.add_team(samples, self.rules.name, self.rules.team_id, self._credential.kind)
         families.add_quotas(samples, self.rules.name, self._quotas)
-        self._payload.put(self.rules.name, Scope.TEAM, batch(samples), None)
+        self._put( Scope.TEAM, batch(samples), None)
 
     async def _fetch_tasks(self, status: str, number: int) -> wire.Page[wire.Task]:
         query: dict[str, str | int] = {"status": status, "current_page": number, "per_page": wire.PER_PAGE}
@@ -246,7 +260,8 @@ class Team:
     async def _get(self, path: str, query: Mapping[str, str | int], decode: Callable[[bytes], P]) -> P:
         body = await self._client.get(path, query)
         try:
-            return decode(body)
+            # Only a page nobody expects is so large; it may take longer to read than the event loop can wait.
+            return decode(body) if len(body) < LARGE else await asyncio.to_thread(decode, body)
         except (Undecodable, SchemaMismatch) as error:
             self._client.fail(path, error)
             raise

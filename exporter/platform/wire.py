@@ -24,6 +24,10 @@ MOST_ITEMS: Final = 1000
 MOST_LABELS: Final = 256
 MOST_GPUS: Final = 64
 """Longer lists are no labels and no machine. Without bounds, one body of nothing but mistakes takes gigabytes."""
+SUSPICIOUS: Final = 1024 * 1024
+"""Bytes of a page above which its values are counted before they are read: eight times a page of agents."""
+MOST_VALUES: Final = 200_000
+"""Values of one page: fifty times a page of agents. More would take seconds and gigabytes to refuse."""
 MAX_TOKEN: Final = 32 * 1024
 """Characters; a JWT has a few thousand at most."""
 MAX_LIFETIME: Final = 10.0 * 365 * 86400
@@ -214,6 +218,8 @@ def _page(items: list[Item | None] | None, meta: PageMeta, number: int, unknown:
 
 
 def _validate(adapter: TypeAdapter[Any], body: bytes) -> tuple[Any, Counter[str]]:
+    if len(body) > SUSPICIOUS and body.count(b",") > MOST_VALUES:
+        raise SchemaMismatch(f"more than {MOST_VALUES} values in one page")
     try:
         return adapter.validate_json(body), Counter()
     except ValidationError:
@@ -246,14 +252,19 @@ def _drop(answer: Any, mistake: ErrorDetails) -> str:
     return next(step for step in reversed(mistake["loc"]) if isinstance(step, str))
 
 
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def _lenient_json(body: bytes) -> Any:
     """Read JSON that a strict reader refuses for one string or number in it.
 
     Lone surrogates and invalid UTF-8 are replaced; a number of absurd length becomes infinite, which no field allows.
     """
+    text = body.decode("utf-8", "replace")
     try:
-        answer = json.loads(body.decode("utf-8", "replace"), parse_int=_bounded_int)
-        return json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+        answer = json.loads(text, parse_int=_bounded_int)
+        whole = not _SURROGATE.search(text)
+        return answer if whole else json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"the body is not JSON: {_cause(error)}") from None
 

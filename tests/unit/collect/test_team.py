@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exporter.collect.team import ME_INTERVAL, RECENT
+from exporter.collect.team import ME_INTERVAL, ME_RETRY, RECENT
 from exporter.errors import NotFound, PlatformError, RateLimited, RequestTimeout, ServerFailed
 from exporter.platform.pacing import MAX_RETRY_AFTER
 from fixtures import NOW, TEAM_ID, FakeClient, Rig
@@ -212,12 +212,31 @@ async def test_retry_after_holds_the_quotas(client: FakeClient) -> None:
     await rig.poll(after=599.0)
     assert len(client.requests) == count
     await rig.poll(after=1.0)
-    assert len(client.requests) == count + 8
+    assert len(client.requests) == count + 9
     client.failures = {"/agents": RateLimited("429", retry_after=900)}
-    client.clock.elapsed = ME_INTERVAL - 60
+    client.clock.elapsed += 30
     await rig.poll()
-    await rig.poll(after=120.0)
+    await rig.poll(after=ME_RETRY)
+    assert client.asked("/users/me") == 2
+
+
+async def test_quotas_that_could_not_be_read_are_asked_for_again_soon(client: FakeClient) -> None:
+    """After a failure it does not take the long interval until they are back."""
+    rig = Rig.of(client, kind="device")
+    client.failures["/users/me"] = RequestTimeout("no answer")
+    await rig.poll()
+    client.failures = {}
+    await rig.poll(after=ME_RETRY - 1)
     assert client.asked("/users/me") == 1
+    await rig.poll(after=1.0)
+    assert client.asked("/users/me") == 2
+
+
+async def test_a_team_that_is_gone_publishes_nothing(rig: Rig) -> None:
+    """A poll that ends after its team was removed does not bring the team's series back."""
+    rig.team.retire()
+    await rig.poll()
+    assert rig.team.status(None).series == 0
 
 
 async def test_backoff_of_one_list_leaves_the_other(client: FakeClient, rig: Rig) -> None:
