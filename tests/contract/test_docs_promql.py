@@ -1,0 +1,141 @@
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import promql_parser as promql
+import pytest
+import yaml
+
+from exporter.catalog import COLLECTORS, FINAL_TASK_STATUSES, TASK_STATUSES, Kind
+from exporter.cli.budget import LEAST_PER_POLL, MOST_PER_POLL, series_per_agent, series_per_team
+from exporter.expose.families import REPORTED_AGENT_STATUSES
+from support.promql import Expression, metric_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+RANGED = {"rate", "increase", "resets"}
+TARGET = {"job", "instance"}
+
+
+def blocks(path: Path, language: str) -> Iterator[str]:
+    yield from re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def manifests(path: Path) -> list[Any]:
+    return [yaml.safe_load(block) for block in blocks(path, "yaml")]
+
+
+def autoscalers() -> Mapping[str, Any]:
+    """The documents of the autoscaling page by their kind; the adapter's configuration has none."""
+    return {each.get("kind", "adapter"): each for each in manifests(DOCS / "autoscaling.md")}
+
+
+def queries() -> Iterator[Expression]:
+    """Every query of the documents, wherever it stands."""
+    for path in PAGES:
+        for number, block in enumerate(blocks(path, "promql"), 1):
+            yield Expression(f"{path.name} {number}", block)
+    documents = autoscalers()
+    for number, trigger in enumerate(documents["ScaledObject"]["spec"]["triggers"], 1):
+        yield Expression(f"ScaledObject {number}", trigger["metadata"]["query"])
+    for rule in documents["adapter"]["externalRules"]:
+        name = rule["name"]["as"]
+        yield Expression(f"{name}: series", rule["seriesQuery"])
+        yield Expression(f"{name}: metric", rule["metricsQuery"].replace("<<.LabelMatchers>>", 'team_name="render"'))
+
+
+QUERIES = list(queries())
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=str)
+def test_queries_of_the_documents_are_right(query: Expression) -> None:
+    """Each parses, asks for metrics and labels that exist, and takes the rate of counters alone."""
+    promql.parse(query.text)
+    selectors = query.selectors()
+    assert selectors
+    known: set[str] = set()
+    for selector in selectors:
+        metric = metric_of(selector.name)
+        assert metric is not None, selector.name
+        labels = {*metric.labels, *TARGET, *({"le"} if metric.kind is Kind.HISTOGRAM else ())}
+        assert selector.matchers.keys() <= labels
+        known |= labels
+        is_counter = metric.kind in {Kind.COUNTER, Kind.HISTOGRAM}
+        assert (selector.function in RANGED) is is_counter, selector.name
+        if status := selector.matchers.get("status"):
+            assert_statuses_exist(selector.name, status)
+        if bound := selector.matchers.get("le"):
+            assert float(bound.removeprefix("=")) in metric.buckets
+        assert selector.matchers.get("collector", "=tasks").removeprefix("=") in COLLECTORS
+    assert query.grouping() <= known
+
+
+def assert_statuses_exist(name: str, matcher: str) -> None:
+    """Every status that a matcher names is one that the metric has."""
+    allowed: tuple[str, ...] = REPORTED_AGENT_STATUSES if "agent" in name else TASK_STATUSES
+    if name.startswith(("cyberun_task_run", "cyberun_tasks_finished")):
+        allowed = FINAL_TASK_STATUSES
+    assert set(matcher.lstrip("=~!").split("|")) <= set(allowed)
+
+
+def test_every_timing_has_an_example() -> None:
+    """The page about timings shows a query of each metric it is about."""
+    used = {
+        metric.name
+        for query in QUERIES
+        if query.where.startswith("timings")
+        for selector in query.selectors()
+        if (metric := metric_of(selector.name))
+    }
+    assert used >= {
+        "cyberun_tasks_finished_total",
+        "cyberun_task_run_seconds",
+        "cyberun_task_wait_seconds",
+        "cyberun_task_retries_total",
+        "cyberun_task_oldest_created_timestamp_seconds",
+        "cyberun_task_oldest_started_timestamp_seconds",
+        "cyberun_tasks_without_eligible_agent",
+        "cyberun_agent_connected",
+        "cyberun_agent_last_seen_timestamp_seconds",
+    }
+
+
+def test_autoscalers_hold_still_without_data() -> None:
+    """No trigger reads missing data as zero: KEDA fails instead and falls back, and no query invents a zero."""
+    scaled = autoscalers()["ScaledObject"]
+    assert scaled["apiVersion"] == "keda.sh/v1alpha1"
+    assert scaled["spec"]["fallback"].keys() == {"failureThreshold", "replicas"}
+    for trigger in scaled["spec"]["triggers"]:
+        assert trigger["type"] == "prometheus"
+        assert trigger["metadata"].keys() == {"serverAddress", "query", "threshold", "ignoreNullValues"}
+        assert trigger["metadata"]["ignoreNullValues"] == "false"
+        # KEDA takes texts only.
+        assert all(isinstance(value, str) for value in trigger["metadata"].values())
+    assert not any("vector(" in query.source for query in QUERIES if not query.where.startswith("timings"))
+
+
+def test_the_hpa_asks_for_what_the_adapter_makes() -> None:
+    """Each external metric of the HPA is one of the adapter's rules, and is asked for one team."""
+    documents = autoscalers()
+    made = {rule["name"]["as"] for rule in documents["adapter"]["externalRules"]}
+    asked = [metric["external"]["metric"] for metric in documents["HorizontalPodAutoscaler"]["spec"]["metrics"]]
+    assert {metric["name"] for metric in asked} == made
+    assert all(metric["selector"]["matchLabels"].keys() == {"team_name"} for metric in asked)
+
+
+def test_the_sizing_guide_has_the_numbers_of_check() -> None:
+    """Series and requests in the guide are those that `cyberun-exporter check` counts with."""
+    text = (DOCS / "cardinality.md").read_text(encoding="utf-8")
+    team, agent = series_per_team(), series_per_agent(1)
+    gpu = series_per_agent(2) - agent
+    assert f"| a team without agents, with tasks in every status | {team} |" in text
+    assert f"| a connected agent with one GPU | {agent} |" in text
+    assert f"| each further GPU | {gpu} |" in text
+    assert f"**{team} T + {agent - gpu} A + {gpu} G**" in text
+    for teams, agents, gpus in ((1, 10, 1), (5, 100, 4), (100, 10_000, 4)):
+        series = team * teams + agents * (agent + gpu * (gpus - 1))
+        assert f"{teams} team" in text
+        assert f"| {series:,} |" in text
+    assert f"costs {LEAST_PER_POLL} requests" in text
+    assert f"{MOST_PER_POLL} when every active status" in text
