@@ -165,8 +165,12 @@ class TaskHistory(RuleBasedStateMachine):
             self.lists.move(item.task_id, "running", started_at=self.now)
 
     def _start_fresh(self, count: int) -> None:
-        """Only what never ran: of a task that starts anew while it is looked at, either start may be the one seen."""
-        for item in self._some(count, *UNSTARTED_TASK_STATUSES):
+        """Only what never ran: of a task that starts anew while it is looked at, either start may be the one seen.
+
+        And only onto one page: a start on the border of two may be seen a poll too late, and counts at the end then.
+        """
+        room = max(0, PER_PAGE - len(self._items("running")))
+        for item in self._some(min(count, room), *UNSTARTED_TASK_STATUSES):
             if not item.retries:
                 self.lists.move(item.task_id, "running", started_at=self.now)
 
