@@ -1,7 +1,8 @@
 """Opening and closing the port."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Final
@@ -58,4 +59,15 @@ async def listening(
         await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
         yield tuple(dict.fromkeys(address[1] for address in runner.addresses))
     finally:
+        deadline = asyncio.get_running_loop().time() + 2 * SHUTDOWN_PHASE
+        connections = runner.server.connections if runner.server else []
+        transports = [each.transport for each in connections if each.transport is not None]
         await runner.cleanup()
+        await _flushed(transports, deadline)
+
+
+async def _flushed(transports: Sequence[asyncio.Transport], deadline: float) -> None:
+    """Let closed connections send what they hold: a handler ends before its last bytes leave, the loop drops them."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < deadline and any(each.get_write_buffer_size() for each in transports):  # noqa: ASYNC110  nobody tells
+        await asyncio.sleep(0.01)
