@@ -18,7 +18,7 @@ from support import Samples, parse_text
 
 PER_PAGE = 3
 MEMORY = 60.0
-NAMES = [f"agent-{number}" for number in range(12)]
+NAMES = [f"agent-{number}" for number in range(5)]
 AGENTS = st.sampled_from(NAMES)
 
 
