@@ -252,17 +252,12 @@ class TeamClient:
     async def _refresh(self, refresh_token: SecretStr) -> wire.Tokens | PlatformError:
         token = refresh_token.get_secret_value
         outcome = await self._send(Call("POST", REFRESH_PATH, token(), body={"refresh_token": token()}))
-        if isinstance(outcome, PlatformError):
-            self.fail(REFRESH_PATH, outcome)
-            return outcome
-        return self._tokens(outcome)
-
-    def _tokens(self, body: bytes) -> wire.Tokens | PlatformError:
-        tokens = wire.decode_tokens(body)
-        error = SchemaMismatch(f"POST {REFRESH_PATH}: the answer holds no access_token and refresh_token")
-        if tokens is None or tokens.access_token is None:
-            self.fail(REFRESH_PATH, error)
-        return error if tokens is None else tokens
+        tokens = outcome if isinstance(outcome, PlatformError) else wire.decode_tokens(outcome)
+        if isinstance(tokens, PlatformError):
+            self.fail(REFRESH_PATH, tokens)
+        elif tokens.access_token is None:  # what remains is of use all the same
+            self.fail(REFRESH_PATH, SchemaMismatch("the answer holds no access_token"))
+        return tokens
 
     async def _send(self, call: Call) -> bytes | PlatformError:
         async with self._platform.pacer.slot(suspect=self._hung):

@@ -128,19 +128,23 @@ class Session:
         return self._due() or (self._file.touched() and not self._released)
 
     def _due(self) -> bool:
-        if self._released:
-            return False
-        now, access = self._clock(), self._access
-        wanted = access is None or (access.renew_at is not None and now >= access.renew_at)
-        return now >= self._held_until and (wanted or self._unwritten is not None)
+        return not self._released and self._clock() >= self._held_until and (self._old() or self._unwritten is not None)
+
+    def _old(self) -> bool:
+        """Whether there is no JWT that lives on for a while."""
+        access = self._access
+        return access is None or (access.renew_at is not None and self._clock() >= access.renew_at)
 
     async def _advance(self, refresh: Refresh) -> None:
-        """Do what is due: write a token that is not written yet, or trade the one in the file."""
-        if self._file.replaced():  # somebody has signed in again
+        """Do what is due: write a token that is not written yet, then trade the one in the file."""
+        replaced = self._file.replaced()
+        if replaced:  # somebody has signed in again
             self._dead = self._unwritten = None
         elif not self._due():
             return
-        failure = await (self._trade(refresh) if self._unwritten is None else self._write())
+        failure = await self._write()
+        if failure is None and (replaced or self._old()):
+            failure = await self._trade(refresh)
         self._tell(failure)
         self._failure = failure
         self._failures = self._failures + 1 if failure else 0

@@ -32,6 +32,7 @@ MAX_TOKEN: Final = 32 * 1024
 """Characters; a JWT has a few thousand at most."""
 MAX_LIFETIME: Final = 10.0 * 365 * 86400
 """Seconds; what is said to live longer is a mistake."""
+_NOT_JSON: Final = object()
 _TOKEN: Final = re.compile(r"[!-~]+")
 
 Text = Annotated[str, Strict()]
@@ -318,14 +319,16 @@ class Tokens:
     """Seconds; None where the platform does not say so."""
 
 
-def decode_tokens(body: bytes) -> Tokens | None:
-    """Read a new pair of tokens; None without a refresh token. Nothing is raised that could quote one."""
+def decode_tokens(body: bytes) -> Tokens | Undecodable | SchemaMismatch:
+    """Read a new pair of tokens, or say why there is none. Nothing is raised that could quote one."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        answer = _NOT_JSON
+    if answer is _NOT_JSON:
+        return Undecodable("the body is not JSON")
     if not isinstance(answer, dict) or not is_token(answer.get("refresh_token")):
-        return None
+        return SchemaMismatch("the answer holds no refresh_token")
     access, lifetime = answer.get("access_token"), answer.get("expires_in")
     return Tokens(
         refresh_token=answer["refresh_token"],

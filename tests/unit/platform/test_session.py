@@ -1,0 +1,560 @@
+import asyncio
+import errno
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from exporter.errors import ConfigError, ConnectFailed, PlatformError, RateLimited, SchemaMismatch, Unauthorized
+from exporter.platform.client import Limits, Platform
+from exporter.platform.pacing import Pacer
+from exporter.platform.session import MAX_PAUSE, PAUSE, Session
+from exporter.platform.wire import Tokens
+from support.scripted import MARKER, NOW, Log, Script, Server, everything_in
+
+LIFETIME = 3600.0
+AHEAD = 720.0
+"""Seconds before its end that a JWT of this lifetime is renewed."""
+
+
+@dataclass(slots=True)
+class Authority:
+    """The platform's side of a session, and the clock of both. Mutable: a pair lives until it is traded.
+
+    Attributes:
+        live: the only refresh token that is accepted.
+        sent: the refresh tokens that came.
+        failure: answered instead.
+        gate: closed, a trade is done but its answer waits.
+        asked: set by the first trade.
+    """
+
+    file: Path
+    now: float = NOW
+    live: str = field(default=f"rt-{MARKER}-0", repr=False)
+    sent: list[str] = field(default_factory=list, repr=False)
+    failure: PlatformError | None = None
+    expires_in: float | None = LIFETIME
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def open(self) -> Session:
+        """Open the session of the file."""
+        self.gate.set()
+        return Session.open(self.file, clock=lambda: self.now)
+
+    def sign_in(self, name: str) -> None:
+        """Do what a person does: get a new token and put it into the file."""
+        self.live = f"rt-{MARKER}-{name}"
+        self.file.write_text(self.live + "\n")
+
+    @property
+    def saved(self) -> str:
+        """What the file holds."""
+        return self.file.read_text().strip()
+
+    async def refresh(self, token: SecretStr) -> Tokens | PlatformError:
+        """Trade a token as the platform does."""
+        self.sent.append(token.get_secret_value())
+        self.asked.set()
+        if self.failure is None and self.sent[-1] == self.live:
+            number = len(self.sent)
+            self.live = f"rt-{MARKER}-{number}"
+            answer: Tokens | PlatformError = Tokens(self.live, f"eyJ{MARKER}-{number}", self.expires_in)
+        else:
+            answer = self.failure or Unauthorized("POST /auth/refresh: 401: unknown token")
+        await self.gate.wait()
+        return answer
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A platform with a session whose refresh token lies in a file of mode 600."""
+    file = tmp_path / "operator"
+    file.touch(mode=0o600)
+    authority = Authority(file)
+    file.write_text(authority.live + "\n")
+    return authority
+
+
+async def failure(session: Session, authority: Authority) -> PlatformError:
+    """What the session says in place of a JWT; free of tokens wherever one looks."""
+    with pytest.raises(PlatformError) as caught:
+        await session.token(authority.refresh)
+    assert MARKER not in everything_in(caught.value)
+    return caught.value
+
+
+# Rotation
+
+
+async def test_the_new_token_is_saved_before_its_jwt_is_used(authority: Authority) -> None:
+    """A trade puts the new refresh token into the file, with the mode it had, and nothing stays beside it."""
+    session = authority.open()
+    assert (session.kind, session.renews, session.expires_at, session.loaded_at) == ("jwt", True, None, NOW)
+    authority.file.chmod(0o640)
+    authority.now += 5
+    assert await session.token(authority.refresh) == f"eyJ{MARKER}-1"
+    assert authority.saved == authority.live == f"rt-{MARKER}-1"
+    assert authority.file.stat().st_mode & 0o777 == 0o640
+    assert {each.name for each in authority.file.parent.iterdir()} == {"operator", ".operator.lock"}
+    assert (session.expires_at, session.loaded_at) == (NOW + 5 + LIFETIME, NOW + 5)
+
+
+async def test_a_link_stays_a_link(authority: Authority, tmp_path: Path) -> None:
+    """What is replaced is the file that the link leads to."""
+    link = tmp_path / "link"
+    link.symlink_to(authority.file)
+    session = Session.open(link, clock=lambda: authority.now)
+    authority.gate.set()
+    await session.token(authority.refresh)
+    assert link.is_symlink()
+    assert authority.saved == authority.live
+
+
+async def test_a_jwt_is_renewed_ahead_of_its_end(authority: Authority) -> None:
+    """It serves for four fifths of its life; then the next request renews it."""
+    session = authority.open()
+    await session.token(authority.refresh)
+    authority.now = NOW + LIFETIME - AHEAD - 1
+    assert await session.token(authority.refresh) == f"eyJ{MARKER}-1"
+    authority.now += 1
+    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert session.expires_at == authority.now + LIFETIME
+    assert len(authority.sent) == 2
+
+
+async def test_the_life_of_a_jwt_counts_from_before_the_trade(authority: Authority) -> None:
+    """A slow answer does not make a JWT look younger than it is."""
+    session = authority.open()
+    authority.gate.clear()
+    waiting = asyncio.create_task(session.token(authority.refresh))
+    await authority.asked.wait()
+    authority.now += 30
+    authority.gate.set()
+    await waiting
+    assert session.expires_at == NOW + LIFETIME
+
+
+async def test_a_jwt_of_unknown_life_is_renewed_when_it_is_refused(authority: Authority) -> None:
+    """Without expires_in and without a claim no end is made up; a 401 tells it."""
+    authority.expires_in = None
+    session = authority.open()
+    token = await session.token(authority.refresh)
+    assert session.expires_at is None
+    authority.now += 1e6
+    assert await session.token(authority.refresh) == token
+    assert await session.renewed(token, authority.refresh) == f"eyJ{MARKER}-2"
+
+
+async def test_a_refused_jwt_is_renewed(authority: Authority) -> None:
+    """After a 401 the JWT is traded; a request that was refused with the old one gets the new one without a trade."""
+    session = authority.open()
+    old = await session.token(authority.refresh)
+    authority.now += PAUSE
+    new = await session.renewed(old, authority.refresh)
+    assert new == f"eyJ{MARKER}-2"
+    assert await session.renewed(old, authority.refresh) == new
+    assert len(authority.sent) == 2
+
+
+async def test_a_jwt_that_is_refused_at_once_is_not_traded(authority: Authority) -> None:
+    """A platform that refuses whatever it gives costs one trade in a while, not one with every request."""
+    session = authority.open()
+    token = await session.token(authority.refresh)
+    authority.now += PAUSE - 1
+    assert await session.renewed(token, authority.refresh) == token
+    assert len(authority.sent) == 1
+
+
+async def test_requests_that_wait_share_one_trade(authority: Authority) -> None:
+    """However many requests want a JWT, of whatever team: one trade."""
+    session = authority.open()
+    tokens = await asyncio.gather(*(session.token(authority.refresh) for _ in range(20)))
+    assert (set(tokens), len(authority.sent)) == ({f"eyJ{MARKER}-1"}, 1)
+    authority.now += PAUSE
+    tokens = await asyncio.gather(*(session.renewed(tokens[0], authority.refresh) for _ in range(20)))
+    assert (set(tokens), len(authority.sent)) == ({f"eyJ{MARKER}-2"}, 2)
+
+
+async def test_a_cancelled_request_does_not_lose_the_token(authority: Authority) -> None:
+    """A poll that ends while the platform trades changes nothing: the answer is saved, and the next one joins in."""
+    session = authority.open()
+    authority.gate.clear()
+    first = asyncio.create_task(session.token(authority.refresh))
+    await authority.asked.wait()
+    first.cancel()
+    await asyncio.wait((first,))
+    second = asyncio.create_task(session.token(authority.refresh))
+    await asyncio.sleep(0)
+    assert authority.saved != authority.live
+    authority.gate.set()
+    assert await second == f"eyJ{MARKER}-1"
+    assert (authority.saved, len(authority.sent)) == (authority.live, 1)
+
+
+async def test_settling_waits_for_the_file(authority: Authority) -> None:
+    """Who closes or reloads waits for the trade under way; after that nobody can trade."""
+    session = authority.open()
+    authority.gate.clear()
+    asked = asyncio.create_task(session.token(authority.refresh))
+    await authority.asked.wait()
+    asked.cancel()
+    settling = asyncio.create_task(session.settle())
+    await asyncio.sleep(0)
+    assert not settling.done()
+    authority.gate.set()
+    await settling
+    assert authority.saved == authority.live
+    session.release()
+    authority.now += LIFETIME
+    await failure(session, authority)
+    assert len(authority.sent) == 1
+
+
+async def test_who_cannot_wait_says_what_may_be_lost(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """A trade that is cut off is loud: the token in the file may be dead."""
+    session = authority.open()
+    authority.gate.clear()
+    asked = asyncio.create_task(session.token(authority.refresh))
+    await authority.asked.wait()
+    session.release()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "may be lost" in caplog.text
+    asked.cancel()
+    authority.gate.set()
+    await session.settle()
+
+
+# What goes wrong
+
+
+async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A platform that cannot trade is asked again in growing pauses; the JWT serves on until then."""
+    session = authority.open()
+    token = await session.token(authority.refresh)
+    authority.failure = ConnectFailed("POST /auth/refresh: no connection")
+    authority.now = start = NOW + LIFETIME - AHEAD
+    asked = []
+    while authority.now < NOW + LIFETIME:
+        before = len(authority.sent)
+        assert await session.token(authority.refresh) == token
+        asked += [authority.now - start] if len(authority.sent) > before else []
+        authority.now += 1
+    assert asked == [0, PAUSE, 3 * PAUSE, 7 * PAUSE, *range(int(7 * PAUSE + MAX_PAUSE), int(AHEAD), int(MAX_PAUSE))]
+    assert str(await failure(session, authority)) == "POST /auth/refresh: no connection"
+    assert [record.getMessage() for record in caplog.records] == ["session not renewed"]
+    authority.failure = None
+    authority.now += MAX_PAUSE
+    caplog.set_level(logging.INFO)
+    assert await session.token(authority.refresh) != token
+    assert [record.getMessage() for record in caplog.records] == ["session not renewed", "session is renewed again"]
+
+
+async def test_the_wait_that_the_platform_asks_for_is_kept(authority: Authority) -> None:
+    """Retry-After holds for trades as well, and is told to the teams."""
+    session = authority.open()
+    authority.failure = RateLimited("POST /auth/refresh: 429", retry_after=500.0)
+    for _ in range(5):
+        assert (await failure(session, authority)).retry_after == 500.0
+        authority.now += 100
+    assert len(authority.sent) == 1
+    await failure(session, authority)
+    assert len(authority.sent) == 2
+
+
+async def test_a_dead_token_is_sent_once(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused refresh token is not tried again until somebody signs in; the error says so. The log has one line."""
+    session = authority.open()
+    authority.live = "another"
+    errors = set()
+    expected = (
+        "POST /auth/refresh: 401: unknown token; sign in again and put a new refresh token into " + f"{authority.file}"
+    )
+    for _ in range(3):
+        error = await failure(session, authority)
+        assert (type(error), str(error)) == (Unauthorized, expected)
+        errors.add(error)
+        authority.now += 1000
+    assert len(authority.sent) == len(caplog.records) == 1
+    assert len(errors) == 3  # one that is raised again drags the frames of before along
+    authority.sign_in("new")
+    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+
+
+async def test_a_token_that_somebody_put_there_is_taken_at_once(authority: Authority) -> None:
+    """Signing in again takes effect with the next request, whatever life the old JWT has left."""
+    session = authority.open()
+    await session.token(authority.refresh)
+    authority.sign_in("other-user")
+    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert authority.sent[-1] == f"rt-{MARKER}-other-user"
+    os.utime(authority.file, (1, 1))
+    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert len(authority.sent) == 2
+
+
+async def test_a_file_that_vanishes_is_a_failure_when_the_jwt_ends(authority: Authority) -> None:
+    """A missing file costs nothing while the JWT lives; then it is named."""
+    session = authority.open()
+    token = await session.token(authority.refresh)
+    authority.file.unlink()
+    assert await session.token(authority.refresh) == token
+    authority.now += LIFETIME
+    assert str(await failure(session, authority)) == f"{authority.file}: no such file"
+
+
+Fill = Callable[[], None]
+
+
+@pytest.fixture
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Fill:
+    """Makes every sync of a file fail as on a full disk, until monkeypatch is undone."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return lambda: monkeypatch.setattr(os, "fsync", full)
+
+
+async def test_on_a_full_disk_the_jwt_serves_and_the_token_is_kept(
+    authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token that cannot be written stays in memory, unused, and is written when there is room. One line tells."""
+    session = authority.open()
+    fill_disk()
+    token = await session.token(authority.refresh)
+    for _ in range(30):
+        authority.now += LIFETIME / 30
+        if authority.now < NOW + LIFETIME:
+            assert await session.token(authority.refresh) == token
+    assert authority.saved == f"rt-{MARKER}-0"
+    error = await failure(session, authority)
+    assert str(error) == (
+        f"{authority.file}: the rotated refresh token is not used until it can be written (No space left on device)"
+    )
+    assert len(authority.sent) == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert MARKER not in caplog.text
+    assert {each.name for each in authority.file.parent.iterdir()} == {"operator", ".operator.lock"}
+    monkeypatch.undo()
+    authority.now += MAX_PAUSE
+    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert authority.sent == [f"rt-{MARKER}-0", f"rt-{MARKER}-1"]
+    assert authority.saved == authority.live
+
+
+async def test_a_late_write_is_no_trade(authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there is room again the token is written, and the JWT lives on."""
+    session = authority.open()
+    fill_disk()
+    token = await session.token(authority.refresh)
+    monkeypatch.undo()
+    authority.now += PAUSE
+    assert await session.token(authority.refresh) == token
+    assert (authority.saved, len(authority.sent)) == (authority.live, 1)
+
+
+async def test_settling_writes_what_was_not_written(
+    authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last chance before the end is taken."""
+    session = authority.open()
+    fill_disk()
+    await session.token(authority.refresh)
+    assert authority.saved != authority.live
+    monkeypatch.undo()
+    await session.settle()
+    assert authority.saved == authority.live
+
+
+async def test_signing_in_again_ends_a_full_disks_trouble(authority: Authority, fill_disk: Fill) -> None:
+    """A token that somebody puts into the file goes before one that could not be written there."""
+    session = authority.open()
+    fill_disk()
+    await session.token(authority.refresh)
+    authority.sign_in("by-hand")
+    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert authority.sent[-1] == f"rt-{MARKER}-by-hand"
+
+
+async def test_a_session_shows_itself_nowhere(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither repr nor log hold a token."""
+    caplog.set_level(logging.DEBUG)
+    session = authority.open()
+    await session.token(authority.refresh)
+    assert repr(session) == f"Session({str(authority.file)!r})"
+    assert MARKER not in f"{session} {vars(session)} {caplog.text}"
+
+
+def test_a_session_that_cannot_be_is_a_configuration_mistake(authority: Authority) -> None:
+    """Mistakes are told before anything is sent."""
+    authority.file.write_text("")
+    with pytest.raises(ConfigError, match="is empty; expected a refresh token"):
+        authority.open()
+
+
+# Over TCP
+
+
+@dataclass(slots=True)
+class Wire:
+    """A session and its client, of a server that trades. Mutable."""
+
+    session: Session
+    platform: Platform
+    log: Log
+    now: list[float]
+
+
+@pytest.fixture
+async def wire(server: Server, authority: Authority) -> Wire:
+    now = [NOW]
+    log = Log()
+    platform = Platform(
+        server.base_url,
+        limits=Limits(5.0, 100_000),
+        pacer=Pacer(1000, 8),
+        log=log,
+        ssl_context=None,
+        keepalive=60.0,
+        user_agent="cyberun-exporter/1.0.0",
+        clock=lambda: now[0],
+    )
+    return Wire(Session.open(authority.file, clock=lambda: now[0]), platform, log, now)
+
+
+def answering(status: int, body: str) -> Script:
+    async def script(request: web.BaseRequest) -> web.StreamResponse:
+        refreshing = request.path.endswith("/auth/refresh")
+        return web.Response(status=status if refreshing else 401, text=body if refreshing else "{}")
+
+    return script
+
+
+PAIR = f'"refresh_token": "rt-{MARKER}-1"'
+
+
+@pytest.mark.parametrize(
+    ("answer", "saved", "reason"),
+    [
+        ((200, ""), "0", "decode"),
+        ((200, "<html>"), "0", "decode"),
+        ((200, "[]"), "0", "schema"),
+        ((200, "[" * 150_000), "0", "too_large"),
+        ((200, "[" * 99_000), "0", "decode"),
+        ((200, f'{{"access_token": "eyJ{MARKER}"}}'), "0", "schema"),
+        ((200, '{"refresh_token": 7, "access_token": "a"}'), "0", "schema"),
+        ((200, '{"refresh_token": "with space", "access_token": "a"}'), "0", "schema"),
+        ((200, '{"refresh_token": "\\n", "access_token": "a"}'), "0", "schema"),
+        ((200, '{"refresh_token": "é", "access_token": "a"}'), "0", "schema"),
+        ((200, "{" + PAIR + "}"), "1", "schema"),
+        ((200, "{" + PAIR + ', "access_token": "a\\r\\nX-Evil: 1"}'), "1", "schema"),
+        ((401, f'{{"error_message": "no rt-{MARKER}-0 here"}}'), "0", "auth"),
+        ((500, ""), "0", "http_5xx"),
+        ((429, ""), "0", "rate_limited"),
+    ],
+)
+async def test_answers_that_are_no_pair_of_tokens(
+    server: Server, wire: Wire, authority: Authority, answer: tuple[int, str], saved: str, reason: str
+) -> None:
+    """Each is counted under its reason, on the refresh's own path, and quotes nothing; a refresh token is kept."""
+    server.script = answering(*answer)
+    async with wire.platform as platform:
+        client = platform.team("render", wire.session, "019abc12")
+        for _ in range(2):
+            with pytest.raises(PlatformError) as caught:
+                await client.get("/r/tasks", {})
+            assert MARKER not in everything_in(caught.value)
+    assert authority.saved == f"rt-{MARKER}-{saved}"
+    assert wire.log.requests == [("render", "/auth/refresh")]
+    refused = ("render", "/r/tasks", caught.value.reason)
+    assert wire.log.failures == [("render", "/auth/refresh", reason), refused, refused]
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("lifetime", ["null", '"3600"', "0", "-5", "true", "1e400", "9" * 400, "NaN"])
+async def test_a_pair_with_an_odd_lifetime_is_used(server: Server, wire: Wire, lifetime: str) -> None:
+    """The end of the JWT is unknown then, not made up, and the refresh token is not lost."""
+    body = "{" + PAIR + f', "access_token": "eyJ{MARKER}", "expires_in": {lifetime}}}'
+
+    async def script(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.endswith("/auth/refresh"):
+            assert (request.method, request.headers.get("Authorization")) == ("POST", None)
+            return web.Response(text=body)
+        assert request.headers["Authorization"] == f"Bearer eyJ{MARKER}"
+        assert request.headers["X-Team-ID"] == "019abc12"
+        return web.Response(text="{}")
+
+    server.script = script
+    async with wire.platform as platform:
+        assert await platform.team("render", wire.session, "019abc12").get("/agents", {}) == b"{}"
+    assert wire.session.expires_at is None
+
+
+async def test_a_refusal_renews_and_asks_once_more(server: Server, wire: Wire) -> None:
+    """After a 401 the request goes out again with the new JWT, once; a second 401 is the answer."""
+    pairs = iter(range(1, 100))
+
+    async def script(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.endswith("/auth/refresh"):
+            n = next(pairs)
+            return web.json_response({"refresh_token": f"rt-{n}", "access_token": f"eyJ{n}", "expires_in": 3600})
+        good = request.headers["Authorization"] == "Bearer eyJ2"
+        return web.Response(status=200 if good else 401, text="{}")
+
+    server.script = script
+    async with wire.platform as platform:
+        client = platform.team("render", wire.session, "019abc12")
+        with pytest.raises(Unauthorized, match="GET /agents: 401"):  # refused while it is young
+            await client.get("/agents", {})
+        wire.now[0] += PAUSE
+        assert await client.get("/agents", {}) == b"{}"
+    paths = [request.path.removeprefix("/api/v1") for request in server.requests]
+    assert paths == ["/auth/refresh", "/agents", "/agents", "/auth/refresh", "/agents"]
+
+
+async def test_no_failure_of_a_request_leads_to_the_jwt(server: Server, wire: Wire) -> None:
+    """The JWT that was refused is in no frame of the error, also when its renewal fails."""
+    traded: list[bool] = []
+
+    async def script(request: web.BaseRequest) -> web.StreamResponse:
+        if not request.path.endswith("/auth/refresh"):
+            return web.Response(status=401)
+        traded.append(True)
+        pair = {"refresh_token": f"rt-{MARKER}-1", "access_token": f"eyJ{MARKER}", "expires_in": 3600}
+        return web.json_response(pair if len(traded) == 1 else {}, status=200 if len(traded) == 1 else 503)
+
+    server.script = script
+    async with wire.platform as platform:
+        client = platform.team("render", wire.session, "019abc12")
+        for age in (0.0, PAUSE):
+            wire.now[0] += age
+            with pytest.raises(PlatformError) as caught:
+                await client.get("/r/tasks", {})
+            assert MARKER not in everything_in(caught.value)
+    assert caught.value.reason == "http_5xx"
+
+
+async def test_a_missing_access_token_keeps_the_refresh_token(authority: Authority) -> None:
+    """What was answered has replaced the old token, whatever else is missing; the next trade goes on from there."""
+    session = authority.open()
+    answers = iter([Tokens(f"rt-{MARKER}-x"), Tokens(f"rt-{MARKER}-y", f"eyJ{MARKER}", 60.0)])
+    sent = []
+
+    async def refresh(token: SecretStr) -> Tokens | PlatformError:
+        sent.append(token.get_secret_value())
+        return next(answers)
+
+    with pytest.raises(SchemaMismatch):
+        await session.token(refresh)
+    authority.now += PAUSE
+    assert await session.token(refresh) == f"eyJ{MARKER}"
+    assert sent == [f"rt-{MARKER}-0", f"rt-{MARKER}-x"]

@@ -1,0 +1,245 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from exporter.platform.tokenfile import TokenFile, _is_mount_point
+from support.scripted import MARKER
+
+OLD, NEW = f"rt-{MARKER}-old", f"rt-{MARKER}-new"
+WANTED = "expected a refresh token in a file that can be replaced when it is rotated"
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from pydantic import SecretStr
+from exporter.platform.tokenfile import TokenFile
+
+path, step = Path(sys.argv[1]), sys.argv[2]
+file = TokenFile.open(path, lock=True)
+name, _, count = step.partition("#")
+real, left = getattr(os, name), [int(count or 1)]
+
+def crash(*arguments, **named):
+    left[0] -= 1
+    if left[0] == 0:
+        os._exit(9)
+    return real(*arguments, **named)
+
+setattr(os, name, crash)
+file.replace(SecretStr(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file with a refresh token."""
+    path = tmp_path / "operator"
+    path.touch(mode=0o600)
+    path.write_text(OLD + "\n")
+    return path
+
+
+def opened(path: Path, *, lock: bool = True) -> TokenFile:
+    file = TokenFile.open(path, lock=lock)
+    assert isinstance(file, TokenFile), file
+    return file
+
+
+def token_in(file: TokenFile) -> str:
+    found = file.read()
+    assert isinstance(found, SecretStr), found
+    return found.get_secret_value()
+
+
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        ("unlink", OLD),
+        ("open", OLD),
+        ("fdopen", OLD),
+        ("fchmod", OLD),
+        ("fsync#1", NEW),
+        ("rename", OLD),  # not a step: the old one is never taken away first
+        ("replace", NEW),
+        ("fsync#2", NEW),
+    ],
+)
+def test_a_crash_leaves_a_whole_token(path: Path, step: str, found: str) -> None:
+    """Killed at any step of a rotation, the file holds a whole token; from when the new one is whole, that one."""
+    done = subprocess.run([sys.executable, "-c", CRASH, path, step, NEW], check=False)
+    assert done.returncode == (0 if step == "rename" else 9)
+    assert path.read_text() in {OLD + "\n", NEW + "\n"}
+    file = opened(path)
+    assert token_in(file) == (NEW if step == "rename" else found)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert {each.name for each in path.parent.iterdir()} == {"operator", ".operator.lock"}
+    file.release()
+
+
+@pytest.mark.parametrize("left", ["", NEW[:5], NEW, "\n", f"{NEW}\n{NEW}\n", "sk-key\n", "é\n"])
+def test_what_a_crash_left_half_written_is_dropped(path: Path, left: str) -> None:
+    """Only a whole line is a token."""
+    (path.parent / ".operator.new").write_text(left)
+    assert token_in(opened(path)) == OLD
+    assert not (path.parent / ".operator.new").exists()
+
+
+def test_what_a_crash_left_before_somebody_signed_in_is_dropped(path: Path) -> None:
+    """A token that was put there later is the newer one."""
+    left = path.parent / ".operator.new"
+    left.write_text(NEW + "\n")
+    os.utime(left, ns=(1, path.stat().st_mtime_ns - 1))
+    assert token_in(opened(path)) == OLD
+    assert not left.exists()
+
+
+def test_who_only_looks_changes_nothing(path: Path) -> None:
+    """Without the lock the files stay as they are: a rotation may be under way."""
+    left = path.parent / ".operator.new"
+    left.write_text(NEW + "\n")
+    file = opened(path, lock=False)
+    assert token_in(file) == OLD
+    assert {each.name for each in path.parent.iterdir()} == {"operator", ".operator.new"}
+    file.release()
+
+
+def test_a_file_has_one_user(path: Path, tmp_path: Path) -> None:
+    """Whoever comes second is refused, by whatever path, until the first lets go; looking is allowed."""
+    first = opened(path)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    for each in (path, link):
+        refused = TokenFile.open(each, lock=True)
+        assert refused == f"{path}: this refresh token is in use already, and two that share one sign each other out"
+        opened(each, lock=False).release()
+    first.replace(SecretStr(NEW))
+    assert isinstance(TokenFile.open(path, lock=True), str)
+    first.release()
+    first.release()
+    opened(path).release()
+
+
+def test_another_process_is_refused(path: Path) -> None:
+    """The lock holds between processes and ends with the one that has it, however it ends."""
+    code = (
+        "import os, sys; from pathlib import Path; from exporter.platform.tokenfile import TokenFile;"
+        "print(TokenFile.open(Path(sys.argv[1]), lock=True), flush=True); os._exit(9)"
+    )
+    mine = opened(path)
+    there = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert "in use already" in there.stdout
+    mine.release()
+    there = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert there.stdout == f"{path}\n"
+    opened(path).release()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (f"{OLD} {OLD}".encode(), "holds no token"),
+        (f"{OLD}\n{OLD}".encode(), "holds no token"),
+        (b"\xff\xfe", "holds no token"),
+        (b"x" * 40_000, "holds no token"),
+        (f"sk-{MARKER}".encode(), "holds a key, which belongs into a token_file"),
+        (f"dk-{MARKER}".encode(), "holds a key, which belongs into a token_file"),
+    ],
+)
+def test_a_file_without_a_refresh_token_is_refused(path: Path, content: bytes, problem: str) -> None:
+    """The line names the file and what is wrong; it quotes nothing, and the lock is free again."""
+    path.write_bytes(content)
+    for _ in range(2):
+        assert TokenFile.open(path, lock=True) == f"{path}: {problem}; {WANTED}"
+
+
+def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
+    """A missing file, a folder, a pipe, links in a circle and impossible names are told apart; nothing blocks."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for each, problem in [
+        (tmp_path / "none", "no such file"),
+        (tmp_path / "no" / "folder", "no such file"),
+        (tmp_path / "pipe", "is not a regular file"),
+        (tmp_path / ("x" * 300), "cannot be read (File name too long)"),
+        (tmp_path, "is a directory"),
+        (tmp_path / "a", "cannot be"),
+    ]:
+        refused = TokenFile.open(each, lock=True)
+        assert isinstance(refused, str)
+        assert refused.startswith(f"{each}: {problem}")
+    assert path.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mounted Secret is read-only: a session there would be lost with its first rotation."""
+    monkeypatch.setattr(os, "access", lambda folder, mode: not (folder == path.parent and mode == os.W_OK))
+    assert TokenFile.open(path, lock=True) == f"{path.parent}: the folder is not writable; {WANTED}"
+
+
+def test_a_lock_that_cannot_be_made_is_refused(path: Path) -> None:
+    """Without a lock nobody would notice the second process."""
+    (path.parent / ".operator.lock").symlink_to(path.parent / "elsewhere")
+    refused = TokenFile.open(path, lock=True)
+    assert isinstance(refused, str)
+    assert refused.startswith(f"{path.parent / '.operator.lock'}: cannot be written (")
+
+
+def test_a_mounted_file_is_known_by_its_mount(path: Path) -> None:
+    """Containers mount single files, over which nothing can be renamed."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    assert _is_mount_point(Path(mounts[-1]))
+    assert not _is_mount_point(path)
+
+
+def test_a_failed_write_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be done is said in words; the old token stays and nothing is left beside it."""
+    file = opened(path)
+    for name in ("open", "fdopen", "fchmod", "fsync"):
+        with monkeypatch.context() as broken:
+
+            def fail(*_: object, **__: object) -> None:
+                raise OSError(28, "No space left on device")
+
+            broken.setattr(os, name, fail)
+            assert file.replace(SecretStr(NEW)) == "No space left on device"
+        assert token_in(file) == OLD
+        assert {each.name for each in path.parent.iterdir()} == {"operator", ".operator.lock"}
+
+
+def test_others_changes_are_told_from_ours(path: Path) -> None:
+    """Our own rotation is no news, nor is a touch; another token is, once."""
+    file = opened(path)
+    file.replace(SecretStr(NEW))
+    assert not file.touched()
+    os.utime(path, (1, 1))
+    assert file.touched()
+    assert not file.replaced()
+    path.write_text("rt-other\n")
+    assert file.replaced()
+    assert not file.replaced()
+
+
+def test_a_file_that_was_deleted_is_made_again(path: Path) -> None:
+    """The token that is alive must not be lost; nobody else may read it."""
+    file = opened(path)
+    path.unlink()
+    assert file.replace(SecretStr(NEW)) is None
+    assert path.read_text() == NEW + "\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_others_may_read_is_warned_about(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The mode is kept, as somebody chose it, but not without a word."""
+    path.chmod(0o644)
+    opened(path)
+    assert [record.getMessage() for record in caplog.records] == [
+        "refresh token file is readable by every user of this machine"
+    ]
+    assert MARKER not in caplog.text
