@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ssl import SSLContext
@@ -61,13 +62,13 @@ async def listening(
     finally:
         deadline = asyncio.get_running_loop().time() + 2 * SHUTDOWN_PHASE
         connections = runner.server.connections if runner.server else []
-        transports = [each.transport for each in connections if each.transport is not None]
+        sockets = [each.transport.get_extra_info("socket") for each in connections if each.transport is not None]
         await runner.cleanup()
-        await _flushed(transports, deadline)
+        await _closed(sockets, deadline)
 
 
-async def _flushed(transports: Sequence[asyncio.Transport], deadline: float) -> None:
-    """Let closed connections send what they hold: a handler ends before its last bytes leave, the loop drops them."""
+async def _closed(sockets: Sequence[TransportSocket], deadline: float) -> None:
+    """Let closing connections send what they hold: a handler ends before its last bytes leave, the loop drops them."""
     loop = asyncio.get_running_loop()
-    while loop.time() < deadline and any(each.get_write_buffer_size() for each in transports):  # noqa: ASYNC110  nobody tells
+    while loop.time() < deadline and any(each.fileno() >= 0 for each in sockets):  # noqa: ASYNC110  nobody tells
         await asyncio.sleep(0.01)
