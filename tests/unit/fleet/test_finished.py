@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from exporter.errors import ServerFailed
-from exporter.fleet.finished import KNOWN, MAX_PAGES, Key, Order, told_order
+from exporter.fleet.finished import KNOWN, MAX_PAGES
+from exporter.fleet.order import Key, Order, told_order
 from exporter.fleet.tasks import Task
 from support.lists import Item, Poller, TaskLists, done, history
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, UNSTARTED_TASK_STATUSES
 from exporter.errors import ServerFailed
-from exporter.fleet import activity, finished
+from exporter.fleet import activity, finished, order
 from support.lists import Item, Poller, TaskLists
 
 PER_PAGE = 10
@@ -80,7 +80,7 @@ class TaskHistory(RuleBasedStateMachine):
         self._patch = pytest.MonkeyPatch()
         for module, name, value in (
             (finished, "KNOWN", 2 * PER_PAGE),
-            (finished, "TELLING", 4),
+            (order, "TELLING", 4),
             (activity, "REMEMBERED", 8 * PER_PAGE),
         ):
             self._patch.setattr(module, name, value)
