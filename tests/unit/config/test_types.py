@@ -151,7 +151,10 @@ BAD: list[tuple[Any, list[object]]] = [
     (t.File, ["", " ", "a\x00b", "sk-abc", 1]),
     (t.VariableName, ["", "1A", "A-B", "sk-abc", "A B", "A\n", 1]),
     (t.AgentsPath, ["agents", "/agents/", "", None]),
-    (t.TelemetryPath, ["", "/", "metrics", "//m", "/m?x", "/{x}", "/a b", "/a/../b", "/.", *t.RESERVED_PATHS, "/sd/"]),
+    (
+        t.TelemetryPath,
+        ["", "/", "metrics", "//m", "/m?x", "/{x}", "/a b", "/a/../b", "/.", *sorted(t.RESERVED_PATHS), "/sd/"],
+    ),
     (t.LogLevel, ["warn", "INFO", "", False]),
     (t.LogFormat, ["text", None]),
 ]
