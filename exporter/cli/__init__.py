@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from exporter import log
-from exporter.cli import arguments, check, demo, health, serve
+from exporter.cli import arguments, check, demo, health, online, serve
 from exporter.cli.arguments import Arguments
 from exporter.config import Settings, load, load_web
 from exporter.demo import FaultError
@@ -57,7 +57,8 @@ def _run(given: Arguments) -> int:
 def _run_configured(given: Arguments, settings: Settings) -> int:
     match given.command:
         case "check":
-            return check.check(settings, os.environ, given.shard)
+            check.check(settings, os.environ, given.shard)
+            return asyncio.run(online.online(settings, os.environ, given.shard)) if given.online else FINE
         case "once":
             return asyncio.run(serve.once(settings, os.environ, given.shard))
         case _:

@@ -14,7 +14,7 @@ LARGEST: Final = 100_000
 """A bound for numbers, to keep typing errors small."""
 COMMANDS: Final = {
     "serve": "poll and serve (the default)",
-    "check": "read the configuration and the credentials, print what they mean, poll nothing",
+    "check": "read the configuration and the credentials, print what they mean",
     "once": "poll every team once, print the exposition",
     "demo": "serve the metrics of a simulated platform",
     "simulate": "serve the simulated platform alone",
@@ -43,6 +43,8 @@ class Arguments:
     """Settings given as flags: section, key, value."""
     simulation: Simulation | None = None
     shard: Shard = field(default_factory=Shard)
+    online: bool = False
+    """Whether `check` asks the platform, too."""
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -62,7 +64,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     simulation = (
         Simulation(found.teams, found.agents, found.seed, found.faults) if command in ("demo", "simulate") else None
     )
-    return Arguments(command, getattr(found, "config.file", None), overrides, simulation, shard)
+    online = getattr(found, "online", False)
+    return Arguments(command, getattr(found, "config.file", None), overrides, simulation, shard, online)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -86,6 +89,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         parser.add_argument(
             "--web.config.file", metavar="FILE", help="TLS and authentication, see docs/web-configuration.md"
         )
+    if command == "check":
+        parser.add_argument("--online", action="store_true", help="also poll every team once and say what is wrong")
     if command == "serve":
         parser.add_argument(
             "--web.enable-lifecycle",

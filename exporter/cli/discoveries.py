@@ -69,7 +69,11 @@ class Discoveries:
     @property
     def failed(self) -> bool:
         """Whether the last look of any of them gave nothing."""
-        return any(discovery.failed for discovery in self._known.values())
+        return any(discovery.failure for discovery in self._known.values())
+
+    def of(self, discover: Discover) -> Discovery:
+        """What is known through one of them."""
+        return self._known[origin_key(discover)]
 
     def teams(self, settings: Settings) -> Iterator[Team]:
         """The found teams that are wanted: none twice, and a name that is taken is left to whoever has it."""
@@ -95,7 +99,7 @@ class Discoveries:
         self._tell(left_out)
 
     def _wanted(self, discover: Discover) -> list[Found]:
-        return [found for found in self._known[origin_key(discover)].teams if discover.wants(found.name)]
+        return [found for found in self.of(discover).teams if discover.wants(found.name)]
 
     def _tell(self, left_out: Mapping[str, str]) -> None:
         """Log who is left out, once and not at every look."""

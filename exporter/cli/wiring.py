@@ -65,10 +65,10 @@ class Assembly:
         self._retired: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
-        self._payload, self._counters = Payload(CLOCK.monotonic), ApiCounters()
-        self._discoveries = Discoveries(CLOCK, self._counters)
+        self._payload, self.counters = Payload(CLOCK.monotonic), ApiCounters()
+        self.discoveries = Discoveries(CLOCK, self.counters)
         self._schedule = Schedule(CLOCK)
-        self.exporter = Exporter(self._schedule, payload=self._payload, counters=self._counters, clock=CLOCK)
+        self.exporter = Exporter(self._schedule, payload=self._payload, counters=self.counters, clock=CLOCK)
 
     async def apply(self, settings: Settings) -> None:
         """Go by these settings. Teams whose credential and platform stay the same keep data, counters and beat.
@@ -88,10 +88,10 @@ class Assembly:
             if platform is not old:
                 await platform.__aenter__()
             self._sources, self._platform = sources, platform
-            self._discoveries.reconfigure(
+            self.discoveries.reconfigure(
                 settings.discover, sources, platform, same_platform=_same_platform(settings, before)
             )
-            self.exporter.discovered = self._discoveries.attempted
+            self.exporter.discovered = self.discoveries.attempted
             self._schedule.patience = settings.api.timeout + GRACE + _waiting(settings)
             self._set_teams(settings, before)
             self._settings = settings
@@ -107,7 +107,7 @@ class Assembly:
             api.base_url,
             limits=Limits(api.timeout, api.max_response_bytes),
             pacer=Pacer(api.max_requests_per_second, api.max_concurrency),
-            log=self._counters,
+            log=self.counters,
             ssl_context=trust(api.ca_file),
             # A connection that ends between two polls costs a handshake in each.
             keepalive=2 * max(intervals, default=settings.collect.interval),
@@ -116,7 +116,7 @@ class Assembly:
         )
 
     def _set_teams(self, settings: Settings, before: Settings | None) -> None:
-        found = self._discoveries.teams(settings)
+        found = self.discoveries.teams(settings)
         mine = [team for team in (*settings.teams, *found) if self._shard.holds(team.name)]
         teams = [self._team(settings, team, before) for team in mine]
         self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
@@ -134,7 +134,7 @@ class Assembly:
             client=client,
             credential=source,
             payload=self._payload,
-            counters=self._counters,
+            counters=self.counters,
             clock=CLOCK,
             random=random.random,
         )
@@ -145,21 +145,21 @@ class Assembly:
         Returns:
             Whether each of them could be asked.
         """
-        await self._discoveries.look()
+        await self.discoveries.look()
         await self._found_again()
-        return not self._discoveries.failed
+        return not self.discoveries.failed
 
     async def run(self) -> None:
         """Poll and discover until cancelled. What is not handled there ends the process."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.exporter.run())
-            group.create_task(self._discoveries.keep_looking(self._found_again))
+            group.create_task(self.discoveries.keep_looking(self._found_again))
 
     async def _found_again(self) -> None:
         async with self._one:
             if self._settings is not None:
                 self._set_teams(self._settings, self._settings)
-                self.exporter.discovered = self._discoveries.attempted
+                self.exporter.discovered = self.discoveries.attempted
 
     def stop(self) -> None:
         """Begin to end sessions: a trade under way has `PATIENCE` from now on."""

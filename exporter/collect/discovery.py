@@ -35,12 +35,13 @@ class Discovery:
     Attributes:
         teams: the oldest first, as far as their ids tell; so a name that two of them bear always goes to the same one.
         attempted: whether the platform was asked at all.
-        failed: whether the last look gave nothing.
+        failure: why the last look gave nothing; None when it did.
     """
 
     def __init__(self, name: str, client: TeamClient, clock: Callable[[], float], random: Callable[[], float]) -> None:
         self.teams: tuple[Found, ...] = ()
-        self.attempted = self.failed = False
+        self.attempted = False
+        self.failure: PlatformError | None = None
         self._name = name
         self._client = client
         self._clock = clock
@@ -57,10 +58,10 @@ class Discovery:
         except PlatformError as error:
             self._backoff.failed(self._clock(), error.retry_after)
             event(_log, logging.WARNING, "teams not discovered", credential=self._name, error=str(error))
-            self.failed = True
+            self.failure = error.anew()
         else:
             self._backoff.succeeded()
-            self.teams, self.failed = teams, False
+            self.teams, self.failure = teams, None
         self.attempted = True
 
     async def _ask(self) -> tuple[Found, ...]:
@@ -82,7 +83,7 @@ class Discovery:
 
     def _pause(self) -> float:
         held = (self._backoff.until or 0.0) - self._clock()
-        return max(RETRY, held) if self.failed else INTERVAL
+        return max(RETRY, held) if self.failure else INTERVAL
 
 
 def _teams(me: wire.Me) -> tuple[Found, ...]:

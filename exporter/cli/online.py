@@ -1,0 +1,191 @@
+"""`check --online`: try every credential on every endpoint, and say in words what is wrong."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, TypeVar
+
+from exporter.cli.credentials import discovery_name, open_credential
+from exporter.cli.wiring import Assembly, Shard, assembled
+from exporter.collect.discovery import ME_PATH
+from exporter.collect.team import TASKS_PATH
+from exporter.config import Origin, Settings, format_duration
+from exporter.errors import ConfigError
+from exporter.platform.client import REFRESH_PATH
+from exporter.status import CollectorStatus, ExporterStatus, TeamStatus
+
+ADVICE: Final = {
+    "timeout": "nothing answers in time: try again, look for a firewall or proxy in between, or raise api.timeout",
+    "connect": "check the host and port of api.base_url, name resolution, firewalls and the proxy's variables",
+    "tls": "check that the certificate is for this host and still valid; for a private authority set api.ca_file",
+    "redirect": "set api.base_url to where it leads: a credential does not follow redirects",
+    "auth": "the credential is unknown, expired or revoked: make a new one and put it where this one is",
+    "forbidden": (
+        "the credential may not do this: sk- keys are for /r/ paths alone, users for teams they are members of,"
+        " and the licence may lack the feature"
+    ),
+    "not_found": "check the path of api.base_url; it usually ends in /api/v1",
+    "rate_limited": "lower api.max_requests_per_second, or lengthen collect.interval",
+    "http_4xx": "the platform refuses the request as such: check team_id and agents_path, and the platform's version",
+    "http_5xx": "the platform or a proxy before it is in trouble: try again, or tell who runs it",
+    "too_large": "if answers of this size are right, raise api.max_response_bytes",
+    "decode": "this is not the API that answers: check api.base_url, and look for a login page or proxy in between",
+    "schema": "the platform answers otherwise than documented: check its version, and report this line",
+}
+"""What to do, for every reason of a failure."""
+USES: Final = {
+    "integration": "integration key, for /r/ paths, of one team",
+    "device": "device key, for all paths, of one team",
+    "jwt": "user JWT, for all paths",
+}
+"""Where each kind of credential may be used."""
+SKEWED: Final = 5.0
+"""Seconds from which a difference of the clocks is worth a warning: ages of tasks are off by as much."""
+
+_O = TypeVar("_O", bound=Origin)
+
+
+class _Line(NamedTuple):
+    """What came of one endpoint."""
+
+    name: str
+    path: str
+    ok: bool
+    words: str
+
+
+async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
+    """Poll every team once and print a line for each of its endpoints. Sessions that an exporter holds are left alone.
+
+    Returns:
+        1 when any of them failed, else 0.
+
+    Raises:
+        ConfigError: a credential, the CA bundle or the proxy cannot be used.
+    """
+    logging.getLogger("exporter").setLevel(logging.ERROR)  # what fails is told here
+    settings, held = _free(shard.part(settings), environ)
+    async with assembled(settings, environ, shard) as assembly:
+        await assembly.look()
+        await assembly.exporter.once()
+        lines = [*_discoveries(settings, assembly), *_teams(assembly)]
+        print("", *_platform(settings, assembly.exporter.status()), sep="\n")
+        print(*held, *_aligned(lines), *_total(assembly), sep="\n")
+    return 0 if all(line.ok for line in lines) else 1
+
+
+def _free(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """The settings without what is read with a session that somebody else holds, and a line for each of those."""
+    named: list[tuple[str, Origin]] = [(team.name, team) for team in settings.teams]
+    named += [(discovery_name(i), discover) for i, discover in enumerate(settings.discover)]
+    held = {name: origin for name, origin in named if origin.refresh_token_file and _is_held(origin, environ)}
+    rest = {
+        "teams": tuple(_without(settings.teams, held)),
+        "discover": tuple(_without(settings.discover, held)),
+    }
+    lines = [
+        f"{name}  left alone: {origin.refresh_token_file} is in use, by a running exporter; its status page tells more"
+        for name, origin in held.items()
+    ]
+    return settings.model_copy(update=rest), lines
+
+
+def _is_held(origin: Origin, environ: Mapping[str, str]) -> bool:
+    try:
+        open_credential(origin, environ, lock=True).release()
+    except ConfigError:
+        return True
+    return False
+
+
+def _without(origins: tuple[_O, ...], held: Mapping[str, Origin]) -> Iterator[_O]:
+    return (origin for origin in origins if not any(origin is each for each in held.values()))
+
+
+def _platform(settings: Settings, status: ExporterStatus) -> Iterator[str]:
+    encrypted = settings.api.base_url.startswith("https:")
+    trusted = f"the authorities in {settings.api.ca_file}" if settings.api.ca_file else "the system's authorities"
+    yield f"tls        {f'verified against {trusted}' if encrypted else 'none: credentials travel in the clear'}"
+    if status.clock_skew is not None:
+        way = "ahead of" if status.clock_skew > 0 else "behind"
+        words = f"the platform's is {abs(status.clock_skew):.1f} s {way} ours"
+        yield f"clock      {words}{'; correct one of them' if abs(status.clock_skew) >= SKEWED else ''}"
+
+
+def _discoveries(settings: Settings, assembly: Assembly) -> Iterator[_Line]:
+    for i, discover in enumerate(settings.discover):
+        name, discovery = discovery_name(i), assembly.discoveries.of(discover)
+        yield from _refreshed(name, assembly)
+        if discovery.failure is not None:
+            yield _Line(name, ME_PATH, False, _failed(discovery.failure.reason, str(discovery.failure)))
+            continue
+        wanted = [found.name for found in discovery.teams if discover.wants(found.name)]
+        words = f"{len(discovery.teams)} teams, {len(wanted)} of them wanted{': ' if wanted else ''}{', '.join(wanted)}"
+        yield _Line(name, ME_PATH, True, words)
+
+
+def _teams(assembly: Assembly) -> Iterator[_Line]:
+    for status in assembly.exporter.status().teams:
+        team = assembly.exporter.team(status.name)
+        yield from _refreshed(status.name, assembly)
+        for collector in status.collectors:
+            path = team.agents_path if team and collector.name == "agents" else TASKS_PATH
+            yield _collected(status, collector, path, assembly.counters.requests[status.name, path])
+        if status.credential_kind != "integration" and assembly.counters.requests[status.name, ME_PATH]:
+            yield _asked(status.name, ME_PATH, "quotas can be read", assembly)
+
+
+def _refreshed(name: str, assembly: Assembly) -> Iterator[_Line]:
+    if assembly.counters.requests[name, REFRESH_PATH]:
+        yield _asked(name, REFRESH_PATH, "session renewed, the new refresh token is in its file", assembly)
+
+
+def _asked(name: str, path: str, words: str, assembly: Assembly) -> _Line:
+    failures = assembly.counters.failures
+    reason = next(
+        (why for team, each, why in failures if (team, each) == (name, path) and failures[team, each, why]), None
+    )
+    return _Line(name, path, reason is None, words if reason is None else _failed(reason, reason))
+
+
+def _collected(team: TeamStatus, collector: CollectorStatus, path: str, requests: int) -> _Line:
+    attempt = collector.attempts[0]
+    if attempt.reason is not None:
+        return _Line(team.name, path, False, _failed(attempt.reason, attempt.error or ""))
+    if not collector.success:
+        return _Line(team.name, path, False, attempt.error or "failed")
+    parts = [
+        USES[team.credential_kind],
+        *_of_team(team),
+        f"{collector.items_reported} {collector.name}",
+        f"{requests} requests in {attempt.duration:.1f} s, every {format_duration(collector.interval)}",
+        *(["only a part of them could be read"] if collector.truncated else []),
+    ]
+    return _Line(team.name, path, True, "; ".join(parts))
+
+
+def _of_team(team: TeamStatus) -> Iterator[str]:
+    if team.team_id is not None and team.credential_kind != "jwt":
+        yield f"team_id {team.team_id} is not checked, for the key has its own"
+    elif team.team_id is not None:
+        yield f"team {team.team_id}"
+    if team.credential_expires_at is not None:
+        yield f"ends in {format_duration(max(0, round(team.credential_expires_at - time.time())))}"
+
+
+def _failed(reason: str, error: str) -> str:
+    return f"{error}; {ADVICE[reason]}"
+
+
+def _aligned(lines: list[_Line]) -> Iterator[str]:
+    width = max((len(line.name) for line in lines), default=0)
+    for line in lines:
+        yield f"{line.name.ljust(width)}  {line.path:<13} {'ok' if line.ok else 'FAILED':<7} {line.words}"
+
+
+def _total(assembly: Assembly) -> Iterator[str]:
+    status, requests = assembly.exporter.status(), assembly.counters.requests
+    yield (
+        f"\n{sum(requests.values())} requests for one poll of {len(status.teams)} teams;"
+        f" {sum(team.series for team in status.teams)} series"
+    )

@@ -1,0 +1,201 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from exporter.demo import SimulatedPlatform
+from support import CommandFactory, Completed, ExporterFactory, RunningExporter, free_port
+from support.sessions import SignedIn, secrets
+
+API = {"max_requests_per_second": 1000, "timeout": "2s"}
+
+
+def rows(done: Completed) -> dict[tuple[str, str], tuple[str, str]]:
+    """By team and path: ok or FAILED, and the words."""
+    found = re.findall(r"^(\S+) +(/\S+) +(ok|FAILED) +(.*)$", done.stdout, re.MULTILINE)
+    return {(name, path): (state, words) for name, path, state, words in found}
+
+
+async def test_every_endpoint_has_a_line(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
+    """A line for each team and endpoint: what the credential may, what is there, what it costs; exit code 0."""
+    for name, kind in (("render", "integration"), ("film", "device"), ("audio", "jwt")):
+        team = platform.add_team(name, kind=kind)
+        team.add_agents(3)
+        team.add_tasks(5, status="waiting")
+    teams = [
+        {"name": "render", "team_id": platform.teams["film"].team_id},
+        {"name": "film"},
+        {"name": "audio", "team_id": platform.teams["audio"].team_id},
+    ]
+    done = await run_command("check", {"api": API, "teams": teams}, arguments=["--online"])
+    assert done.code == 0, done.stdout + done.stderr
+    found = rows(done)
+    assert list(found) == [
+        ("render", "/r/tasks"),
+        ("render", "/r/agents"),
+        ("film", "/r/tasks"),
+        ("film", "/agents"),
+        ("film", "/users/me"),
+        ("audio", "/r/tasks"),
+        ("audio", "/agents"),
+        ("audio", "/users/me"),
+    ]
+    assert {state for state, _ in found.values()} == {"ok"}
+    words = {key: text for key, (_, text) in found.items()}
+    assert words["render", "/r/tasks"].startswith("integration key, for /r/ paths, of one team; team_id ")
+    assert "is not checked, for the key has its own; 5 tasks; 7 requests in " in words["render", "/r/tasks"]
+    assert re.fullmatch(
+        r"device key, for all paths, of one team; 3 agents; 1 requests in [0-9.]+ s, every 30s",
+        words["film", "/agents"],
+    )
+    assert f"user JWT, for all paths; team {platform.teams['audio'].team_id}; ends in 59m" in words["audio", "/r/tasks"]
+    assert "\ntls        none: credentials travel in the clear\n" in done.stdout
+    assert re.search(r"^clock      the platform's is [0-9.]+ s (ahead of|behind) ours$", done.stdout, re.MULTILINE)
+    assert re.search(r"^26 requests for one poll of 3 teams; [0-9]+ series$", done.stdout, re.MULTILINE)
+    assert not any(secret in done.stdout + done.stderr for secret in secrets(platform))
+
+
+FAULTS: dict[str, tuple[str, str]] = {
+    "status=401": ("401: simulated fault", "make a new one and put it where this one is"),
+    "status=403": ("403: simulated fault", "sk- keys are for /r/ paths alone"),
+    "status=404": ("404: simulated fault", "it usually ends in /api/v1"),
+    "status=429": ("429: simulated fault", "lower api.max_requests_per_second"),
+    "status=418": ("418: simulated fault", "check team_id and agents_path"),
+    "status=502": ("502: simulated fault", "tell who runs it"),
+    "redirect=https://sso.test/": ("302", "set api.base_url to where it leads"),
+    "hang": ("no complete answer within 2 s", "raise api.timeout"),
+    "reset": ("the connection broke", "check the host and port of api.base_url"),
+    "html": ("the body is not JSON", "look for a login page"),
+    "gzip_bomb": ("is larger than", "raise api.max_response_bytes"),
+    "total=string": ("page_meta", "report this line"),
+}
+
+
+async def test_every_failure_says_what_to_do(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
+    """What fails is named with the platform's words and with advice; the healthy team beside it is ok. Exit code 1."""
+    platform.add_team("healthy")
+    for number, fault in enumerate(FAULTS):
+        platform.add_team(f"team-{number}")
+        platform.faults.parse(f"team-{number}:/r/tasks:{fault}")
+    done = await run_command("check", {"api": {**API, "max_concurrency": 64}}, arguments=["--online"])
+    assert done.code == 1
+    found = rows(done)
+    assert found["healthy", "/r/tasks"][0] == "ok"
+    for number, (error, advice) in enumerate(FAULTS.values()):
+        state, words = found[f"team-{number}", "/r/tasks"]
+        assert (state, error in words, advice in words) == ("FAILED", True, True), words
+        assert found[f"team-{number}", "/r/agents"][0] == "ok"
+    assert not any(secret in done.stdout + done.stderr for secret in secrets(platform))
+
+
+async def test_nobody_there(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
+    """A platform that cannot be reached, or not by TLS, fails each endpoint in words."""
+    platform.add_team("render")
+    nobody = f"http://127.0.0.1:{free_port()}/api/v1"
+    done = await run_command("check", {"api": {**API, "base_url": nobody}}, arguments=["--online"])
+    assert done.code == 1
+    assert {state for state, _ in rows(done).values()} == {"FAILED"}
+    assert "no connection: Connection refused; check the host and port" in done.stdout
+    assert "clock " not in done.stdout
+
+
+async def test_no_tls_there(platform: SimulatedPlatform, base_url: str, run_command: CommandFactory) -> None:
+    """A handshake that fails is told from a connection that does."""
+    platform.add_team("render")
+    api = {**API, "base_url": base_url.replace("http:", "https:")}
+    done = await run_command("check", {"api": api}, arguments=["--online"])
+    assert done.code == 1
+    assert "TLS failed: " in done.stdout
+    assert "set api.ca_file" in done.stdout
+    assert "verified against the system's authorities" in done.stdout
+
+
+async def test_clocks_that_differ(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
+    """A difference that shows in ages is worth a word."""
+    platform.add_team("render")
+    platform.faults.parse("*:*:date=-90s")
+    done = await run_command("check", {"api": API}, arguments=["--online"])
+    assert done.code == 0
+    assert re.search(
+        r"^clock      the platform's is (89|9[01])\.\d s behind ours; correct one of them$", done.stdout, re.MULTILINE
+    )
+
+
+@pytest.fixture
+def operator(platform: SimulatedPlatform, tmp_path: Path) -> SignedIn:
+    """A user in two teams."""
+    for name in ("render", "film"):
+        platform.add_team(name)
+    return SignedIn(platform, tmp_path / "operator", "render", "film")
+
+
+async def test_a_session_is_rotated_properly(
+    platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
+) -> None:
+    """A trade changes the file, so that the next command, or the exporter, goes on from there; teams are listed."""
+    config = {
+        "api": API,
+        "teams": [],
+        "discover": [{"refresh_token_file": str(operator.path), "include": ["F.*|Render"], "exclude": ["Render"]}],
+    }
+    before = operator.saved
+    for _ in range(2):
+        done = await run_command("check", config, arguments=["--online"])
+        assert done.code == 0, done.stdout + done.stderr
+        found = rows(done)
+        assert found["discover[0]", "/auth/refresh"] == ("ok", "session renewed, the new refresh token is in its file")
+        assert found["discover[0]", "/users/me"] == ("ok", "2 teams, 1 of them wanted: Film")
+        assert found["Film", "/agents"][0] == "ok"
+        assert before != operator.saved
+        assert operator.alive
+        assert not any(secret in done.stdout + done.stderr for secret in secrets(platform))
+    assert operator.trades == 2
+
+
+async def test_a_session_in_use_is_left_alone(
+    platform: SimulatedPlatform, run_command: CommandFactory, exporter_factory: ExporterFactory, operator: SignedIn
+) -> None:
+    """A running exporter's session is not touched, which is said; the others are tried."""
+    discover = [{"refresh_token_file": str(operator.path)}]
+    exporter: RunningExporter = await exporter_factory(
+        {"api": API, "collect": {"interval": "1s"}, "teams": [], "discover": discover}
+    )
+    await exporter.wait_ready()
+    platform.add_team("other")
+    trades, saved = operator.trades, operator.saved
+    config = {"api": API, "teams": [{"name": "other"}], "discover": discover}
+    done = await run_command("check", config, arguments=["--online"])
+    assert done.code == 0, done.stdout + done.stderr
+    assert f"discover[0]  left alone: {operator.path} is in use, by a running exporter" in done.stdout
+    assert rows(done)["other", "/r/tasks"][0] == "ok"
+    assert (operator.trades, operator.saved) == (trades, saved)
+
+
+async def test_a_dead_session_says_to_sign_in(
+    platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
+) -> None:
+    """A refresh token that was used elsewhere is dead; the line says what to do."""
+    platform.access.refresh(operator.saved)
+    config = {"api": API, "teams": [], "discover": [{"refresh_token_file": str(operator.path)}]}
+    done = await run_command("check", config, arguments=["--online"])
+    assert done.code == 1
+    state, words = rows(done)["discover[0]", "/users/me"]
+    assert state == "FAILED"
+    assert f"sign in again and put a new refresh token into {operator.path}" in words
+
+
+async def test_the_offline_mistakes_come_first(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
+    """A configuration that cannot be used is never tried: exit code 2, nothing was asked."""
+    platform.add_team("render")
+    config = {"api": API, "discover": [{"refresh_token_file": "missing"}]}
+    done = await run_command("check", config, arguments=["--online"])
+    assert done.code == 2
+    assert "missing: no such file; expected a refresh token" in done.stderr
+    assert not platform.journal
+
+
+async def test_without_the_flag_nothing_is_asked(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
+    """`check` alone is offline."""
+    platform.add_team("render")
+    done = await run_command("check", {"api": API})
+    assert (done.code, len(platform.journal)) == (0, 0)
