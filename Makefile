@@ -3,6 +3,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# Many tests wait for programs they start, so there may be more workers than cores.
+WORKERS ?= 4
 DEMO_ARGS ?=
 LOCK_ARGS ?=
 PREVIEW_ARGS ?=
@@ -27,7 +29,7 @@ demo: $(VENV)/.wheel ## serve a simulated GPU fleet's metrics on http://127.0.0.
 
 test: lint ## install, then run every check and test; PYTEST_ARGS narrows the last step
 	tools/get-prometheus
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.wheel ## check style, types and generated files
 	$(BIN)/ruff check
