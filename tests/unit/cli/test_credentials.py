@@ -1,0 +1,118 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.cli.credentials import open_credential, open_credentials, origin_key, release
+from exporter.cli.wiring import Shard
+from exporter.config import Settings, load
+from exporter.errors import ConfigError
+from fixtures import TEAM_ID
+
+ENVIRON = {"SK": "sk-MARKER", "DK": "dk-MARKER", "JWT": "eyJMARKER.x.y"}
+
+
+def settings(teams: list[dict[str, Any]], discover: list[dict[str, Any]] | None = None) -> Settings:
+    return load(None, {}, {"teams": teams, "discover": discover or []})
+
+
+@pytest.fixture
+def refresh_file(tmp_path: Path) -> Path:
+    path = tmp_path / "operator"
+    path.touch(mode=0o600)
+    path.write_text("rt-MARKER\n")
+    return path
+
+
+def test_a_credential_is_opened_once(refresh_file: Path) -> None:
+    """Teams and discoveries that name the same one share it, so that it is renewed once; others have their own."""
+    session = {"refresh_token_file": str(refresh_file)}
+    one = settings(
+        [
+            {"name": "a", "team_id": TEAM_ID, **session},
+            {"name": "b", "team_id": TEAM_ID, **session},
+            {"name": "c", "token_env": "SK"},
+        ],
+        [session, {"token_env": "DK"}],
+    )
+    sources = open_credentials(one, ENVIRON, {}, lock=True)
+    assert sorted(source.kind for source in sources.values()) == ["device", "integration", "jwt"]
+    again = open_credentials(one, ENVIRON, sources, lock=True)
+    assert all(again[key] is source for key, source in sources.items())
+    release(sources.values())
+
+
+def test_mistakes_are_told_together(tmp_path: Path) -> None:
+    """A line for each credential that cannot be used, or not for what it is wanted for; none quotes it."""
+    with pytest.raises(ConfigError) as caught:
+        open_credentials(
+            settings(
+                [
+                    {"name": "a", "token_env": "JWT"},
+                    {"name": "b", "token_env": "SK", "agents_path": "/agents"},
+                    {"name": "c", "token_env": "UNSET"},
+                    {"name": "d", "token_file": str(tmp_path / "none")},
+                ],
+                [{"token_env": "SK"}, {"refresh_token_file": str(tmp_path / "gone")}],
+            ),
+            ENVIRON,
+            {},
+            lock=True,
+        )
+    assert caught.value.mistakes == (
+        "team a: team_id: found none; allowed: the team's UUID, which a user JWT needs",
+        "team b: agents_path: found /agents; allowed: /r/agents, an sk- key may use runtime paths only",
+        "team c: UNSET: the environment variable is not set; expected one sk- key, dk- key or user JWT",
+        f"team d: {tmp_path}/none: no such file; expected one sk- key, dk- key or user JWT",
+        "discover[0]: found an sk- key; allowed: a dk- key or a user JWT, an sk- key cannot list its teams",
+        (
+            f"discover[1]: {tmp_path}/gone: no such file;"
+            " expected a refresh token in a file that can be replaced when it is rotated"
+        ),
+    )
+
+
+def test_a_mistake_lets_go_of_what_was_opened(refresh_file: Path) -> None:
+    """Sessions that were taken before the mistake was found are free again; those of before are kept."""
+    session = {"name": "a", "team_id": TEAM_ID, "refresh_token_file": str(refresh_file)}
+    broken = {"name": "b", "token_env": "UNSET"}
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="UNSET") as caught:
+            open_credentials(settings([session, broken]), ENVIRON, {}, lock=True)
+        assert len(caught.value.mistakes) == 1
+    known = open_credentials(settings([session]), ENVIRON, {}, lock=True)
+    with pytest.raises(ConfigError):
+        open_credentials(settings([session, broken]), ENVIRON, known, lock=True)
+    with pytest.raises(ConfigError, match="in use already"):
+        open_credential(settings([session]).teams[0], ENVIRON, lock=True)
+    release(known.values())
+    release(open_credentials(settings([session]), ENVIRON, {}, lock=True).values())
+
+
+def test_who_only_checks_takes_nothing(refresh_file: Path) -> None:
+    """Without the lock two can look at once."""
+    one = settings([{"name": "a", "team_id": TEAM_ID, "refresh_token_file": str(refresh_file)}])
+    for _ in range(2):
+        open_credentials(one, ENVIRON, {}, lock=False)
+    assert [path.name for path in refresh_file.parent.iterdir()] == ["operator"]
+
+
+def test_a_shard_opens_its_own_credentials() -> None:
+    """A part of the teams is what it says, and all parts are all teams; discoveries are everybody's."""
+    one = settings([{"name": f"team-{n}", "token_env": f"T{n}"} for n in range(20)], [{"token_env": "DK"}])
+    parts = [Shard(number, 3).part(one) for number in range(3)]
+    names = [{team.name for team in part.teams} for part in parts]
+    assert set.union(*names) == {team.name for team in one.teams}
+    assert sum(map(len, names)) == 20
+    assert all(part.discover == one.discover for part in parts)
+    tokens = {f"T{team.name[5:]}": "sk-x" for team in parts[0].teams} | ENVIRON
+    assert len(open_credentials(parts[0], tokens, {}, lock=True)) == len(parts[0].teams) + 1
+
+
+def test_keys_tell_credentials_apart() -> None:
+    """A file of a key is none of a session, even with the same path."""
+    keys = [
+        origin_key(settings([{"name": "a", key: "same"}]).teams[0])
+        for key in ("token_file", "token_env", "refresh_token_file")
+    ]
+    assert len(set(keys)) == 3

@@ -1,0 +1,137 @@
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from exporter.collect.discovery import INTERVAL, RETRY, Discovery, Found
+from exporter.errors import Forbidden, RateLimited, ServerFailed
+from fixtures.fakes import FakeClient
+
+ME = "/users/me"
+
+
+def discovery(client: FakeClient, name: str = "discover[0]") -> Discovery:
+    return Discovery(name, client, client.clock.clock.monotonic, lambda: 0.5)  # type: ignore[arg-type]  # it quacks
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    """A platform where the credential sees two teams."""
+    teams = [{"id": "b", "display_name": "Film"}, {"id": "a", "display_name": "Render", "quotas": {"gpus": 4}}]
+    return FakeClient("discover[0]", me={"id": "u", "team_list": teams})
+
+
+async def test_teams_are_found(client: FakeClient) -> None:
+    """Id and name of each team, the oldest id first whatever the order of the list."""
+    one = discovery(client)
+    assert (one.teams, one.attempted, one.failure) == ((), False, None)
+    await one.look()
+    assert one.teams == (Found("a", "Render"), Found("b", "Film"))
+    assert (one.attempted, one.failure, client.asked(ME)) == (True, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("team_list", "found"),
+    [
+        ([], []),
+        ([None, 7, "x", {}, {"id": None}, {"id": ""}, {"id": 5, "display_name": "Five"}], []),
+        ([{"id": "a"}, {"id": "b", "display_name": None}, {"id": "c", "display_name": ""}], ["a", "b", "c"]),
+        ([{"id": "a", "display_name": "A"}, {"id": "a", "display_name": "Again"}], ["Again"]),
+        ([{"id": "a", "display_name": {"deep": []}}, {"id": "b", "display_name": "B"}], ["a", "B"]),
+    ],
+)
+async def test_odd_items(client: FakeClient, team_list: Sequence[Any], found: Sequence[str]) -> None:
+    """What has no id is no team; without a name the id stands in; an id counts once."""
+    client.me = {"team_list": team_list}
+    one = discovery(client)
+    await one.look()
+    assert ([team.name for team in one.teams], one.failure) == (found, None)
+
+
+@pytest.mark.parametrize("me", [{}, {"team_list": None}, {"team_list": "x"}, {"team_list": {}}, [], None])
+async def test_an_answer_without_a_list_is_no_list_without_teams(client: FakeClient, me: Any) -> None:
+    """Teams do not go because the platform says nothing about them: the failure is counted as `schema`."""
+    one = discovery(client)
+    await one.look()
+    client.me = me
+    await one.look()
+    assert [team.name for team in one.teams] == ["Render", "Film"]
+    assert one.failure is not None
+    assert client.counters.failures["discover[0]", ME, "schema"] == 1
+
+
+async def test_a_list_without_an_end_is_refused(client: FakeClient) -> None:
+    """More than a thousand teams are a mistake or an attack; a thousand are not."""
+    one = discovery(client)
+    client.me = {"team_list": [{"id": f"{number}"} for number in range(1000)]}
+    await one.look()
+    assert len(one.teams) == 1000
+    client.me["team_list"].append({"id": "more"})
+    await one.look()
+    assert (len(one.teams), one.failure is None) == (1000, False)
+
+
+async def test_a_failed_look_keeps_the_teams(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """What was found last is served through failures; a look that succeeds ends them."""
+    one = discovery(client)
+    await one.look()
+    client.failures[ME] = Forbidden("GET /users/me: 403")
+    await one.look()
+    assert (len(one.teams), str(one.failure)) == (2, "GET /users/me: 403")
+    assert [record.getMessage() for record in caplog.records] == ["teams not discovered"]
+    client.failures.clear()
+    client.me = {"team_list": []}
+    await one.look()
+    assert (one.teams, one.failure) == ((), None)
+
+
+async def test_a_first_look_that_fails_was_a_try(client: FakeClient) -> None:
+    """Readiness waits for an attempt, not for a success."""
+    client.failures[ME] = ServerFailed("GET /users/me: 503")
+    one = discovery(client)
+    await one.look()
+    assert (one.attempted, one.teams) == (True, ())
+
+
+class Sleeper:
+    """Sleeps as the fake clock does. Mutable: notes how long, and ends the task after some times."""
+
+    def __init__(self, client: FakeClient, times: int) -> None:
+        self.client, self.times = client, times
+        self.slept: list[float] = []
+        self.told = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.client.clock.advance(seconds)
+        if len(self.slept) == self.times:
+            raise asyncio.CancelledError
+
+    async def tell(self) -> None:
+        self.told += 1
+
+
+async def _keep(client: FakeClient, times: int) -> Sleeper:
+    sleeper = Sleeper(client, times)
+    with pytest.raises(asyncio.CancelledError):
+        await discovery(client).keep_looking(sleeper.tell, sleeper.sleep)
+    assert sleeper.told == times
+    return sleeper
+
+
+async def test_looks_come_at_their_interval(client: FakeClient) -> None:
+    """Every five minutes, and each is told."""
+    assert (await _keep(client, 3)).slept == [INTERVAL] * 3
+
+
+async def test_failed_looks_come_sooner_and_then_rarer(client: FakeClient) -> None:
+    """Soon again at first; a platform that keeps failing is asked at most every five minutes."""
+    client.failures[ME] = ServerFailed("GET /users/me: 503")
+    assert (await _keep(client, 7)).slept == [RETRY, RETRY, 45.0, 90.0, 180.0, 225.0, 225.0]
+
+
+async def test_a_wait_that_the_platform_asks_for_is_kept(client: FakeClient) -> None:
+    """Retry-After holds for looks, too."""
+    client.failures[ME] = RateLimited("GET /users/me: 429", retry_after=700.0)
+    assert (await _keep(client, 2)).slept == [700.0, 700.0]
