@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from exporter.catalog import AGENT_STATUSES, OTHER
@@ -98,8 +99,13 @@ def _gpus(devices: Sequence[wire.GpuDevice | None]) -> Iterator[Gpu]:
 
 
 def label_set(labels: Sequence[str | None] | None) -> frozenset[str]:
-    """The labels of an agent, or those a task requires."""
-    return frozenset(label_text(label) for label in labels or () if label)
+    """The labels of an agent, or those a task requires. Equal ones are one object: many tasks require the same."""
+    return _label_set(tuple(labels)) if labels else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _label_set(labels: tuple[str | None, ...]) -> frozenset[str]:
+    return frozenset(label_text(label) for label in labels if label)
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
