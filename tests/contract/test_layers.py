@@ -91,6 +91,14 @@ def test_every_room_has_its_place() -> None:
     assert rooms == set(RANK) | {ALONE}
 
 
+def test_the_map_shows_the_rooms_in_order() -> None:
+    """The table of CONTRIBUTING lists every room, each below what it may import, and the simulated platform last."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `exporter/(\w+)", text, re.MULTILINE)
+    assert sorted(rooms) == sorted({*RANK, ALONE} - {"__main__"})
+    assert rooms == sorted(rooms, key=lambda room: RANK.get(room, len(LAYERS)))
+
+
 @pytest.mark.parametrize("module", [m for m in MODULES if m.name != "catalog.py"], ids=str)
 def test_metrics_are_named_in_the_catalogue_alone(module: Path) -> None:
     """No string of another module holds a metric's name, not even a docstring: it would go stale."""

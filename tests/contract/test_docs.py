@@ -1,0 +1,143 @@
+"""What the documents name exists: pages, headings, commands, flags, keys, metrics, reasons."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.catalog import CATALOG, Kind
+from exporter.cli.arguments import parse
+from exporter.config import Settings
+from exporter.errors import REASONS
+from support.rules import ALERTS, RECORDS, ROOT
+
+DOCS = ROOT / "docs"
+INDEX = DOCS / "README.md"
+LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+PAGES = sorted({*(ROOT / name for name in LISTED.splitlines()), *DOCS.glob("*.md")})
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code."""
+    return FENCE.sub("", read(page))
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to a page's headings say after the hash, as forges make it of them."""
+    headings = re.findall(r"^#+ (.+)", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """Where the page's links within the repository lead: the file or folder, and the heading."""
+    for link in LINK.findall(prose(page)):
+        if "://" not in link:
+            path, _, heading = link.partition("#")
+            yield (page.parent / path).resolve() if path else page, heading
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The lines of the page's blocks that call the exporter, continued ones joined, without comments."""
+    for language, block in FENCE.findall(read(page)):
+        if language in {"sh", "console"}:
+            for line in block.replace("\\\n", " ").splitlines():
+                called = re.match(r"(?:\$ )?(?:[A-Z_]+=\S+ )?(?:\S*/)?(cyberun-exporter(?: .*)?)$", line)
+                yield from [called[1]] if called else []
+
+
+def metric_names() -> set[str]:
+    """Every name that a query may use."""
+    histograms = {f"{m.name}_{end}" for m in CATALOG if m.kind is Kind.HISTOGRAM for end in ("bucket", "sum", "count")}
+    return {metric.name for metric in CATALOG} | {metric.family for metric in CATALOG} | histograms
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    """A link within the repository leads to a file or folder that is there, and to a heading it has."""
+    for target, heading in links(page):
+        assert target.exists(), target
+        assert not heading or heading in anchors(target), f"{target}#{heading}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    """Whoever opens docs/ finds every page and decision by its README; runbooks by the page about alerts."""
+    linked = {target for target, _ in links(INDEX)}
+    assert {*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md"), *DOCS.glob("examples/*")} - {INDEX} <= linked
+    assert set(DOCS.glob("runbooks/*.md")) <= {target for target, _ in links(DOCS / "alerts.md")}
+
+
+def test_every_picture_is_shown() -> None:
+    """No picture lies about that no page shows."""
+    assert set(DOCS.glob("images/*")) <= {target for page in PAGES for target, _ in links(page)}
+
+
+@each_page
+def test_commands_are_understood(page: Path) -> None:
+    """A command line in a page is one that the exporter takes."""
+    for command in commands(page):
+        words = shlex.split(command, comments=True)
+        parse([word for word in words[1:] if word != "&"])
+
+
+@each_page
+def test_make_has_the_targets(page: Path) -> None:
+    """A target that a page names, as code, is in the Makefile."""
+    makefile = read(ROOT / "Makefile")
+    for target in re.findall(r"(?:`|^\$? ?)make ([a-z]+)\b", read(page), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@each_page
+def test_keys_exist(page: Path) -> None:
+    """A key of the configuration that a page names is one."""
+    known = {f"{section}.{key}" for section in ("api", "collect", "web", "log") for key in keys_of(section)}
+    found = re.findall(r"`((?:api|collect|web|log)\.[a-z_]+)(?::[^`]*)?`", prose(page))
+    assert {key for key in found if not key.endswith((".yml", ".yaml"))} - {"web.yml"} <= known
+
+
+def keys_of(section: str) -> set[str]:
+    model = Settings.model_fields[section].annotation
+    assert model is not None
+    return set(getattr(model, "model_fields", {}))
+
+
+@each_page
+def test_metrics_exist(page: Path) -> None:
+    """A metric that a page names is in the catalogue, recorded by a rule, or named by the page's own `as:`."""
+    text = read(page)
+    own = re.findall(r"\bas: (\w+)", text)
+    known = {*metric_names(), *own, *(name for record in RECORDS for name in record.split(":"))}
+    for name in re.findall(r"\bcyberun_[a-z_]+[a-z](?![a-z_]*[*…])", text):
+        assert name in known or name == "cyberun_exporter", name
+
+
+def test_every_reason_is_explained() -> None:
+    """The page about troubles has a row for each reason, in the order of the errors, and for no other."""
+    table = read(DOCS / "troubleshooting.md").partition("| reason |")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == REASONS
+
+
+@each_page
+def test_alerts_exist(page: Path) -> None:
+    """An alert that a page names is one of the rules'."""
+    assert set(re.findall(r"\bCyberun[A-Z]\w+", read(page))) <= {alert.name for alert in ALERTS}
+
+
+@each_page
+def test_pages_speak_of_no_machine_and_no_secret(page: Path) -> None:
+    """No page names a person's folder or shows a whole credential, and none is unfinished."""
+    text = read(page)
+    assert not re.search(r"/(?:home|root|Users|work)/", text)
+    assert not re.search(r"\b[sd]k-[0-9A-Za-z]{20,}|\beyJ[\w-]{10,}\.", text)
+    assert not re.search(r"\b(?:TODO|FIXME|XXX|TBD)\b", text)
