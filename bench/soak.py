@@ -1,0 +1,315 @@
+"""Minutes of a rough life: faults on and off, teams and agents that come and go, reloads, scrapes of every kind.
+
+Memory, asyncio tasks and file descriptors of the exporter are noted every second. In the calm at the start and at the
+end the same things happen, so the two can be compared: the goal is flat. The slope is that of all samples between.
+The number of seconds is the only argument; 60 without it.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import random
+import signal
+import socket
+import statistics
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import aiohttp
+import yaml
+from rig import report
+
+from exporter import log
+from exporter.cli.serve import serve
+from exporter.cli.wiring import Shard
+from exporter.config import Settings, load
+from exporter.demo import FleetLife, SimulatedPlatform
+
+TEAMS = 6
+"""That are always there; as many more come and go."""
+AGENTS = 400
+CALM = 15.0
+"""Seconds at the start and at the end: no faults, the same teams."""
+WARM = 10.0
+"""Seconds before the first calm."""
+LIFETIME = 20.0
+"""Seconds of a JWT."""
+MORE_MEMORY = 0.10
+MORE = 5
+"""What counts as flat: part of the memory; tasks and descriptors."""
+FAULTS = (
+    "status=500",
+    "status=401",
+    "status=429/2",
+    "hang",
+    "hang_body",
+    "reset",
+    "reset_body",
+    "truncated",
+    "html",
+    "empty",
+    "endless",
+    "gzip_bomb=64MiB",
+    "total=+7",
+    "duplicate",
+    "hostile=text",
+    "latency=700ms",
+)
+PATHS = ("/r/tasks", "/r/agents", "/agents", "/users/me", "/auth/refresh", "*")
+
+
+def _export(config: str, tasks: Connection) -> None:
+    """The real thing, in a process that also says how many tasks its loop has."""
+
+    def read() -> Settings:
+        return load(Path(config), {})
+
+    async def count() -> None:
+        while True:
+            tasks.send(len(asyncio.all_tasks()))
+            await asyncio.sleep(1)
+
+    async def main() -> None:
+        counting = asyncio.create_task(count())
+        log.configure("error", "logfmt")
+        await serve(read(), {}, Shard(), read)
+        counting.cancel()
+
+    asyncio.run(main())
+
+
+@dataclass(slots=True)
+class Rig:
+    """Everything that takes part. Mutable."""
+
+    platform: SimulatedPlatform
+    folder: Path
+    base_url: str
+    pid: int = 0
+    port: int = 0
+    rng: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311  repeatable on purpose
+    scrapes: int = 0
+    reloads: int = 0
+
+    def write_config(self, *, teams: int, interval: str = "1s") -> None:
+        """Configure the first teams by their keys, and the user's by discovery."""
+        configured = [
+            {"name": name, "token_file": f"{name}.key", "interval": interval}
+            for name in list(self.platform.teams)[:teams]
+        ]
+        document = {
+            "api": {"base_url": self.base_url, "max_requests_per_second": 1000, "timeout": "1s", "max_concurrency": 32},
+            "collect": {"interval": "1s", "stale_after": "10s", "agent_memory": "20s", "agent_labels": True},
+            "teams": configured,
+            "discover": [{"refresh_token_file": "operator", "exclude": [each["name"].title() for each in configured]}],
+            "log": {"level": "error"},
+            "web": {"listen_address": f"127.0.0.1:{self.port}", "enable_lifecycle": True},
+        }
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+
+    def reload(self) -> None:
+        """Have it read anew."""
+        os.kill(self.pid, signal.SIGHUP)
+        self.reloads += 1
+
+
+def _platform(folder: Path) -> SimulatedPlatform:
+    platform = SimulatedPlatform(seed=7, token_lifetime=LIFETIME)
+    for number in range(2 * TEAMS):
+        name = f"team-{number}"
+        team = platform.add_team(name, quotas={"gpus": 8, "tasks": -1})
+        (folder / f"{name}.key").write_text(team.token, encoding="utf-8")
+        (folder / f"{name}.key").chmod(0o600)
+    platform.life = FleetLife(list(platform.teams.values()), agents=AGENTS, seed=7, start=platform.clock())
+    return platform
+
+
+async def _scrape(rig: Rig, session: aiohttp.ClientSession) -> None:
+    """One request of somebody, who now and then leaves in the middle."""
+    path = rig.rng.choice(("/metrics", "/metrics", "/metrics", "/probe?team=team-1", "/", "/api/v1/status", "/nothing"))
+    accept = rig.rng.choice(("text/plain", "application/openmetrics-text;version=1.0.0"))
+    headers = {"Accept": accept, "Accept-Encoding": rig.rng.choice(("gzip", "identity"))}
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with session.get(f"http://127.0.0.1:{rig.port}{path}", headers=headers) as response:
+            if rig.rng.random() < 0.1:  # noqa: PLR2004  one in ten
+                response.close()
+            else:
+                await response.read()
+    rig.scrapes += 1
+
+
+async def _keep_scraping(rig: Rig) -> None:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        while True:
+            await asyncio.gather(*(_scrape(rig, session) for _ in range(5)))
+            await asyncio.sleep(0.25)
+
+
+async def _trouble(rig: Rig) -> None:
+    """Faults on and off, teams and agents that come and go, reloads; good and bad ones."""
+    rng = rig.rng
+    while True:
+        rig.platform.faults.clear()
+        for _ in range(rng.randrange(4)):
+            team = rng.choice(["*", *rig.platform.teams])
+            with suppress(ValueError):
+                rig.platform.faults.parse(f"{team}:{rng.choice(PATHS)}:{rng.choice(FAULTS)}#{rng.randrange(1, 20)}")
+        lucky = rig.platform.teams[rng.choice(list(rig.platform.teams))]
+        newcomers = lucky.add_agents(5, prefix=f"spot-{rng.randrange(10**9)}-", gpus=2)
+        lucky.add_tasks(20, status="completed")
+        _members(rig, rng.randrange(2 * TEAMS))
+        match rng.randrange(4):
+            case 0:
+                rig.write_config(teams=rng.randrange(1, TEAMS), interval=rng.choice(("1s", "2s")))
+            case 1:
+                (rig.folder / "config.yaml").write_text("teams: [", encoding="utf-8")
+            case 2:
+                (rig.folder / "team-0.key").write_text(rng.choice(("", rig.platform.teams["team-0"].token)))
+        rig.reload()
+        await asyncio.sleep(2)
+        for agent in newcomers:
+            lucky.remove_agent(agent)
+
+
+def _members(rig: Rig, count: int) -> None:
+    """Put the user whose teams are discovered into the last teams."""
+    for user in rig.platform.access._sessions.values():  # noqa: SLF001  people have no API
+        if user.name == "operator":
+            user.teams = list(rig.platform.teams.values())[-count:] if count else []
+
+
+def _calm(rig: Rig) -> None:
+    rig.platform.faults.clear()
+    _members(rig, TEAMS)
+    (rig.folder / "team-0.key").write_text(rig.platform.teams["team-0"].token, encoding="utf-8")
+    rig.write_config(teams=TEAMS)
+    rig.reload()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The exporter at one moment."""
+
+    at: float
+    memory: float
+    """MiB."""
+    tasks: int
+    descriptors: int
+
+
+def _sample(pid: int, now: float, tasks: int) -> Sample:
+    proc = Path(f"/proc/{pid}")
+    pages = int((proc / "statm").read_text(encoding="ascii").split()[1])
+    return Sample(now, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, tasks, sum(1 for _ in (proc / "fd").iterdir()))
+
+
+async def _measure(rig: Rig, tasks: Connection, seconds: float) -> list[Sample]:
+    samples: list[Sample] = []
+    loop = asyncio.get_running_loop()
+    until, latest = loop.time() + seconds, 0
+    while loop.time() < until:
+        await asyncio.sleep(1)
+        while tasks.poll():
+            latest = tasks.recv()
+        samples.append(_sample(rig.pid, loop.time(), latest))
+    return samples
+
+
+def _slope(samples: list[Sample], what: Callable[[Sample], float]) -> float:
+    """Growth in an hour, by least squares."""
+    return statistics.linear_regression([each.at / 3600 for each in samples], [what(each) for each in samples]).slope
+
+
+@asynccontextmanager
+async def _doing(*what: Awaitable[None]) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(each) for each in what]
+    try:
+        yield
+        for task in tasks:
+            if task.done():
+                task.result()  # what ended by itself failed
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _soak(seconds: float) -> bool:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        platform = _platform(folder)
+        user = platform.access.add_user("operator", [])
+        (folder / "operator").touch(mode=0o600)
+        (folder / "operator").write_text(user.refresh_token, encoding="utf-8")
+        async with platform.serve() as base_url:
+            rig = Rig(platform, folder, base_url, port=_free_port())
+            rig.write_config(teams=TEAMS)
+            context = multiprocessing.get_context("spawn")
+            here, there = context.Pipe()
+            process = context.Process(target=_export, args=(str(folder / "config.yaml"), there))
+            process.start()
+            assert process.pid is not None  # noqa: S101  it was started
+            rig.pid = process.pid
+            try:
+                flat = await _compared(rig, here, seconds)
+            finally:
+                process.terminate()
+                await asyncio.to_thread(process.join)
+        print(f"exit code {process.exitcode}; {rig.scrapes} requests, {rig.reloads} reloads")
+        return flat and process.exitcode == 0
+
+
+async def _compared(rig: Rig, tasks: Connection, seconds: float) -> bool:
+    await asyncio.sleep(3)
+    async with _doing(_keep_scraping(rig)):
+        async with _doing(_trouble(rig)):
+            await _measure(rig, tasks, WARM)
+        _calm(rig)
+        start = (await _measure(rig, tasks, CALM))[5:]
+        async with _doing(_trouble(rig)):
+            rough = await _measure(rig, tasks, seconds)
+        _calm(rig)
+        end = (await _measure(rig, tasks, CALM))[5:]
+    rows = []
+    for name, what in (
+        ("memory (MiB)", lambda each: each.memory),
+        ("tasks", lambda each: each.tasks),
+        ("descriptors", lambda each: each.descriptors),
+    ):
+        before, after = (statistics.median(map(what, part)) for part in (start, end))
+        flat = after <= before * (1 + MORE_MEMORY) if name.startswith("memory") else after <= before + MORE
+        rows.append(
+            {
+                "of the exporter": name,
+                "calm start": float(before),
+                "calm end": float(after),
+                "highest": float(max(map(what, rough))),
+                "slope per hour": _slope(rough, what),
+                "flat": "yes" if flat else "NO",
+            }
+        )
+    report("soak", rows)
+    return all(row["flat"] == "yes" for row in rows)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def main() -> int:
+    """0 when it is as small at the end as it was at the start."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
+    print(f"{seconds:g} s of trouble")
+    return 0 if asyncio.run(_soak(seconds)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+import pytest
+
+from exporter.cli.online import ADVICE, USES, _collected, _platform
+from exporter.config import load
+from exporter.errors import REASONS
+from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
+from fixtures import TEAM_ID
+
+
+def test_every_reason_has_advice() -> None:
+    """Whatever fails, the line says what to do, in a sentence of its own."""
+    assert set(ADVICE) == set(REASONS)
+    assert len(set(ADVICE.values())) == len(REASONS)
+    assert all(text.isprintable() and not text.endswith(".") for text in ADVICE.values())
+
+
+def collector(**changed: object) -> CollectorStatus:
+    attempt = Attempt(0.0, 0.25, 7, 5, None, None)
+    values = {"name": "tasks", "interval": 30.0, "attempts": (attempt,), "success": True, "fresh": True}
+    values |= {"last_attempt_at": 0.0, "last_success_at": 0.0, "items": 5, "items_reported": 6, "truncated": False}
+    return CollectorStatus(**{**values, "failures_in_a_row": 0, "backoff_until": None, **changed})  # type: ignore[arg-type]
+
+
+def team(kind: str, team_id: str | None) -> TeamStatus:
+    return TeamStatus("render", team_id, kind, (), None, None, None, 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "team_id", "words"),
+    [
+        ("integration", None, "integration key, for /r/ paths, of one team; 6 tasks; 7 requests in 0.2 s, every 30s"),
+        (
+            "device",
+            TEAM_ID,
+            (
+                f"device key, for all paths, of one team; team_id {TEAM_ID} is not checked, for the key has its own;"
+                " 6 tasks; 7 requests in 0.2 s, every 30s"
+            ),
+        ),
+        ("jwt", TEAM_ID, f"user JWT, for all paths; team {TEAM_ID}; 6 tasks; 7 requests in 0.2 s, every 30s"),
+    ],
+)
+def test_what_a_credential_may(kind: str, team_id: str | None, words: str) -> None:
+    """The kind, where it may be used, and whose team it is are in the line, with what was seen and what it costs."""
+    assert kind in USES
+    line = _collected(team(kind, team_id), collector(), "/r/tasks", 7)
+    assert (line.ok, line.words) == (True, words)
+
+
+def test_part_of_a_list_is_said() -> None:
+    """A list that could not be read whole is no failure, but not silent."""
+    line = _collected(team("device", None), collector(truncated=True), "/r/tasks", 7)
+    assert (line.ok, line.words.endswith("; only a part of them could be read")) == (True, True)
+
+
+def test_a_failure_inside_the_exporter_is_one() -> None:
+    """What has no reason of the platform fails, too."""
+    broken = collector(success=False, attempts=(Attempt(0.0, 0.1, 0, None, None, "a mistake"),))
+    assert _collected(team("device", None), broken, "/r/tasks", 7)[2:] == (False, "a mistake")
+
+
+@pytest.mark.parametrize(
+    ("skew", "base_url", "lines"),
+    [
+        (None, "http://a/api", ["tls        none: credentials travel in the clear"]),
+        (
+            4.94,
+            "https://a/api",
+            [
+                "tls        verified against the system's authorities",
+                "clock      the platform's is 4.9 s ahead of ours",
+            ],
+        ),
+        (
+            -5.0,
+            "https://a/api",
+            [
+                "tls        verified against the system's authorities",
+                "clock      the platform's is 5.0 s behind ours; correct one of them",
+            ],
+        ),
+    ],
+)
+def test_what_concerns_the_platform(skew: float | None, base_url: str, lines: list[str]) -> None:
+    """TLS and clocks are told once, before the teams."""
+    settings = load(None, {}, {"api": {"base_url": base_url}, "teams": [{"name": "a", "token_env": "A"}]})
+    status = ExporterStatus("1", 0.0, 0.0, 120.0, skew, ())
+    assert list(_platform(settings, status)) == lines
