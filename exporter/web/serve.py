@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import time
 from asyncio.trsock import TransportSocket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Final
@@ -17,14 +18,37 @@ on a scrape that is just setting out."""
 SHUTDOWN_PHASE: Final = 1.5
 """Seconds of each of the two waits at the end: first for answers to finish by themselves, then for cancelled ones."""
 
+DEAFNESS_EVERY: Final = 60.0
+"""Seconds between two lines about a lack of descriptors."""
+
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
     """Drop what aiohttp says about bytes that are no HTTP: a port scan is not an error of ours."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
+class SparseDeafness:
+    """Thins out what asyncio says while no descriptor is left: it writes a hundred lines a second. Mutable."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._next = 0.0
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        """Whether the line is to be written: any other one, and of these one in `DEAFNESS_EVERY` seconds."""
+        if "socket.accept() out of system resource" not in record.getMessage():
+            return True
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next = now + DEAFNESS_EVERY
+        record.msg, record.args, record.exc_info = "no more connections are accepted: no descriptor is left", (), None
+        return True
+
+
 _log = logging.getLogger(__name__)
 _log.addFilter(_worth_a_line)
+logging.getLogger("asyncio").addFilter(SparseDeafness(time.monotonic))
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.web import send
 from exporter.web.app import make_app
-from exporter.web.serve import listening
+from exporter.web.serve import DEAFNESS_EVERY, SparseDeafness, listening
 
 if TYPE_CHECKING:
     from unit.web.conftest import HeldSource
@@ -122,3 +122,24 @@ async def test_the_end_lets_an_answer_finish(source: "HeldSource") -> None:
     assert f"Content-Length: {BIG}".encode() in head
     assert await rest == BIG
     writer.close()
+
+
+def test_a_lack_of_descriptors_is_told_now_and_then() -> None:
+    """Of the hundreds of lines that asyncio writes then, one a minute is left, in words; others pass."""
+    now = [1000.0]
+    thin = SparseDeafness(lambda: now[0])
+
+    def record(message: str) -> logging.LogRecord:
+        return logging.LogRecord("asyncio", logging.ERROR, "x", 1, message, None, (OSError, OSError(24, "x"), None))
+
+    lines = [record("socket.accept() out of system resource\nsocket: <...>") for _ in range(3)]
+    assert [thin(line) for line in lines] == [True, False, False]
+    assert (lines[0].getMessage(), lines[0].exc_info) == (
+        "no more connections are accepted: no descriptor is left",
+        None,
+    )
+    other = record("Task was destroyed")
+    assert thin(other)
+    assert other.exc_info is not None
+    now[0] += DEAFNESS_EVERY
+    assert thin(record("socket.accept() out of system resource"))

@@ -1,0 +1,96 @@
+import asyncio
+import resource
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from exporter.demo import SimulatedPlatform
+from exporter.errors import ConnectFailed
+from support import ExporterFactory, RunningExporter, wait_until
+from support.scripted import Wiring, credential
+
+API: dict[str, Any] = {"max_requests_per_second": 1000, "timeout": "2s"}
+COLLECT = {"interval": "1s", "stale_after": "2m"}
+
+
+async def is_up(exporter: RunningExporter, value: int = 1) -> None:
+    """Waits until the team is up, or down."""
+
+    async def reached() -> bool:
+        return (await exporter.samples()).value("cyberun_up", team_name="render") == value
+
+    await wait_until(reached, within=40)
+
+
+async def test_a_platform_that_restarts_is_found_again(
+    platform: SimulatedPlatform, exporter_factory: ExporterFactory
+) -> None:
+    """Kept connections end with the platform and are made anew when it is back on its port."""
+    platform.add_team("render").add_agents(1)
+    async with platform.serve() as base_url:
+        exporter = await exporter_factory({"api": {**API, "base_url": base_url}, "collect": COLLECT})
+        await is_up(exporter)
+    await is_up(exporter, 0)
+    async with platform.serve(port=urlsplit(base_url).port or 0):
+        await is_up(exporter)
+
+
+async def test_a_name_that_moves_to_another_address_is_followed(
+    platform: SimulatedPlatform, programs: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the old address is gone, the name is looked up again: within the seconds that an answer is remembered."""
+    address, real = ["127.0.0.1"], socket.getaddrinfo
+
+    def lookup(host: Any, *arguments: Any, **named: Any) -> Any:
+        return real(address[0] if host == "platform.test" else host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    key = platform.add_team("render").token
+    query = {"status": "running"}
+    async with platform.serve() as base_url:
+        named, port = base_url.replace("127.0.0.1", "platform.test"), urlsplit(base_url).port or 0
+        client = await programs.enter_async_context(Wiring(credential(key)).client(named))
+        await client.get("/r/tasks", query)
+    address[0] = "127.0.0.2"
+    async with platform.serve(host="127.0.0.2", port=port):
+
+        async def found() -> bool:
+            try:
+                return bool(await client.get("/r/tasks", query))
+            except ConnectFailed:
+                return False
+
+        await wait_until(found, within=20, every=0.5)
+
+
+def descriptors(pid: int) -> int:
+    """How many the process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+async def test_running_out_of_descriptors_is_outlived(
+    platform: SimulatedPlatform, exporter_factory: ExporterFactory
+) -> None:
+    """Clients that take every descriptor make it deaf, not dead; when they leave, scrapes and polls are as before."""
+    platform.add_team("render").add_agents(1)
+    exporter = await exporter_factory({"api": API, "collect": COLLECT})
+    await is_up(exporter)
+    few = descriptors(exporter.pid) + 5
+    soft, hard = resource.prlimit(exporter.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(exporter.pid, resource.RLIMIT_NOFILE, (few, hard))
+    clients = [await asyncio.open_connection("127.0.0.1", exporter.port) for _ in range(40)]
+    platform.faults.parse("*:*:reset#8")  # its connections are gone as well
+    await asyncio.sleep(3)
+    assert descriptors(exporter.pid) <= few
+    for _, writer in clients:
+        writer.close()
+    await is_up(exporter)
+    assert exporter.logs.count("no descriptor is left") == 1
+    assert exporter.logs.count("\n") < 20
+    assert (await exporter.get("/-/healthy")).status == 200
+    resource.prlimit(exporter.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    assert await exporter.stop() == 0
