@@ -76,6 +76,7 @@ async def collect_tasks(fetch: FetchTasks, team: str, before: Timings, unknown: 
     read = sum(len(seen.tasks) for seen in active.values())
     return TasksReading(
         samples=samples,
+        packed=(),
         pages=sum(seen.pages for seen in active.values()) + sum(len(seen.reading.leaves) for seen in final.values()),
         items=read + sum(len(leaf.tasks) for seen in final.values() for leaf in seen.reading.leaves),
         reported=sum(totals.values()),

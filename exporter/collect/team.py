@@ -15,7 +15,7 @@ from exporter.collect.tasks import collect_tasks
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
 from exporter.expose import families
 from exporter.expose.counters import ApiCounters
-from exporter.expose.payload import Batch, Payload, batch
+from exporter.expose.payload import Batch, Payload, batch, joined
 from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.fleet.quotas import own_quotas
@@ -138,14 +138,15 @@ class Team:
 
     async def poll(self) -> None:
         """Poll what is not held back; what fails is noted, and only a cancellation ends this early."""
-        async with self._polling:
+        async with self._polling, self._client.turn():
             await self._poll()
 
     async def poll_unless_recent(self) -> None:
         """The same, unless a poll ended within the last second, as one does that was under way until now."""
         async with self._polling:
             if self._polled_at is None or self._clock.monotonic() - self._polled_at >= RECENT:
-                await self._poll()
+                async with self._client.turn():
+                    await self._poll()
 
     async def _poll(self) -> None:
         started = self._clock.monotonic()
@@ -192,7 +193,7 @@ class Team:
         started, unknown = self._clock.monotonic(), Counter[str]()
         try:
             reading = await collect(unknown)
-            prepared = await asyncio.to_thread(batch, reading.samples)
+            prepared = await asyncio.to_thread(_prepared, reading)
         except PlatformError as error:
             if isinstance(error, Implausible):
                 self._client.fail(TASKS_PATH if scope is Scope.TASKS else self.agents_path, error)
@@ -204,7 +205,7 @@ class Team:
             history.failed(started, error)
         else:
             fresh_until = history.succeeded(started, reading)
-            self._put( scope, prepared, fresh_until)
+            self._put(scope, prepared, fresh_until)
             return reading, fresh_until
         finally:
             self._counters.unknown_values(unknown)
@@ -230,7 +231,7 @@ class Team:
         (required, tasks_until), (offered, agents_until) = self._required, self._offered
         samples = Samples()
         families.add_eligibility(samples, self.rules.name, without_eligible_agent(required, offered))
-        self._put( Scope.ELIGIBILITY, batch(samples), min(tasks_until, agents_until))
+        self._put(Scope.ELIGIBILITY, batch(samples), min(tasks_until, agents_until))
 
     async def _poll_quotas(self) -> None:
         self._quotas_due = self._clock.monotonic() + ME_INTERVAL
@@ -247,7 +248,7 @@ class Team:
         samples = Samples()
         families.add_team(samples, self.rules.name, self.rules.team_id, self._credential.kind)
         families.add_quotas(samples, self.rules.name, self._quotas)
-        self._put( Scope.TEAM, batch(samples), None)
+        self._put(Scope.TEAM, batch(samples), None)
 
     async def _fetch_tasks(self, status: str, number: int) -> wire.Page[wire.Task]:
         query: dict[str, str | int] = {"status": status, "current_page": number, "per_page": wire.PER_PAGE}
@@ -279,3 +280,7 @@ class Team:
         if (slow := duration > self.rules.interval) and not self._was_slow:
             event(_log, logging.WARNING, "slow poll", team_name=name, seconds=duration, interval=self.rules.interval)
         self._was_slow = slow
+
+
+def _prepared(reading: Reading) -> Batch:
+    return joined((*reading.packed, batch(reading.samples)))

@@ -1,12 +1,12 @@
 """What is served of the teams: prepared pieces per team and family, joined family by family."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import inf
 
 from exporter.catalog import DOMAIN_METRICS, Metric, Scope
-from exporter.expose.pieces import Answer, Piece, Run, deflate, splice
+from exporter.expose.pieces import Answer, Piece, Run, deflate, merge, splice
 from exporter.expose.text import OPENMETRICS_END, Samples, header
 
 
@@ -22,6 +22,15 @@ def batch(samples: Samples) -> Batch:
     """Compress what a poll gave. For a large team this takes milliseconds, mostly outside the interpreter's lock."""
     families = list(samples.families())
     return Batch({metric: deflate(text) for metric, text, _ in families}, sum(lines for _, _, lines in families))
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of several, each of which holds a part of the samples of the same poll."""
+    if len(batches) == 1:
+        return batches[0]
+    metrics = dict.fromkeys(metric for each in batches for metric in each.pieces)
+    pieces = {metric: merge(each.pieces[metric] for each in batches if metric in each.pieces) for metric in metrics}
+    return Batch(pieces, sum(each.series for each in batches))
 
 
 @dataclass(frozen=True, slots=True)

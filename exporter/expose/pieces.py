@@ -38,6 +38,16 @@ def deflate(text: bytes) -> Piece:
     return Piece(deflated, isal_zlib.crc32(text), len(text))
 
 
+def merge(pieces: Iterable[Piece]) -> Piece:
+    """One piece of several, in order, without touching what they hold."""
+    deflated, crc, length = bytearray(), 0, 0
+    for piece in pieces:
+        deflated += piece.deflated
+        crc = isal_zlib.crc32_combine(crc, piece.crc, piece.length)
+        length += piece.length
+    return Piece(bytes(deflated), crc, length)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Many pieces joined, cut into slices for the network."""
@@ -49,15 +59,10 @@ class Run:
 
 
 def splice(pieces: Iterable[Piece]) -> Run:
-    """Join pieces, in order, without touching what they hold."""
-    deflated = bytearray()
-    crc, length = 0, 0
-    for piece in pieces:
-        deflated += piece.deflated
-        crc = isal_zlib.crc32_combine(crc, piece.crc, piece.length)
-        length += piece.length
-    slices = tuple(bytes(deflated[start : start + SLICE]) for start in range(0, len(deflated), SLICE))
-    return Run(slices, crc, length)
+    """Join pieces like `merge`, for the network."""
+    whole = merge(pieces)
+    starts = range(0, len(whole.deflated), SLICE)
+    return Run(tuple(whole.deflated[start : start + SLICE] for start in starts), whole.crc, whole.length)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,11 @@ class Listed:
     """These are all there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One task. Times are Unix seconds of the platform's clock."""
+Seen = tuple[float | None, float | None, bool]
+"""When a task was created and started, in Unix seconds of the platform's clock, and whether its wait was counted.
 
-    created_at: float | None
-    started_at: float | None
-    waited: bool
-    """Its wait was counted."""
+A plain tuple, for there may be hundreds per team, and tuples of numbers cost the garbage collector nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Activity:
             if not active[status].whole:
                 break
             for task_id in self.listed.get(status, frozenset()) - found:
-                created_at = self.seen[task_id].created_at if task_id in self.seen else None
+                created_at, _, _ = self.seen.get(task_id, (None, None, False))
                 if created_at is not None:
                     gone[task_id] = created_at
         return gone
@@ -73,13 +70,14 @@ class Activity:
 
     def _new(self, task: Task, started_at: float) -> bool:
         if before := self.seen.get(task.task_id):
-            return before.started_at is None and not before.waited
+            _, started_before, waited = before
+            return started_before is None and not waited
         return self.all_running or started_at > self.latest_start
 
     def waited(self, task: Task) -> bool:
         """Whether the wait of this finished task was counted when it started, as far as anybody remembers."""
         if before := self.seen.get(task.task_id):
-            return before.waited
+            return before[2]
         return task.started_at is not None and task.started_at <= self.forgotten
 
     def after(self, active: Mapping[str, Listed], waited: Container[str], ended: Iterable[str]) -> "Activity":
@@ -94,8 +92,8 @@ class Activity:
         for status in ACTIVE_TASK_STATUSES:
             for task in active[status].tasks:
                 before = seen.pop(task.task_id, None)
-                counted = task.task_id in waited or (before is not None and before.waited)
-                seen[task.task_id] = Seen(task.created_at, task.started_at, counted)
+                counted = task.task_id in waited or (before is not None and before[2])
+                seen[task.task_id] = task.created_at, task.started_at, counted
         for task_id in ended:
             seen.pop(task_id, None)
         surplus = [seen.pop(task_id) for task_id in list(islice(seen, max(0, len(seen) - REMEMBERED)))]
@@ -104,12 +102,12 @@ class Activity:
             {status: frozenset(task.task_id for task in listed.tasks) for status, listed in active.items()},
             {task_id: time for task_id, time in self.gone(active).items() if task_id not in ended | self.missed.keys()},
             active["running"].whole,
-            latest_start=_latest_start(
-                (task for listed in active.values() for task in listed.tasks), self.latest_start
+            latest_start=_latest(
+                (task.started_at for listed in active.values() for task in listed.tasks), self.latest_start
             ),
-            forgotten=_latest_start((task for task in surplus if task.waited), self.forgotten),
+            forgotten=_latest((started_at for _, started_at, waited_for in surplus if waited_for), self.forgotten),
         )
 
 
-def _latest_start(tasks: Iterable[Task | Seen], earlier: float) -> float:
-    return max((earlier, *(task.started_at for task in tasks if task.started_at is not None)))
+def _latest(times: Iterable[float | None], earlier: float) -> float:
+    return max((earlier, *(time for time in times if time is not None)))

@@ -8,7 +8,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -208,6 +208,10 @@ class TeamClient:
         self._credential = credential
         self._team_id = team_id
         self._hung = False
+
+    def turn(self) -> AbstractAsyncContextManager[object]:
+        """The team's turn to be polled; it ends with the block."""
+        return self._platform.pacer.turn(suspect=self._hung)
 
     async def get(self, path: str, query: Mapping[str, str | int]) -> bytes:
         """The decompressed body of a 200.

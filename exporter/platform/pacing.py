@@ -49,6 +49,7 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self._places = asyncio.Semaphore(concurrency)
+        self._turns = asyncio.Semaphore(concurrency)
         self._suspects = asyncio.Semaphore(max(1, concurrency // SUSPECTS))
         self._queue = asyncio.Lock()
 
@@ -60,6 +61,14 @@ class Pacer:
                 that hang cannot hold those that the others need.
         """
         return self._slot(suspect=suspect)
+
+    def turn(self, *, suspect: bool = False) -> AbstractAsyncContextManager[object]:
+        """Wait until one more team may be polled: what a poll has read so far is held until it ends.
+
+        Args:
+            suspect: whether its requests are likely to hang. It waits in its requests then, not here.
+        """
+        return nullcontext() if suspect else self._turns
 
     @asynccontextmanager
     async def _slot(self, *, suspect: bool) -> AsyncIterator[None]:

@@ -9,6 +9,8 @@ from exporter.catalog import AGENTS
 from exporter.collect.agents import AgentRules, collect_agents
 from exporter.collect.reading import AgentsReading
 from exporter.errors import SchemaMismatch, ServerFailed
+from exporter.expose.payload import batch, joined
+from exporter.expose.pieces import Answer, deflate, splice
 from exporter.fleet.presence import Presence
 from exporter.platform import wire
 
@@ -58,7 +60,9 @@ async def walk(
 
 
 def lines(reading: AgentsReading, metric: str) -> list[str]:
-    text = b"".join(text for _, text, _ in reading.samples.families()).decode()
+    whole = joined((*reading.packed, batch(reading.samples)))
+    answer = Answer.of(deflate(b""), splice(whole.pieces.values()))
+    text = b"".join(answer.text()).decode()
     return [line.removeprefix(metric) for line in text.splitlines() if line.startswith(metric + "{")]
 
 

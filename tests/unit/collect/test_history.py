@@ -9,7 +9,7 @@ from exporter.expose.text import Samples
 from exporter.status import CollectorStatus
 from fixtures import NOW, FakeClock
 
-READING = Reading(Samples(), pages=7, items=14, reported=42, truncated=True, series_dropped=0)
+READING = Reading(Samples(), packed=(), pages=7, items=14, reported=42, truncated=True, series_dropped=0)
 
 
 @pytest.fixture

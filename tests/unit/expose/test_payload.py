@@ -6,7 +6,7 @@ import pytest
 from exporter import catalog
 from exporter.catalog import Metric, Scope
 from exporter.expose import payload as module
-from exporter.expose.payload import Batch, Payload, batch
+from exporter.expose.payload import Batch, Payload, batch, joined
 from exporter.expose.text import OPENMETRICS_END, Samples, header
 
 ABOUT = b"# about\n"
@@ -200,3 +200,11 @@ def test_batch_counts_its_series() -> None:
     made = batch(samples)
     assert made.series == 1 + 17
     assert set(made.pieces) == {catalog.TASKS, catalog.TASK_WAIT}
+
+
+def test_parts_of_one_poll_are_one_batch(payload: Payload) -> None:
+    """What was compressed page by page reads like what is compressed at once, family by family."""
+    parts = [agents("render"), batch_of(catalog.AGENTS, "render", "busy"), info("render")]
+    payload.put("render", Scope.AGENTS, joined(parts), 10.0)
+    assert joined(parts).series == 3
+    assert [line.partition("{")[0] for line in series(payload)] == ["cyberun_team_info", *["cyberun_agents"] * 2]

@@ -280,3 +280,24 @@ async def test_requests_likely_to_hang_share_a_part_of_the_places() -> None:
     held.set()
     await asyncio.gather(*hanging, *healthy)
     assert inside.count("hanging") == 20
+
+
+async def test_teams_take_turns_but_those_that_hang() -> None:
+    """As many teams are polled at once as there are places, and teams that hang take no turn from the others."""
+    pacer = Pacer(1000, 2)
+    inside: list[str] = []
+    done = asyncio.Event()
+
+    async def poll(name: str, *, suspect: bool) -> None:
+        async with pacer.turn(suspect=suspect):
+            inside.append(name)
+            await done.wait()
+
+    polls = [asyncio.create_task(poll("healthy", suspect=False)) for _ in range(5)]
+    polls += [asyncio.create_task(poll("hanging", suspect=True)) for _ in range(5)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (inside.count("healthy"), inside.count("hanging")) == (2, 5)
+    done.set()
+    await asyncio.gather(*polls)
+    assert inside.count("healthy") == 5
