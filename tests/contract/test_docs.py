@@ -10,6 +10,7 @@ import pytest
 
 from exporter.catalog import CATALOG, Kind
 from exporter.cli.arguments import parse
+from exporter.cli.budget import LEAST_PER_POLL, MOST_PER_POLL
 from exporter.config import Settings
 from exporter.errors import REASONS
 from support.rules import ALERTS, RECORDS, ROOT
@@ -126,6 +127,17 @@ def test_every_reason_is_explained() -> None:
     """The page about troubles has a row for each reason, in the order of the errors, and for no other."""
     table = read(DOCS / "troubleshooting.md").partition("| reason |")[2].partition("\n\n")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == REASONS
+
+
+def test_numbers_of_the_readme() -> None:
+    """The README tells the true numbers of alerts, of requests, and of the demonstration's teams and agents."""
+    text = " ".join(read(ROOT / "README.md").split())
+    assert f"- {len(ALERTS)} [alerts]" in text
+    assert f"{LEAST_PER_POLL} to {MOST_PER_POLL} requests per team and poll" in text
+    simulation = parse(["demo"]).simulation
+    assert simulation is not None
+    assert (simulation.teams, simulation.agents) == (3, 36)
+    assert "with three teams and 36 agents" in text
 
 
 @each_page
