@@ -137,5 +137,5 @@ def test_the_sizing_guide_has_the_numbers_of_check() -> None:
         series = team * teams + agents * (agent + gpu * (gpus - 1))
         assert f"{teams} team" in text
         assert f"| {series:,} |" in text
-    assert f"costs {LEAST_PER_POLL} requests" in text
-    assert f"{MOST_PER_POLL} when every active status" in text
+    assert f"| a poll of a team with up to 100 agents | {LEAST_PER_POLL}:" in text
+    assert f"1 more, so {MOST_PER_POLL} at most |" in text
