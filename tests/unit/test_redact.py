@@ -50,7 +50,10 @@ def test_other_text_stays(text: str) -> None:
     assert redact(text) == text
 
 
-@pytest.mark.parametrize("unit", ["sk-", "eyJ", "://", "a:", "=a:", "@", ":@", "Bearer ", "a", "(a:b", "$2y$10$", "-----BEGIN PRIVATE KEY-----"])
+@pytest.mark.parametrize(
+    "unit",
+    ["sk-", "eyJ", "://", "a:", "=a:", "@", ":@", "Bearer ", "a", "(a:b", "$2y$10$", "-----BEGIN PRIVATE KEY-----"],
+)
 def test_hostile_text_costs_no_more_than_its_length(unit: str) -> None:
     """Repetition does not make masking explode."""
     text = unit * (100_000 // len(unit))
