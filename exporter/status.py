@@ -5,6 +5,10 @@ Times are Unix seconds of our own clock; durations are seconds. None means "not 
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+NOTABLE_SKEW: Final = 5.0
+"""Seconds of difference between the platform's clock and ours worth a word: ages of tasks are off by as much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def _budget(settings: Settings) -> list[str]:
             f" {allowed:.0f} allowed by api.max_requests_per_second"
         ),
         (
-            f"series     {series_per_team() * len(settings.teams)} for {len(settings.teams)} teams,"
+            f"series     {series_per_team() * len(settings.teams)} for the teams themselves,"
             f" and {series_per_agent(1)} for each agent with one GPU, 3 for each further GPU"
         ),
     ]

@@ -12,7 +12,7 @@ from exporter.collect.team import TASKS_PATH
 from exporter.config import Origin, Settings, format_duration
 from exporter.errors import ConfigError
 from exporter.platform.client import REFRESH_PATH
-from exporter.status import CollectorStatus, ExporterStatus, TeamStatus
+from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, TeamStatus
 
 ADVICE: Final = {
     "timeout": "nothing answers in time: try again, look for a firewall or proxy in between, or raise api.timeout",
@@ -39,8 +39,6 @@ USES: Final = {
     "jwt": "user JWT, for all paths",
 }
 """Where each kind of credential may be used."""
-SKEWED: Final = 5.0
-"""Seconds from which a difference of the clocks is worth a warning: ages of tasks are off by as much."""
 
 _O = TypeVar("_O", bound=Origin)
 
@@ -109,7 +107,7 @@ def _platform(settings: Settings, status: ExporterStatus) -> Iterator[str]:
     if status.clock_skew is not None:
         way = "ahead of" if status.clock_skew > 0 else "behind"
         words = f"the platform's is {abs(status.clock_skew):.1f} s {way} ours"
-        yield f"clock      {words}{'; correct one of them' if abs(status.clock_skew) >= SKEWED else ''}"
+        yield f"clock      {words}{'; correct one of them' if abs(status.clock_skew) >= NOTABLE_SKEW else ''}"
 
 
 def _discoveries(settings: Settings, assembly: Assembly) -> Iterator[_Line]:

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from exporter.catalog import Scope
 from exporter.collect.agents import AgentRules, collect_agents
+from exporter.collect.discovery import ME_PATH
 from exporter.collect.history import Clock, History
 from exporter.collect.reading import AgentsReading, Implausible, Reading, TasksReading, Unknown
 from exporter.collect.tasks import collect_tasks
@@ -29,7 +30,6 @@ from exporter.platform.pacing import MAX_RETRY_AFTER
 from exporter.status import TeamStatus
 
 TASKS_PATH: Final = "/r/tasks"
-ME_PATH: Final = "/users/me"
 ME_INTERVAL: Final = 3600.0
 """Seconds between two looks at the quotas, which people change rarely."""
 ME_RETRY: Final = 300.0

@@ -6,9 +6,6 @@ from urllib.parse import quote
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
 from exporter.web.words import ago, clock, duration, escape, span, until, utc
 
-SHOWN_POLLS: Final = 10
-"""Polls listed per collector."""
-
 _STATES: Final = {"good": "✓ up", "bad": "✗ down", "wait": "… starting"}
 
 
@@ -59,7 +56,7 @@ def _collector(collector: CollectorStatus, status: ExporterStatus) -> str:
     now = status.now
     return (
         f"<section><h3>{escape(collector.name)}</h3> {_collector_badge(collector)}"
-        f"{_collector_facts(collector, now)}{_polls(collector.attempts[:SHOWN_POLLS], now)}</section>"
+        f"{_collector_facts(collector, now)}{_polls(collector.attempts, now)}</section>"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Final
 
-from exporter.status import CollectorStatus, ExporterStatus, TeamStatus
+from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, TeamStatus
 from exporter.web.card import badge, link, name_of, state_of, team_card, time_of
 from exporter.web.words import escape, listed, span, utc, visible
 
@@ -19,8 +19,6 @@ OPEN_TEAMS: Final = 5
 """Up to this many teams, those that are up are unfolded as well."""
 VERDICT_ERROR: Final = 120
 """Characters of an error that fit the line at the top; the whole text stands with the poll."""
-NOTABLE_SKEW: Final = 5.0
-"""Seconds of difference between the platform's clock and ours from which the page mentions it."""
 REFRESH: Final = 15
 """Seconds between two loads of the page."""
 
