@@ -39,8 +39,8 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
         "requests   64 to 96 a minute with up to 100 agents a team; 600 allowed by api.max_requests_per_second"
     )
     assert lines[7] == (
-        f"series     {series_per_team() * 3} for the teams themselves, and {series_per_agent(1)} for each agent with one GPU,"
-        f" {series_per_agent(2) - series_per_agent(1)} for each further GPU"
+        f"series     {series_per_team() * 3} for the teams themselves, and {series_per_agent(1)} for each agent"
+        f" with one GPU, {series_per_agent(2) - series_per_agent(1)} for each further GPU"
     )
     assert len(lines) == 8
     assert "MARKER" not in "".join(lines)
