@@ -34,7 +34,8 @@ async def cycle(exporter: Exporter, teams: list[str]) -> float:
 
 async def _poll(exporter: Exporter, name: str) -> None:
     team = exporter.team(name)
-    assert team is not None  # noqa: S101
+    if team is None:
+        raise LookupError(name)
     await team.poll()
 
 

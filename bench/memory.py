@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import resource
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -49,10 +50,10 @@ def _naive(fleet: Fleet, base_url: str, ready: Connection) -> None:
     ready.send((before, _peak()))
 
 
-def _alone(work: object, fleet: Fleet, base_url: str) -> tuple[int, ...]:
+def _alone(work: Callable[..., object], fleet: Fleet, base_url: str) -> tuple[int, ...]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=work, args=(fleet, base_url, there))  # type: ignore[arg-type]
+    process = context.Process(target=work, args=(fleet, base_url, there))
     process.start()
     numbers: tuple[int, ...] = here.recv()
     process.join()

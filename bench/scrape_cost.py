@@ -11,18 +11,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from prometheus_client import CollectorRegistry, generate_latest
 from rig import Fleet, Naive, exporting, report, simulated
 
-from exporter.catalog import Metric
 from exporter.cli.serve import settle
 from exporter.collect.exporter import Exporter
-from exporter.expose import payload, text
+from exporter.expose import payload, pieces, text
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
@@ -83,29 +84,40 @@ async def _measure(fleet: Fleet, base_url: str) -> dict[str, object]:
         "ours over TCP ms": per_scrape * 1e3,
         "its bytes ms": prepared * 1e3,
         "ratio": slow / per_scrape,
-        "domain lines rendered or compressed in a scrape": sum(calls) / SCRAPES,
+        "agents rendered": calls.lines / SCRAPES,
+        "compressions, own lines": calls.compressions / SCRAPES,
     }
 
 
+@dataclass(slots=True)
+class Calls:
+    """What happened so far. Mutable."""
+
+    lines: int = 0
+    """Times that lines of agents were made."""
+    compressions: int = 0
+    """Texts compressed, the exporter's own lines included."""
+
+
 @contextmanager
-def counted() -> Iterator[list[int]]:
-    """Counts calls that make domain samples or compress a batch of them."""
-    calls: list[int] = []
-    batch, add = payload.batch, text.Subject.add
+def counted() -> Iterator[Calls]:
+    """Counts, wherever it is asked for, that lines of agents are made and that text is compressed."""
+    calls = Calls()
+    deflate, subject = pieces.deflate, text.Samples.subject
 
-    def counting_batch(samples: text.Samples) -> payload.Batch:
-        calls.append(1)
-        return batch(samples)
+    def counting_deflate(lines: bytes) -> pieces.Piece:
+        calls.compressions += 1
+        return deflate(lines)
 
-    def counting_add(subject: text.Subject, metric: Metric, value: float, *labels: str) -> None:
-        calls.append(1)
-        add(subject, metric, value, *labels)
+    def counting_subject(samples: text.Samples, *labels: str) -> text.Subject:
+        calls.lines += 1
+        return subject(samples, *labels)
 
-    payload.batch, text.Subject.add = counting_batch, counting_add  # type: ignore[method-assign,assignment]
-    try:
+    with (
+        patch.object(payload, "deflate", counting_deflate),
+        patch.object(text.Samples, "subject", counting_subject),
+    ):
         yield calls
-    finally:
-        payload.batch, text.Subject.add = batch, add  # type: ignore[method-assign]
 
 
 def main() -> None:

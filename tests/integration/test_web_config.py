@@ -172,7 +172,7 @@ async def test_certificates_turn_over_without_a_restart(secured: Secured, start:
                 return gauge == 1
 
         assert await over_one_connection()
-        (kept,) = [each for group in session.connector._conns.values() for each, _ in group]  # type: ignore[union-attr]
+        (kept,) = [each for group in session.connector._conns.values() for each, _ in group]  # type: ignore[union-attr]  # it is open
         secured.issue()
 
         async def renewed() -> bool:
@@ -194,7 +194,7 @@ async def test_certificates_turn_over_without_a_restart(secured: Secured, start:
         secured.issue()
         await wait_until(over_one_connection)
         assert await serial(exporter, context) not in {before, after}
-        (still,) = [each for group in session.connector._conns.values() for each, _ in group]  # type: ignore[union-attr]
+        (still,) = [each for group in session.connector._conns.values() for each, _ in group]  # type: ignore[union-attr]  # it is open
         assert still is kept
     lines = [line for line in exporter.logs.splitlines() if "configuration not reloaded" in line]
     assert 2 <= len(lines) <= 3

@@ -71,7 +71,7 @@ class TaskLists:
 
     def move(self, task_id: str, status: str, **times: float | None) -> None:
         """Change a task's status, and more of it."""
-        self.items[task_id] = replace(self.items[task_id], status=status, **times)  # type: ignore[arg-type]
+        self.items[task_id] = replace(self.items[task_id], status=status, **times)  # type: ignore[arg-type]  # values by name
 
     def remove(self, *task_ids: str) -> None:
         """Take tasks off their lists."""

@@ -44,7 +44,7 @@ def parse_openmetrics(exposition: str) -> Samples:
     Raises:
         ValueError: it does not parse, or a series or family is there twice.
     """
-    return _collect(exposition, openmetrics.text_string_to_metric_families(exposition))  # type: ignore[no-untyped-call]
+    return _collect(exposition, openmetrics.text_string_to_metric_families(exposition))  # type: ignore[no-untyped-call]  # theirs has no types
 
 
 def _collect(exposition: str, parsed: Iterable[Metric]) -> Samples:

@@ -36,7 +36,7 @@ class FakePlatform:
         for origin in (*settings.teams, *settings.discover):
             source = sources[origin_key(origin)] = Named(kinds, origin.token_env or "")
             assert source.renews is False
-        self.discoveries.reconfigure(settings.discover, sources, self, same_platform=same)  # type: ignore[arg-type]
+        self.discoveries.reconfigure(settings.discover, sources, self, same_platform=same)  # type: ignore[arg-type]  # a fake
         await self.discoveries.look()
         return self.polled(settings)
 
@@ -145,10 +145,10 @@ async def test_what_was_found_outlives_a_reload() -> None:
     await platform.find(first)
     second = settings({"token_env": "TWO", "interval": "9s"})
     sources: Any = {origin_key(origin): Named("jwt", "TWO") for origin in second.discover}
-    platform.discoveries.reconfigure(second.discover, sources, platform, same_platform=True)  # type: ignore[arg-type]
+    platform.discoveries.reconfigure(second.discover, sources, platform, same_platform=True)  # type: ignore[arg-type]  # a fake
     assert platform.polled(second) == ["Film TWO"]
     assert platform.discoveries.attempted
-    platform.discoveries.reconfigure(second.discover, sources, platform, same_platform=False)  # type: ignore[arg-type]
+    platform.discoveries.reconfigure(second.discover, sources, platform, same_platform=False)  # type: ignore[arg-type]  # a fake
     assert platform.polled(second) == []
     assert not platform.discoveries.attempted
 
@@ -187,7 +187,7 @@ async def test_looks_go_on_and_start_anew_when_reconfigured() -> None:
     async def look_again(one: Settings) -> None:
         told.clear()
         sources: Any = {origin_key(each): Named("jwt", each.token_env or "") for each in one.discover}
-        platform.discoveries.reconfigure(one.discover, sources, platform, same_platform=True)  # type: ignore[arg-type]
+        platform.discoveries.reconfigure(one.discover, sources, platform, same_platform=True)  # type: ignore[arg-type]  # a fake
         await told.wait()
 
     first, second = settings({"token_env": "ONE"}), settings({"token_env": "TWO"})

@@ -18,7 +18,7 @@ def collector(**changed: object) -> CollectorStatus:
     attempt = Attempt(0.0, 0.25, 7, 5, None, None)
     values = {"name": "tasks", "interval": 30.0, "attempts": (attempt,), "success": True, "fresh": True}
     values |= {"last_attempt_at": 0.0, "last_success_at": 0.0, "items": 5, "items_reported": 6, "truncated": False}
-    return CollectorStatus(**{**values, "failures_in_a_row": 0, "backoff_until": None, **changed})  # type: ignore[arg-type]
+    return CollectorStatus(**{**values, "failures_in_a_row": 0, "backoff_until": None, **changed})  # type: ignore[arg-type]  # values by name
 
 
 def team(kind: str, team_id: str | None) -> TeamStatus:

@@ -316,7 +316,7 @@ async def test_other_rules(client: FakeClient, rig: Rig) -> None:
     client.failures[TASKS] = ServerFailed("500")
     await rig.poll(after=30.0)
     other = FakeClient(client.team, client.counters, client.clock, agents=[agent("b")], failures=client.failures)
-    rig.team.reconfigure(replace(rig.team.rules, stale_after=40.0, interval=10.0), other)  # type: ignore[arg-type]
+    rig.team.reconfigure(replace(rig.team.rules, stale_after=40.0, interval=10.0), other)  # type: ignore[arg-type]  # a fake
     found = await rig.poll(after=30.0)
     count = len(client.requests)
     assert found.value("cyberun_tasks", team_name="render", status="waiting") == 2
@@ -343,7 +343,7 @@ async def test_polls_never_overlap(client: FakeClient, rig: Rig) -> None:
         await real()
         under_way -= 1
 
-    rig.team._poll = watched  # type: ignore[method-assign]
+    rig.team._poll = watched  # type: ignore[method-assign]  # watched
     await asyncio.gather(rig.team.poll(), rig.team.poll())
     assert (most, client.asked(AGENTS)) == (1, 2)
 

@@ -63,7 +63,7 @@ def test_timeline_order() -> None:
     timeline = Timeline(100)
     seen: list[tuple[str, float]] = []
     for name, after in (("late", 5), ("first", 2), ("second", 2), ("never", 50)):
-        timeline.after(after, lambda name=name: seen.append((name, timeline.now)))  # type: ignore[misc]
+        timeline.after(after, lambda name=name: seen.append((name, timeline.now)))  # type: ignore[misc]  # a lambda's default
     timeline.after(2, lambda: timeline.after(1, lambda: seen.append(("inner", timeline.now))))
     timeline.advance(120)
     assert seen == [("first", 102), ("second", 102), ("inner", 103), ("late", 105)]

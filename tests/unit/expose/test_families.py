@@ -10,7 +10,7 @@ def lines(samples: Samples) -> list[str]:
 
 def agent(**known: object) -> Agent:
     unknown = dict.fromkeys(Agent.__dataclass_fields__)
-    return Agent(**{**unknown, "agent_id": "a", "versions": ("",) * 7, "labels": frozenset(), "gpus": (), **known})  # type: ignore[arg-type]
+    return Agent(**{**unknown, "agent_id": "a", "versions": ("",) * 7, "labels": frozenset(), "gpus": (), **known})  # type: ignore[arg-type]  # values by name
 
 
 def of(*agents: Agent, with_labels: bool = False) -> list[str]:

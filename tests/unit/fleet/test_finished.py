@@ -67,7 +67,7 @@ def test_the_stricter_order_wins() -> None:
 
 @every_order
 @pytest.mark.parametrize("old", [0, 1, 99, 100, 101, 250, 1001])
-async def test_the_first_poll_only_seeds(key: str, newest_first: bool, old: int) -> None:  # noqa: FBT001
+async def test_the_first_poll_only_seeds(key: str, newest_first: bool, old: int) -> None:  # noqa: FBT001  passed by name
     """Whatever is listed at the first poll is history, also after a restart, and also when nothing happens then."""
     poller = await seeded(key, newest_first=newest_first, old=history(old))
     first = sorted(poller.final_requests)
@@ -85,7 +85,7 @@ async def test_the_first_poll_only_seeds(key: str, newest_first: bool, old: int)
 @every_order
 @pytest.mark.parametrize("old", [0, 99, 100, 199, 250])
 @pytest.mark.parametrize("burst", [1, 2, 99, 100, 101, 350, 799])
-async def test_bursts_are_counted_in_full(key: str, newest_first: bool, old: int, burst: int) -> None:  # noqa: FBT001
+async def test_bursts_are_counted_in_full(key: str, newest_first: bool, old: int, burst: int) -> None:  # noqa: FBT001  passed by name
     """As many tasks as come and finish between two polls are counted, at a page per hundred and two more at most."""
     poller = await seeded(key, newest_first=newest_first, old=history(old))
     poller.lists.put(*history(burst, start=100_000.0, prefix="n"))
@@ -100,7 +100,7 @@ async def test_bursts_are_counted_in_full(key: str, newest_first: bool, old: int
 
 
 @every_order
-async def test_the_bound_is_kept_and_told(key: str, newest_first: bool) -> None:  # noqa: FBT001
+async def test_the_bound_is_kept_and_told(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
     """Of more than the bound, that many pages are read, `truncated` says so, and the next polls count on."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     poller.lists.put(*history(5000, start=100_000.0, prefix="n"))
@@ -118,7 +118,7 @@ async def test_the_bound_is_kept_and_told(key: str, newest_first: bool) -> None:
 
 @every_order
 @pytest.mark.parametrize("removed", [1, 60, 240])
-async def test_retention_moves_nothing(key: str, newest_first: bool, removed: int) -> None:  # noqa: FBT001
+async def test_retention_moves_nothing(key: str, newest_first: bool, removed: int) -> None:  # noqa: FBT001  passed by name
     """Old tasks that go while new ones finish take nothing away and bring nothing back."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     poller.lists.remove(*(f"h{number:05d}" for number in range(removed)))
@@ -133,7 +133,7 @@ async def test_retention_moves_nothing(key: str, newest_first: bool, removed: in
 
 @every_order
 @pytest.mark.parametrize("removed", [1, 99, 150, 230, 399])
-async def test_older_tasks_that_surface_are_not_new(key: str, newest_first: bool, removed: int) -> None:  # noqa: FBT001
+async def test_older_tasks_that_surface_are_not_new(key: str, newest_first: bool, removed: int) -> None:  # noqa: FBT001  passed by name
     """When the newest ones are deleted, what stood behind them is history still; what finishes then counts."""
     poller = await seeded(key, newest_first=newest_first, old=history(400))
     poller.lists.remove(*(f"h{399 - number:05d}" for number in range(removed)))
@@ -152,7 +152,7 @@ async def test_what_was_counted_and_forgotten_is_not_new() -> None:
 
 
 @every_order
-async def test_two_tasks_in_one_second_are_two(key: str, newest_first: bool) -> None:  # noqa: FBT001
+async def test_two_tasks_in_one_second_are_two(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
     """A task that ends in the second of the last one seen counts, on whichever side of it it stands."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     for task_id in ("n5", "n9", "n1", "n7"):
@@ -163,7 +163,7 @@ async def test_two_tasks_in_one_second_are_two(key: str, newest_first: bool) -> 
 
 @pytest.mark.parametrize("newest_first", [True, False])
 @pytest.mark.parametrize("removed", [0, 1, 50])
-async def test_a_long_task_ends_deep_in_the_list(newest_first: bool, removed: int) -> None:  # noqa: FBT001
+async def test_a_long_task_ends_deep_in_the_list(newest_first: bool, removed: int) -> None:  # noqa: FBT001  passed by name
     """Sorted by creation, a long-running task ends pages away from the new ones, and is found by having been active.
 
     Also while retention takes away more than came.
@@ -184,7 +184,7 @@ async def test_a_long_task_ends_deep_in_the_list(newest_first: bool, removed: in
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-async def test_the_length_tells_of_tasks_nobody_saw_active(newest_first: bool) -> None:  # noqa: FBT001
+async def test_the_length_tells_of_tasks_nobody_saw_active(newest_first: bool) -> None:  # noqa: FBT001  passed by name
     """Among more active tasks than can be read, one ends unseen and deep: as the list grew, it is looked for."""
     poller = await seeded("created_at", newest_first=newest_first, old=history(600))
     running = [Item(f"r{n:03d}", "running", 2000.0 + n, 2001.0 + n) for n in range(500)]
@@ -197,7 +197,7 @@ async def test_the_length_tells_of_tasks_nobody_saw_active(newest_first: bool) -
 
 
 @every_order
-async def test_failed_polls_lose_nothing(key: str, newest_first: bool) -> None:  # noqa: FBT001
+async def test_failed_polls_lose_nothing(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
     """A poll that fails at any of its requests changes nothing; the next good one counts all, once."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     for nth in range(8):
@@ -218,7 +218,7 @@ async def test_failed_polls_lose_nothing(key: str, newest_first: bool) -> None: 
 
 
 @every_order
-async def test_pages_that_shift_hide_nothing(key: str, newest_first: bool) -> None:  # noqa: FBT001
+async def test_pages_that_shift_hide_nothing(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
     """Tasks that finish, and old ones that go, between the requests of a poll: the next poll has all, once."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     poller.lists.put(*history(230, start=100_000.0, prefix="n"))
@@ -289,7 +289,7 @@ async def test_items_without_an_id_do_not_send_the_reader_on() -> None:
 
 
 @every_order
-async def test_memory_does_not_grow_with_the_tasks_ever_seen(key: str, newest_first: bool) -> None:  # noqa: FBT001
+async def test_memory_does_not_grow_with_the_tasks_ever_seen(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
     """After 20,000 tasks as much is remembered as after 500, and all were counted."""
     poller = await seeded(key, newest_first=newest_first, old=history(500))
     for batch in range(40):

@@ -95,7 +95,7 @@ class TaskHistory(RuleBasedStateMachine):
         flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
         seed=SEEDS,
     )
-    def begin(self, key: str, newest_first: bool, old: int, flags: tuple[bool, bool, bool], seed: int) -> None:  # noqa: FBT001
+    def begin(self, key: str, newest_first: bool, old: int, flags: tuple[bool, bool, bool], seed: int) -> None:  # noqa: FBT001  passed by name
         self.random = random.Random(seed)  # noqa: S311  no secret
         self.forgets_start, self.unended_cancelled, self.random_ids = flags
         if key == "completed_at":
@@ -215,7 +215,7 @@ class TaskHistory(RuleBasedStateMachine):
         return sorted(items, key=lambda item: (item.completed_at or 0, item.task_id))
 
     @rule(count=st.sampled_from([1, 5, 15, 60]), newest=st.booleans())
-    def remove(self, count: int, newest: bool) -> None:  # noqa: FBT001
+    def remove(self, count: int, newest: bool) -> None:  # noqa: FBT001  passed by name
         for status in FINAL_TASK_STATUSES:
             items = self._settled(status)
             for item in items[-count:] if newest else items[:count]:

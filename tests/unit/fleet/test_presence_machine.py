@@ -55,7 +55,7 @@ class AgentHistory(RuleBasedStateMachine):
         self.now = 1_000_000.0
 
     @rule(name=AGENTS, first=st.booleans())
-    def come(self, name: str, first: bool) -> None:  # noqa: FBT001
+    def come(self, name: str, first: bool) -> None:  # noqa: FBT001  passed by name
         if name not in self.listed:
             self.listed.insert(0 if first else len(self.listed), name)
 

@@ -75,7 +75,7 @@ async def test_a_task_cancelled_before_it_started_has_neither_wait_nor_run() -> 
 
 @pytest.mark.parametrize("keeps_start", [True, False])
 @pytest.mark.parametrize("seen_between", [True, False])
-async def test_a_retried_task_waits_once(keeps_start: bool, seen_between: bool) -> None:  # noqa: FBT001
+async def test_a_retried_task_waits_once(keeps_start: bool, seen_between: bool) -> None:  # noqa: FBT001  passed by name
     """Running, queued and running again: one wait, up to the start seen first; the retries count at the end."""
     poller = await started()
     poller.lists.put(Item("r", "running", LATER, LATER + 10))
