@@ -6,9 +6,9 @@ from exporter.cli.budget import doubts, requests_per_minute, series_per_agent, s
 from exporter.cli.credentials import OriginKey, open_credentials, origin_key
 from exporter.cli.wiring import Shard
 from exporter.config import Settings, format_duration
-from exporter.platform.client import trust
 from exporter.platform.credentials import TokenSource
 from exporter.platform.proxy import environment_proxy
+from exporter.platform.trust import trust
 from exporter.web.door import Door
 
 

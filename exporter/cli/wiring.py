@@ -24,10 +24,11 @@ from exporter.config import Team as TeamSettings
 from exporter.errors import ConfigError
 from exporter.expose.counters import ApiCounters
 from exporter.expose.payload import Payload
-from exporter.platform.client import Limits, Platform, trust
+from exporter.platform.client import Limits, Platform
 from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import Pacer
 from exporter.platform.proxy import environment_proxy
+from exporter.platform.trust import trust
 
 CLOCK = Clock(time.time, time.monotonic)
 PATIENCE: Final = 4.0

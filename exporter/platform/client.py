@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final, Protocol, Self
 
 import aiohttp
@@ -19,7 +18,6 @@ from pydantic import SecretStr
 from yarl import URL
 
 from exporter.errors import (
-    ConfigError,
     PlatformError,
     RequestTimeout,
     SchemaMismatch,
@@ -269,23 +267,6 @@ class TeamClient:
             outcome = await self._platform.send(call)
         self._hung = isinstance(outcome, RequestTimeout)
         return outcome
-
-
-def trust(ca_file: Path | None) -> ssl.SSLContext | None:
-    """Trust the authorities of a PEM bundle and no others; None without a bundle: those of the system.
-
-    Raises:
-        ConfigError: when the bundle cannot be read or holds no certificate.
-    """
-    if ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except ssl.SSLError:
-        problem = "is no PEM bundle of certificates"
-    except (OSError, ValueError) as error:
-        problem = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
-    raise ConfigError([f"{ca_file}: {problem}; expected the certificates of the authorities to trust"])
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import AwareDatetime, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AwareDatetime, BeforeValidator, Field, Strict, TypeAdapter
 
 from exporter.catalog import TASK_STATUSES
 from exporter.errors import SchemaMismatch, Undecodable
+from exporter.platform.lenient import validated
 
 PER_PAGE: Final = 100
 """The largest page the platform serves."""
@@ -24,10 +24,6 @@ MOST_ITEMS: Final = 1000
 MOST_LABELS: Final = 256
 MOST_GPUS: Final = 64
 """Longer lists are no labels and no machine. Without bounds, one body of nothing but mistakes takes gigabytes."""
-SUSPICIOUS: Final = 1024 * 1024
-"""Bytes of a page above which its values are counted before they are read: eight times a page of agents."""
-MOST_VALUES: Final = 200_000
-"""Values of one page: fifty times a page of agents. More would take seconds and gigabytes to refuse."""
 MAX_TOKEN: Final = 32 * 1024
 """Characters; a JWT has a few thousand at most."""
 MAX_LIFETIME: Final = 10.0 * 365 * 86400
@@ -187,7 +183,7 @@ def decode_tasks(body: bytes, number: int, status: str) -> Page[Task]:
         SchemaMismatch: it is not a task list, holds more than its own total, or a task of another status, which
             shows that the filter was ignored.
     """
-    answer, unknown = _validate(_TASKS, body)
+    answer, unknown = validated(_TASKS, body)
     page = _page(answer.task_list, answer.page_meta, number, unknown)
     for task in page.items:
         stated = (task.task_status or task.status) if task else None
@@ -205,7 +201,7 @@ def decode_agents(body: bytes, number: int) -> Page[Agent]:
         Undecodable: the body is not JSON.
         SchemaMismatch: it is not an agent list, or holds more than its own total.
     """
-    answer, unknown = _validate(_AGENTS, body)
+    answer, unknown = validated(_AGENTS, body)
     return _page(answer.agent_list, answer.page_meta, number, unknown)
 
 
@@ -216,66 +212,6 @@ def _page(items: list[Item | None] | None, meta: PageMeta, number: int, unknown:
     if page.missing < 0:
         raise SchemaMismatch(f"page {number} holds {len(items)} items of a list of {page.total}")
     return page
-
-
-def _validate(adapter: TypeAdapter[Any], body: bytes) -> tuple[Any, Counter[str]]:
-    if len(body) > SUSPICIOUS and body.count(b",") > MOST_VALUES:
-        raise SchemaMismatch(f"more than {MOST_VALUES} values in one page")
-    try:
-        return adapter.validate_json(body), Counter()
-    except ValidationError:
-        # Rare, so it may be slow: only here is the page read a second time, as plain JSON.
-        return _repair(adapter, _lenient_json(body))
-
-
-def _repair(adapter: TypeAdapter[Any], answer: Any) -> tuple[Any, Counter[str]]:
-    """Replace what is wrong inside items by null, level by level, and count it by field."""
-    unknown: Counter[str] = Counter()
-    while True:
-        try:
-            return adapter.validate_python(answer), unknown
-        except ValidationError as error:
-            for mistake in error.errors(include_url=False, include_context=False, include_input=False):
-                unknown[_drop(answer, mistake)] += 1
-
-
-_LISTS: Final = (("task_list",), ("agent_list",))
-
-
-def _drop(answer: Any, mistake: ErrorDetails) -> str:
-    *above, last = mistake["loc"] or ("",)
-    if not mistake["loc"] or mistake["loc"][0] == "page_meta" or mistake["loc"] in _LISTS:
-        where = ".".join(map(str, mistake["loc"])) or "the answer"
-        raise SchemaMismatch(f"{where}: {mistake['msg'][:200]}")
-    for step in above:
-        answer = answer[step]
-    answer[last] = None
-    return next(step for step in reversed(mistake["loc"]) if isinstance(step, str))
-
-
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-
-
-def _lenient_json(body: bytes) -> Any:
-    """Read JSON that a strict reader refuses for one string or number in it.
-
-    Lone surrogates and invalid UTF-8 are replaced; a number of absurd length becomes infinite, which no field allows.
-    """
-    text = body.decode("utf-8", "replace")
-    try:
-        answer = json.loads(text, parse_int=_bounded_int)
-        whole = not _SURROGATE.search(text)
-        return answer if whole else json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
-        raise Undecodable(f"the body is not JSON: {_cause(error)}") from None
-
-
-def _cause(error: Exception) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
-
-
-def _bounded_int(digits: str) -> float:
-    return int(digits) if len(digits) <= 20 else float("inf")  # noqa: PLR2004  2**63 has 19 digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +241,7 @@ def decode_me(body: bytes) -> Me:
         Undecodable: the body is not JSON.
         SchemaMismatch: it is not an object.
     """
-    me: Me = _validate(_ME, body)[0]
+    me: Me = validated(_ME, body)[0]
     return me
 
 

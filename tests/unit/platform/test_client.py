@@ -11,9 +11,10 @@ import trustme
 from aiohttp import web
 
 from exporter.errors import ConfigError, SchemaMismatch
-from exporter.platform.client import Limits, trust
+from exporter.platform.client import Limits
 from exporter.platform.credentials import Credential
 from exporter.platform.pacing import Pacer
+from exporter.platform.trust import trust
 from support.scripted import KEY, MARKER, NOW, Client, Script, Server, Wiring, credential, healthy, serving
 
 JWT = f"eyJhbGciOiJIUzI1NiJ9.{MARKER}.c2ln"
