@@ -4,13 +4,14 @@ import json
 import logging
 import socket
 import ssl
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 import trustme
 from aiohttp import web
 
-from exporter.errors import ConfigError, SchemaMismatch
+from exporter.errors import ConfigError, RequestTimeout, SchemaMismatch
 from exporter.platform.client import Limits
 from exporter.platform.credentials import Credential
 from exporter.platform.pacing import Pacer
@@ -700,3 +701,29 @@ def test_a_bundle_that_cannot_be_used_is_a_configuration_mistake(
         trust(path)
     expected = f"{path}: {problem}; expected the certificates of the authorities to trust"
     assert caught.value.mistakes == (expected,)
+
+
+class NotingPacer(Pacer):
+    """A pacer that remembers which requests were likely to hang. Mutable."""
+
+    def __init__(self) -> None:
+        super().__init__(1000, 8)
+        self.suspects: list[bool] = []
+
+    def slot(self, *, suspect: bool = False) -> AbstractAsyncContextManager[None]:
+        self.suspects.append(suspect)
+        return super().slot(suspect=suspect)
+
+
+async def test_a_team_is_suspect_from_a_timeout_to_its_next_answer(server: Server) -> None:
+    """The request after one that hung shares the places of those that hang; an answer ends that."""
+    wiring = Wiring(credential(), limits=Limits(timeout=0.2, max_response_bytes=1000), pacer=NotingPacer())
+    async with wiring.client(server.base_url) as client:
+        server.script = raw(hang=True)
+        with pytest.raises(RequestTimeout):
+            await client.get("/r/tasks", {})
+        server.script = answering()
+        for _ in range(2):
+            await client.get("/r/tasks", {})
+    assert isinstance(wiring.pacer, NotingPacer)
+    assert wiring.pacer.suspects == [False, True, False]

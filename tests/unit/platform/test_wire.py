@@ -512,3 +512,12 @@ def test_me_that_is_no_object(body: bytes, kind: type[PlatformError]) -> None:
     """What is no JSON object is refused."""
     with pytest.raises(kind):
         wire.decode_me(body)
+
+
+def test_a_page_of_absurdly_many_values_is_refused_unread() -> None:
+    """Reading it to say what is wrong would take seconds and gigabytes; a long text is no such page."""
+    body = b'{"page_meta": {"total_count": 1}, "agent_list": [' + b"1," * 600_000 + b"1]}"
+    with pytest.raises(SchemaMismatch, match="more than 200000 values in one page"):
+        wire.decode_agents(body, 1)
+    long_text = {**AGENT, "tool": "x" * 2_000_000}
+    assert len(wire.decode_agents(page("agent_list", [long_text]), 1).items) == 1
