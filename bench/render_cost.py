@@ -44,10 +44,10 @@ def pages() -> list[bytes]:
 
 
 def rendered(agents: list[Agent]) -> Samples:
-    """All of their samples."""
+    """All of their samples, page by page as a poll adds them."""
     samples = Samples()
-    for agent in agents:
-        families.add_agent(samples, "bench", agent, with_labels=False)
+    for start in range(0, len(agents), wire.PER_PAGE):
+        families.add_agents(samples, "bench", agents[start : start + wire.PER_PAGE], with_labels=False)
     return samples
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     decoded = [wire.decode_agents(body, 1) for body in bodies]
     agents = [agent for page in decoded for agent in read_agents(page, Counter())]
     samples = rendered(agents)
-    text = b"".join(header(metric, openmetrics=False) + lines for metric, lines, _ in samples.families()).decode()
+    text = b"".join(header(metric, openmetrics=False) + lines for metric, lines in samples.families()).decode()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Naive(text))
     ours = best(lambda: list(rendered(agents).families()))

@@ -9,7 +9,7 @@ import gzip
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -103,19 +103,19 @@ class Calls:
 def counted() -> Iterator[Calls]:
     """Counts, wherever it is asked for, that lines of agents are made and that text is compressed."""
     calls = Calls()
-    deflate, subject = pieces.deflate, text.Samples.subject
+    deflate, subjects = pieces.deflate, text.Samples.subjects
 
     def counting_deflate(lines: bytes) -> pieces.Piece:
         calls.compressions += 1
         return deflate(lines)
 
-    def counting_subject(samples: text.Samples, *labels: str) -> text.Subject:
+    def counting_subjects(samples: text.Samples, *common: str, names: Iterable[str]) -> text.Subjects:
         calls.lines += 1
-        return subject(samples, *labels)
+        return subjects(samples, *common, names=names)
 
     with (
         patch.object(payload, "deflate", counting_deflate),
-        patch.object(text.Samples, "subject", counting_subject),
+        patch.object(text.Samples, "subjects", counting_subjects),
     ):
         yield calls
 

@@ -50,6 +50,6 @@ def series_per_agent(gpus: int) -> int:
     devices = tuple(Gpu(position, "", "", 1.0, 1.0) for position in range(gpus))
     agent = Agent("a", "idle", 0, 1, 0, 1.0, 1.0, None, ("",) * 7, frozenset(), devices)
     samples = Samples()
-    families.add_agent(samples, "", agent, with_labels=False)
+    families.add_agents(samples, "", [agent], with_labels=False)
     families.add_presence(samples, "", Presence({"a": 1.0}, frozenset({"a"})), frozenset())
     return samples.count

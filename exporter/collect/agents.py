@@ -7,6 +7,7 @@ either, the reading says it is truncated.
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,27 +116,26 @@ class _Walk:
         agents = {agent.agent_id: agent for agent in read_agents(page, unknown)}
         # Without an id, or twice on one page: no sign that the list moved. Twice on two pages is one.
         self._unnamed += len(page.items) - len(agents)
-        for agent_id, agent in agents.items():
-            if agent_id not in self._listed:
-                self._add_agent(agent)
+        new = [agent for agent_id, agent in agents.items() if agent_id not in self._listed]
+        self._listed.update(agent.agent_id for agent in new)
+        self._statuses.update(agent.status or OTHER for agent in new)
+        self._offered.update(agent.labels for agent in new)
+        admitted = [agent for agent in new if self._admitted(agent.agent_id)]
+        self._exposed.update(agent.agent_id for agent in admitted)
+        self._add_agents(self._samples, admitted)
+        self._dropped += self._cost([agent for agent in new if agent.agent_id not in self._exposed])
         if page.number % PAGES_PACKED == 0:
             self._packed.append(batch(self._samples))
             self._samples = Samples()
 
-    def _add_agent(self, agent: Agent) -> None:
-        self._listed.add(agent.agent_id)
-        self._statuses[agent.status or OTHER] += 1
-        self._offered.add(agent.labels)
-        if self._admitted(agent.agent_id):
-            self._exposed.add(agent.agent_id)
-            families.add_agent(self._samples, self._rules.team, agent, with_labels=self._rules.with_labels)
-        else:
-            self._dropped += self._cost(agent)
+    def _add_agents(self, samples: Samples, agents: Sequence[Agent]) -> None:
+        families.add_agents(samples, self._rules.team, agents, with_labels=self._rules.with_labels)
 
-    def _cost(self, agent: Agent) -> int:
-        samples, alone = Samples(), Presence({agent.agent_id: 0.0}, frozenset({agent.agent_id}))
-        families.add_agent(samples, self._rules.team, agent, with_labels=self._rules.with_labels)
-        families.add_presence(samples, self._rules.team, alone, frozenset())
+    def _cost(self, agents: Sequence[Agent]) -> int:
+        """The samples of these, with those of their presence."""
+        samples, seen = Samples(), {agent.agent_id: 0.0 for agent in agents}
+        self._add_agents(samples, agents)
+        families.add_presence(samples, self._rules.team, Presence(seen, frozenset(seen)), frozenset())
         return samples.count
 
     def _admitted(self, agent_id: str) -> bool:

@@ -46,7 +46,7 @@ def about_team(team: TeamStatus, counters: ApiCounters, *, up: bool, openmetrics
 
 
 def _text(samples: Samples, *, openmetrics: bool) -> bytes:
-    return b"".join(header(metric, openmetrics=openmetrics) + text for metric, text, _ in samples.families())
+    return b"".join(header(metric, openmetrics=openmetrics) + text for metric, text in samples.families())
 
 
 def _add_team(samples: Samples, team: TeamStatus, *, up: bool) -> None:
@@ -87,7 +87,7 @@ def _add_requests(samples: Samples, counters: ApiCounters, team: str) -> None:
         lines = tuple(_request_lines(counters, team))
         counters.lines[team] = version, lines
     for metric, text in lines:
-        samples.add_text(metric, text)
+        samples.add_texts(metric, (text,), text.count("\n"))
 
 
 def _request_lines(counters: ApiCounters, team: str) -> Iterator[tuple[Metric, str]]:
@@ -96,7 +96,7 @@ def _request_lines(counters: ApiCounters, team: str) -> Iterator[tuple[Metric, s
         samples.add(catalog.API_REQUESTS, counters.requests[team, path], team, path)
         for reason in REASONS:
             samples.add(catalog.API_REQUEST_FAILURES, counters.failures[team, path, reason], team, path, reason)
-    for metric, text, _ in samples.families():
+    for metric, text in samples.families():
         yield metric, text.decode()
 
 

@@ -1,49 +1,51 @@
 """The domain metrics: from tasks and agents to samples. Pure but for the `Samples` they add to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 from exporter import catalog
 from exporter.catalog import AGENT_STATUSES, FINAL_TASK_STATUSES, OTHER
 from exporter.expose.text import Samples
-from exporter.fleet.agents import Agent
+from exporter.fleet.agents import Agent, Gpu
 from exporter.fleet.presence import Presence
 from exporter.fleet.timings import Timings
 
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
-_STATUS_ROWS = {
-    status: tuple(((each,), int(each == status)) for each in REPORTED_AGENT_STATUSES)
-    for status in REPORTED_AGENT_STATUSES
-}
 
 
-def add_agent(samples: Samples, team: str, agent: Agent, *, with_labels: bool) -> None:
-    """Add the series of one listed agent, all but those of its presence."""
-    subject = samples.subject(team, agent.agent_id)
-    if agent.status is not None:
-        subject.add_rows(catalog.AGENT_STATUS, _STATUS_ROWS[agent.status])
-    for metric, value in (
-        (catalog.AGENT_RUNNING_TASKS, agent.running_tasks),
-        (catalog.AGENT_GPU_CAPACITY, agent.gpu_capacity),
-        (catalog.AGENT_TASKS_COMPLETED, agent.tasks_completed),
-        (catalog.AGENT_LAST_HEARTBEAT, agent.last_heartbeat_at),
-        (catalog.AGENT_CONNECTED_SINCE, agent.connected_at),
-    ):
-        if value is not None:
-            subject.add(metric, value)
-    if agent.sync is not None:
-        phase, ratio = agent.sync
-        subject.add(catalog.AGENT_SYNC, ratio, phase)
-    subject.add(catalog.AGENT_INFO, 1, *agent.versions)
-    for label in sorted(agent.labels) if with_labels else ():
-        subject.add(catalog.AGENT_LABEL, 1, label)
-    for gpu in agent.gpus:
-        if gpu.vram_size is not None:
-            subject.add(catalog.AGENT_GPU_VRAM_SIZE, gpu.vram_size, str(gpu.position))
-        if gpu.vram_free is not None:
-            subject.add(catalog.AGENT_GPU_VRAM_FREE, gpu.vram_free, str(gpu.position))
-    devices = tuple(((str(gpu.position), gpu.device_name, gpu.device_type), 1) for gpu in agent.gpus)
-    if devices:
-        subject.add_rows(catalog.AGENT_GPU_INFO, devices)
+def add_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_labels: bool) -> None:
+    """Add the series of listed agents, all but those of their presence."""
+    each = samples.subjects(team, names=[agent.agent_id for agent in agents])
+    each.add_states(catalog.AGENT_STATUS, REPORTED_AGENT_STATUSES, [agent.status for agent in agents])
+    each.add(catalog.AGENT_RUNNING_TASKS, [agent.running_tasks for agent in agents])
+    each.add(catalog.AGENT_GPU_CAPACITY, [agent.gpu_capacity for agent in agents])
+    each.add(catalog.AGENT_TASKS_COMPLETED, [agent.tasks_completed for agent in agents])
+    each.add(catalog.AGENT_LAST_HEARTBEAT, [agent.last_heartbeat_at for agent in agents])
+    each.add(catalog.AGENT_CONNECTED_SINCE, [agent.connected_at for agent in agents])
+    each.add(catalog.AGENT_INFO, repeat(1, len(agents)), [agent.versions for agent in agents])
+    _add_sync(samples, team, [(agent.agent_id, *agent.sync) for agent in agents if agent.sync])
+    if with_labels:
+        _add_labels(samples, team, [(agent.agent_id, label) for agent in agents for label in sorted(agent.labels)])
+    _add_gpus(samples, team, [(agent.agent_id, gpu) for agent in agents for gpu in agent.gpus])
+
+
+def _add_sync(samples: Samples, team: str, syncing: Sequence[tuple[str, str, float]]) -> None:
+    for agent_id, phase, ratio in syncing:
+        samples.add(catalog.AGENT_SYNC, ratio, team, agent_id, phase)
+
+
+def _add_labels(samples: Samples, team: str, labels: Sequence[tuple[str, str]]) -> None:
+    each = samples.subjects(team, names=[agent_id for agent_id, _ in labels])
+    each.add(catalog.AGENT_LABEL, repeat(1, len(labels)), [(label,) for _, label in labels])
+
+
+def _add_gpus(samples: Samples, team: str, gpus: Sequence[tuple[str, Gpu]]) -> None:
+    each = samples.subjects(team, names=[agent_id for agent_id, _ in gpus])
+    positions = [(str(gpu.position),) for _, gpu in gpus]
+    each.add(catalog.AGENT_GPU_VRAM_SIZE, [gpu.vram_size for _, gpu in gpus], positions)
+    each.add(catalog.AGENT_GPU_VRAM_FREE, [gpu.vram_free for _, gpu in gpus], positions)
+    devices = [(str(gpu.position), gpu.device_name, gpu.device_type) for _, gpu in gpus]
+    each.add(catalog.AGENT_GPU_INFO, repeat(1, len(gpus)), devices)
 
 
 def add_agent_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> None:
@@ -54,11 +56,11 @@ def add_agent_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> 
 
 def add_presence(samples: Samples, team: str, presence: Presence, expected: frozenset[str]) -> None:
     """Add who is connected and who was, with those that are expected but were never seen."""
-    for agent_id, seen in presence.last_seen.items():
-        samples.add(catalog.AGENT_CONNECTED, int(agent_id in presence.connected), team, agent_id)
-        samples.add(catalog.AGENT_LAST_SEEN, seen, team, agent_id)
-    for agent_id in sorted(expected - presence.last_seen.keys()):
-        samples.add(catalog.AGENT_CONNECTED, 0, team, agent_id)
+    each = samples.subjects(team, names=presence.last_seen)
+    each.add(catalog.AGENT_CONNECTED, [int(agent_id in presence.connected) for agent_id in presence.last_seen])
+    each.add(catalog.AGENT_LAST_SEEN, presence.last_seen.values())
+    missing = sorted(expected - presence.last_seen.keys())
+    samples.subjects(team, names=missing).add(catalog.AGENT_CONNECTED, repeat(0, len(missing)))
 
 
 def add_task_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> None:

@@ -3,25 +3,28 @@
 Sources: Prometheus text format 0.0.4 and OpenMetrics 1.0.0.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Final
 
 from exporter.catalog import CATALOG, Kind, Metric
 
 OPENMETRICS_END: Final = b"# EOF\n"
-Row = tuple[tuple[str, ...], float | str]
-"""Label values and a value."""
 _CUT: Final = "\0"
 """Stands in no label value: control characters were replaced at the door."""
 
 
 class Samples:
-    """Sample lines under construction, by family. Mutable; lives for one poll or one scrape."""
+    """Sample lines under construction, by family. Mutable; lives for one poll or one scrape.
+
+    Attributes:
+        count: how many samples there are.
+    """
 
     def __init__(self) -> None:
-        self._lines: dict[Metric, list[str]] = {}
+        self._texts: dict[Metric, list[str]] = {}
+        self.count = 0
 
     def add(self, metric: Metric, value: float, *labels: str) -> None:
         """Add a sample of a gauge, a counter or an info.
@@ -34,80 +37,92 @@ class Samples:
         Raises:
             TypeError: there are more or fewer values than labels.
         """
-        self._family(metric).append(_template(metric) % (*map(_escape, labels), value))
+        self.add_texts(metric, (_template(metric) % (*map(_escape, labels), value),), 1)
 
-    def add_text(self, metric: Metric, text: str) -> None:
-        """Add whole lines that were made before."""
-        self._family(metric).append(text)
+    def add_texts(self, metric: Metric, texts: Iterable[str], count: int) -> None:
+        """Add so many samples that are text already, in whole lines."""
+        self._texts.setdefault(metric, []).extend(texts)
+        self.count += count
 
-    def subject(self, *labels: str) -> "Subject":
-        """Add many samples that begin with the same label values, as those of one agent do."""
-        return Subject(self._lines, *map(_escape, labels))
+    def subjects(self, *common: str, names: Iterable[str]) -> "Subjects":
+        """Add samples of many things, each known by its name; `common` are the label values that stand before it."""
+        return Subjects(self, tuple(map(_escape, common)), [_escape(name) for name in names])
 
     def add_histogram(self, metric: Metric, counts: Sequence[int], total: float, *labels: str) -> None:
         """Add a histogram: observations per bucket, not cumulated, the unbounded one last; and their sum."""
         values = tuple(map(_escape, labels))
-        lines = self._family(metric)
         bounds = (*(repr(float(bound)) for bound in metric.buckets), "+Inf")
-        for bound, cumulated in zip(bounds, accumulate(counts), strict=True):
-            lines.append(_template(metric, "_bucket", ("le",)) % (*values, bound, cumulated))
+        rows = zip(bounds, accumulate(counts), strict=True)
+        lines = [_template(metric, "_bucket", ("le",)) % (*values, bound, cumulated) for bound, cumulated in rows]
         lines.append(_template(metric, "_sum") % (*values, total))
         lines.append(_template(metric, "_count") % (*values, sum(counts)))
+        self.add_texts(metric, lines, len(lines))
 
-    @property
-    def count(self) -> int:
-        """How many samples there are."""
-        return sum(text.count("\n") for texts in self._lines.values() for text in texts)
-
-    def _family(self, metric: Metric) -> list[str]:
-        return self._lines.setdefault(metric, [])
-
-    def families(self) -> Iterator[tuple[Metric, bytes, int]]:
-        """Yield each family's lines as one text, and their number, in the catalogue's order."""
+    def families(self) -> Iterator[tuple[Metric, bytes]]:
+        """Yield each family's lines as one text, in the catalogue's order."""
         for metric in CATALOG:
-            if lines := self._lines.get(metric):
-                text = "".join(lines).encode()
-                yield metric, text, text.count(b"\n")
+            if texts := self._texts.get(metric):
+                yield metric, "".join(texts).encode()
 
 
-class Subject:
-    """Adds the samples of one thing. The labels that all have in common are escaped and joined once."""
+class Subjects:
+    """Adds samples of many things, a family at a time: what its lines have in common is made once for all of them."""
 
-    __slots__ = ("_common", "_lines", "_name")
+    def __init__(self, samples: Samples, common: tuple[str, ...], names: Sequence[str]) -> None:
+        self._samples = samples
+        self._common = common
+        self._names = names
 
-    def __init__(self, lines: dict[Metric, list[str]], *labels: str) -> None:
-        self._lines = lines
-        self._common, self._name = labels[:-1], labels[-1]
+    def add(
+        self, metric: Metric, values: Iterable[float | None], labels: Iterable[tuple[str, ...]] | None = None
+    ) -> None:
+        """Add a sample of each subject.
 
-    def add(self, metric: Metric, value: float, *labels: str) -> None:
-        """Add a sample; `labels` are the values that follow the common ones. Raises TypeError like `Samples.add`."""
-        head, tail = _ends(metric, self._common, labels)
-        self._append(metric, f"{head}{self._name}{tail}{value}\n")
+        Args:
+            metric: its family.
+            values: one of each, finite; None where there is no sample.
+            labels: the values of the labels that follow the name, of each; None where none follow.
 
-    def add_rows(self, metric: Metric, rows: tuple[Row, ...]) -> None:
-        """Add samples that many subjects have alike: the rest of their labels, and their values."""
-        self._append(metric, self._name.join(_around(metric, self._common, rows)))
+        Raises:
+            TypeError: there are more or fewer values than labels.
+            ValueError: there are more or fewer values than subjects.
+        """
+        head, ends = _head(metric, self._common), _Ends(metric, self._common)
+        rows = zip(self._names, repeat((), len(self._names)) if labels is None else labels, values, strict=True)
+        lines = [f"{head}{name}{ends[following]}{value}\n" for name, following, value in rows if value is not None]
+        self._samples.add_texts(metric, lines, len(lines))
 
-    def _append(self, metric: Metric, text: str) -> None:
-        try:
-            self._lines[metric].append(text)
-        except KeyError:
-            self._lines[metric] = [text]
+    def add_states(self, metric: Metric, states: Sequence[str], current: Sequence[str | None]) -> None:
+        """Add a sample for each of the states, 1 for the one the subject is in; None where it has no samples."""
+        around = {state: _around_states(metric, self._common, states, state) for state in {*current} if state}
+        rows = zip(self._names, current, strict=True)
+        texts = [name.join(around[state]) for name, state in rows if state is not None]
+        self._samples.add_texts(metric, texts, len(texts) * len(states))
 
 
-@lru_cache(maxsize=8192)
-def _ends(metric: Metric, common: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, str]:
-    """What stands before the name of the subject, and between it and the value."""
-    head, tail = _around(metric, common, ((labels, ""),))
-    return head, tail.removesuffix("\n")
+class _Ends(dict[tuple[str, ...], str]):
+    """What stands between the name of a subject and the value, by the values of the labels that follow the name."""
+
+    def __init__(self, metric: Metric, common: tuple[str, ...]) -> None:
+        super().__init__()
+        self._metric, self._common = metric, common
+
+    def __missing__(self, following: tuple[str, ...]) -> str:
+        line = _template(self._metric) % (*self._common, _CUT, *map(_escape, following), "")
+        end = self[following] = line.partition(_CUT)[2].removesuffix("\n")
+        return end
 
 
-@lru_cache(maxsize=8192)
-def _around(metric: Metric, common: tuple[str, ...], rows: tuple[Row, ...]) -> tuple[str, ...]:
-    """The text of these samples, cut where the name of the subject stands."""
-    template = _template(metric)
-    text = "".join(template % (*common, _CUT, *map(_escape, labels), value) for labels, value in rows)
-    return tuple(text.split(_CUT))
+def _head(metric: Metric, common: tuple[str, ...]) -> str:
+    """What stands before the name of a subject."""
+    following = len(metric.labels) - len(common) - 1
+    return (_template(metric) % (*common, _CUT, *[""] * following, "")).partition(_CUT)[0]
+
+
+def _around_states(metric: Metric, common: tuple[str, ...], states: Sequence[str], current: str) -> list[str]:
+    """The text of a subject's states, cut where its name stands."""
+    lines = (_template(metric) % (*common, _CUT, _escape(state), int(state == current)) for state in states)
+    return "".join(lines).split(_CUT)
 
 
 @cache

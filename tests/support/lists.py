@@ -148,7 +148,7 @@ class Poller:
         """What the last poll exposes, parsed."""
         assert self.reading is not None
         families = self.reading.samples.families()
-        return parse_text(b"".join(header(metric, openmetrics=False) + text for metric, text, _ in families).decode())
+        return parse_text(b"".join(header(metric, openmetrics=False) + text for metric, text in families).decode())
 
 
 def done(task_id: str, created: float, completed: float, *, wait: float = 1.0, status: str = "completed") -> Item:

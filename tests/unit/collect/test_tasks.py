@@ -63,7 +63,7 @@ async def look(listed: Listed, before: Timings | None = None, unknown: Counter[s
 
 
 def value(reading: TasksReading, series: str) -> float | None:
-    text = b"".join(text for _, text, _ in reading.samples.families()).decode()
+    text = b"".join(text for _, text in reading.samples.families()).decode()
     found = [line.rpartition(" ") for line in text.splitlines()]
     return next((float(number) for name, _, number in found if name == series), None)
 

@@ -5,7 +5,7 @@ from exporter.fleet.presence import Presence
 
 
 def lines(samples: Samples) -> list[str]:
-    return b"".join(text for _, text, _ in samples.families()).decode().splitlines()
+    return b"".join(text for _, text in samples.families()).decode().splitlines()
 
 
 def agent(**known: object) -> Agent:
@@ -15,8 +15,7 @@ def agent(**known: object) -> Agent:
 
 def of(*agents: Agent, with_labels: bool = False) -> list[str]:
     samples = Samples()
-    for each in agents:
-        families.add_agent(samples, "render", each, with_labels=with_labels)
+    families.add_agents(samples, "render", agents, with_labels=with_labels)
     return lines(samples)
 
 

@@ -81,7 +81,7 @@ class AgentHistory(RuleBasedStateMachine):
     def _compare(self, reading: AgentsReading, *, whole: bool) -> None:
         self.presence = reading.presence
         self.model.look(set(self.listed), self.now, whole=whole)
-        parts = (header(metric, openmetrics=False) + text for metric, text, _ in reading.samples.families())
+        parts = (header(metric, openmetrics=False) + text for metric, text in reading.samples.families())
         samples = parse_text(b"".join(parts).decode())
         assert self._series(samples) == self.model.series()
         others = {name for each in samples.names() for name in _ids(samples, each)} - set(self.listed)
