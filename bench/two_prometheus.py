@@ -2,8 +2,8 @@
 
 Two, because pairs are usual; they have the same configuration, so they ask at the same moment. Ours is the installed
 program, which polls the simulated platform meanwhile. The naive one is what the client library offers: a collector
-behind the library's own threaded server, which polls nothing and has its processor to itself. `up` is what
-Prometheus says of each scrape.
+behind the library's own threaded server, which polls nothing, while neither ours nor the platform is running.
+Durations are Prometheus' own and include what it does with the samples; only the answer has to be there in time.
 """
 
 import json
@@ -110,8 +110,10 @@ def _row(exporter: str, number: int, port: int) -> dict[str, object]:
         "Prometheus": number,
         "scrapes": len(up),
         "of them up": statistics.mean(up),
+        # The first one makes every series anew in Prometheus, which it takes seconds for.
+        "first s": took[0],
         "median s": statistics.median(took),
-        "worst s": max(took),
+        "worst later s": max(took[1:]),
         "samples": int(max(_samples(port, "scrape_samples_scraped"))),
     }
 
