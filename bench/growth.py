@@ -1,0 +1,93 @@
+"""How polls, scrapes and memory grow with agents and with teams, over TCP: what one agent or team costs must not rise.
+
+The baseline of each line is the one above it: ten times the agents or teams should take ten times the time of a poll,
+and no longer steps of the event loop. Each fleet has a process of its own, so that memory is its alone. Everything is
+polled at once, twice; the second poll is measured, with its connections open. The simulated platform shares the
+machine and is the slower of the two when there are many teams, so CPU time tells more than the seconds of a poll.
+"""
+
+import asyncio
+import multiprocessing
+import resource
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from rig import Fleet, exporting, report, simulated, watched
+from rig.polls import cpu_of, platform_process, traffic
+
+from exporter.cli.serve import settle
+from exporter.collect.exporter import Exporter
+
+FEW = 5
+"""Tasks in each status: few, for they cost the same however many agents there are."""
+BY_AGENTS = tuple(Fleet(teams, agents, FEW) for teams, agents in ((1, 100), (1, 1_000), (1, 10_000), (50, 1_000)))
+BY_TEAMS = tuple(Fleet(teams, 10, FEW) for teams in (1, 10, 100, 1_000, 2_000))
+CONCURRENCY = 32
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+async def scrape(exporter: Exporter) -> tuple[float, int, int]:
+    """Seconds of CPU time of one scrape without its sending, bytes of its text, and bytes as gzip."""
+    began = time.process_time()
+    answer = await exporter.scrape(openmetrics=True)
+    return time.process_time() - began, answer.text_length, sum(map(len, answer.gzip))
+
+
+async def _measure(base_url: str, fleet: Fleet, platform: int) -> dict[str, object]:
+    async with exporting(base_url, fleet, max_concurrency=CONCURRENCY) as exporter:
+        with traffic() as first:
+            await exporter.once()
+        await scrape(exporter)
+        settle()
+        with traffic() as warm, watched() as longest:
+            began, cpu, theirs = time.perf_counter(), time.process_time(), cpu_of(platform)
+            await exporter.once()
+            took, cpu, theirs = time.perf_counter() - began, time.process_time() - cpu, cpu_of(platform) - theirs
+            joining, text, packed = await scrape(exporter)
+            again, _, _ = await scrape(exporter)
+        if not all(team.up for team in exporter.status().teams):
+            raise RuntimeError("a poll failed, so its numbers mean nothing")
+        return {
+            "teams": fleet.teams,
+            "agents": fleet.teams * fleet.agents,
+            "text MB": text / 1e6,
+            "gzip MB": packed / 1e6,
+            "poll s": took,
+            "requests": len(warm.requests),
+            "CPU ms/request": cpu / len(warm.requests) * 1e3,
+            "platform's": theirs / len(warm.requests) * 1e3,
+            "connections, first poll": first.connections,
+            "next": warm.connections,
+            "longest step's CPU ms": longest.cpu * 1e3,
+            "scrape that joins, CPU ms": joining * 1e3,
+            "next scrape": again * 1e3,
+            "resident MB": resident() / 1e6,
+        }
+
+
+def measured(base_url: str, fleet: Fleet, platform: int) -> dict[str, object]:
+    """The line of a fleet; to be called in a process of its own."""
+    return asyncio.run(_measure(base_url, fleet, platform))
+
+
+def main() -> None:
+    """Prints a line for each fleet: first more agents, then more teams."""
+    rows = []
+    for fleet in (*BY_AGENTS, *BY_TEAMS):
+        with simulated(fleet) as base_url:
+            platform = platform_process()
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+                rows.append(alone.submit(measured, base_url, fleet, platform).result())
+    report("growth", rows)
+
+
+if __name__ == "__main__":
+    main()

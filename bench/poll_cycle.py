@@ -1,0 +1,115 @@
+"""How long polling every team once takes, against what network and CPU allow, and against one request after the other.
+
+The platform answers after a fixed latency. The bound of a cycle is requests / concurrency x latency, or the CPU time of
+our requests, whichever is more: no exporter of this design can be quicker. The platform, simulated in a process of its
+own, needs CPU time as well; where that is the most, a second ratio counts it. The teams are polled at once, which the
+schedule never does: it is the hardest case for a cycle, as its last teams have the places to themselves.
+
+The baseline is what a simple exporter does: the same requests over one session, one after the other, and `json.loads`.
+The goals: a ratio of at most 1.3, no new connection when warm, and for each team and poll no more requests than three
+(a page of each final status), four to eight (of each active one, and its last page), and one for each hundred agents.
+"""
+
+import asyncio
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import aiohttp
+from rig import Fleet, exporting, report, simulated
+from rig.polls import cpu_of, platform_process, traffic
+
+from exporter.cli.serve import settle
+from exporter.platform.client import Call
+
+LATENCY = 0.050
+FAULT = f"*:*:latency={LATENCY * 1e3:.0f}ms"
+FLEETS = (Fleet(100, 100, 150, FAULT), Fleet(100, 1, 5, FAULT))
+"""Much to read, so that CPU time is the bound, and little, so that the network is."""
+CONCURRENCIES = (8, 32, 128)
+CYCLES = 2
+BASELINE_PART = 10
+"""The baseline is measured on one request in so many, and told for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One poll of every team. Times are seconds."""
+
+    took: float
+    cpu: float
+    platform_cpu: float
+    calls: Sequence[Call]
+    connections: int
+
+
+async def cycles(base_url: str, fleet: Fleet, concurrency: int) -> Cycle:
+    """The quickest of some, after one that opens the connections."""
+    seen = []
+    process = platform_process()
+    async with exporting(base_url, fleet, max_concurrency=concurrency) as exporter:
+        await exporter.once()
+        settle()
+        for _ in range(CYCLES):
+            with traffic() as sent:
+                began, cpu, theirs = time.perf_counter(), time.process_time(), cpu_of(process)
+                await exporter.once()
+                took, cpu, theirs = time.perf_counter() - began, time.process_time() - cpu, cpu_of(process) - theirs
+            seen.append(Cycle(took, cpu, theirs, [request.call for request in sent.requests], sent.connections))
+        if not all(team.up for team in exporter.status().teams):
+            raise RuntimeError("a poll failed, so its times mean nothing")
+    return min(seen, key=lambda cycle: cycle.took)
+
+
+async def one_by_one(base_url: str, calls: Sequence[Call]) -> tuple[float, float]:
+    """Seconds, and seconds of CPU time, of these requests one after the other."""
+    began, cpu = time.perf_counter(), time.process_time()
+    async with aiohttp.ClientSession() as session:
+        for call in calls:
+            async with session.get(base_url + call.path, params=call.query, headers=call.headers) as answer:
+                json.loads(await answer.read())
+    return time.perf_counter() - began, time.process_time() - cpu
+
+
+def _row(fleet: Fleet, concurrency: int, cycle: Cycle, baseline: tuple[float, float]) -> dict[str, object]:
+    requests = len(cycle.calls)
+    bound = max(math.ceil(requests / concurrency) * LATENCY, cycle.cpu)
+    alone, alone_cpu = baseline
+    return {
+        "agents": fleet.agents,
+        "concurrency": concurrency,
+        "cycle s": cycle.took,
+        "bound s": bound,
+        "ratio": cycle.took / bound,
+        "our CPU s": cycle.cpu,
+        "platform's": cycle.platform_cpu,
+        "ratio with it": cycle.took / max(bound, cycle.platform_cpu),
+        "new connections": cycle.connections,
+        "requests/team": requests / fleet.teams,
+        "at most": 3 + 8 + max(1, math.ceil(fleet.agents / 100)),
+        "one by one s": alone,
+        "times quicker": alone / cycle.took,
+        "its CPU s": alone_cpu,
+    }
+
+
+def main() -> None:
+    """Prints a line for each size of team and concurrency."""
+    rows = []
+    for fleet in FLEETS:
+        with simulated(fleet) as base_url:
+            found = {each: asyncio.run(cycles(base_url, fleet, each)) for each in CONCURRENCIES}
+            part = found[CONCURRENCIES[0]].calls[::BASELINE_PART]
+            took, cpu = asyncio.run(one_by_one(base_url, part))
+            baseline = took * BASELINE_PART, cpu * BASELINE_PART
+            rows += [_row(fleet, concurrency, cycle, baseline) for concurrency, cycle in found.items()]
+    report("poll_cycle", rows)
+
+
+if __name__ == "__main__":
+    main()

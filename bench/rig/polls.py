@@ -1,0 +1,75 @@
+"""What the measurements of polls share: what we send to the platform, and how often teams are polled."""
+
+import asyncio
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+from aiohttp import TCPConnector
+
+from exporter.config import Settings
+from exporter.errors import PlatformError
+from exporter.platform.client import Call, Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that left."""
+
+    at: float
+    """Seconds on the monotonic clock."""
+    call: Call
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went to the platform so far. Mutable."""
+
+    requests: list[Sent] = field(default_factory=list)
+    connections: int = 0
+    """New ones, whatever became of them."""
+
+
+@contextmanager
+def traffic() -> Iterator[Traffic]:
+    """Notes every request that this process' exporter sends, and counts new connections, until the block ends."""
+    seen = Traffic()
+    send, connect = vars(Platform)["send"], vars(TCPConnector)["_create_connection"]
+
+    async def sending(platform: Platform, call: Call) -> bytes | PlatformError:
+        seen.requests.append(Sent(time.monotonic(), call))
+        answer: bytes | PlatformError = await send(platform, call)
+        return answer
+
+    async def connecting(connector: TCPConnector, *more: object) -> asyncio.Protocol:
+        seen.connections += 1
+        protocol: asyncio.Protocol = await connect(connector, *more)
+        return protocol
+
+    with patch.object(Platform, "send", sending), patch.object(TCPConnector, "_create_connection", connecting):
+        yield seen
+
+
+@contextmanager
+def polled_every(seconds: float) -> Iterator[None]:
+    """Gives every team of an exporter that is made in this block that interval."""
+    with patch.object(Settings, "interval_of", lambda _settings, _team: seconds):
+        yield
+
+
+def platform_process() -> int:
+    """The process of the simulated platform, which must be the only one that this process has started by now."""
+    [process] = multiprocessing.active_children()
+    return process.pid or 0
+
+
+def cpu_of(process: int) -> float:
+    """Seconds of CPU time that another process has used so far."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    user, system = fields[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
