@@ -8,7 +8,7 @@ from exporter import __version__
 from exporter.collect.history import Clock
 from exporter.collect.schedule import Schedule
 from exporter.collect.team import Team
-from exporter.expose.about import about, about_team
+from exporter.expose.about import About
 from exporter.expose.counters import ApiCounters
 from exporter.expose.payload import Payload
 from exporter.expose.pieces import Answer
@@ -25,6 +25,7 @@ class Exporter:
         self._schedule = schedule
         self._payload = payload
         self._counters = counters
+        self._about = About(counters)
         self._clock = clock
         self._teams: dict[str, Team] = {}
         self._stale_after = 0.0
@@ -72,14 +73,15 @@ class Exporter:
 
     def exposition(self, *, openmetrics: bool) -> Answer:
         """The payload of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
-        lines = about(self.status(), self._counters, openmetrics=openmetrics)
-        return self._payload.answer(lines, openmetrics=openmetrics)
+        about = self._about.whole(self.status(), openmetrics=openmetrics)
+        return self._payload.answer(about, openmetrics=openmetrics)
 
     async def scrape(self, *, openmetrics: bool) -> Answer:
         """The same without a stall of the event loop when there are many teams."""
         if len(self._teams) <= FEW_TEAMS:
             return self.exposition(openmetrics=openmetrics)
-        return await asyncio.to_thread(self.exposition, openmetrics=openmetrics)
+        about = await asyncio.to_thread(self._about.whole, self.status(), openmetrics=openmetrics)
+        return self._payload.answer(about, openmetrics=openmetrics)
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Answer:  # noqa: ASYNC109  not ours to raise
         """One team alone, polled now: together with whoever else asks, and not more often than once a second.
@@ -97,8 +99,8 @@ class Exporter:
             probe.add_done_callback(lambda _: self._probes.pop(name, None))
         await asyncio.wait((probe,), timeout=timeout)
         status = team.status(self._schedule.next_polls().get(name))
-        lines = about_team(status, self._counters, up=probe.done() and status.up, openmetrics=openmetrics)
-        return self._payload.team_answer(lines, name, openmetrics=openmetrics)
+        about = self._about.team(status, up=probe.done() and status.up, openmetrics=openmetrics)
+        return self._payload.team_answer(about, name, openmetrics=openmetrics)
 
     def status(self) -> ExporterStatus:
         """What is known about the polls at this moment."""

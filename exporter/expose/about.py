@@ -1,70 +1,128 @@
-"""The metrics about the exporter, made at every scrape from live values: few, and never cached."""
+"""The metrics about the exporter: live values at every scrape, written anew only where a value changed."""
 
 import os
 import platform
-from collections.abc import Iterator
-from typing import Final
-
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.openmetrics import exposition as openmetrics_exposition
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from exporter import catalog
-from exporter.catalog import Metric
+from exporter.catalog import EXPORTER_METRICS, Metric
 from exporter.errors import REASONS
 from exporter.expose.counters import ApiCounters
-from exporter.expose.text import OPENMETRICS_END, Samples, header
+from exporter.expose.pieces import Piece, deflate, merge, store
+from exporter.expose.process import process_lines
+from exporter.expose.text import Samples, header
 from exporter.status import CollectorStatus, ExporterStatus, TeamStatus
 
 REVISION_VARIABLE: Final = "CYBERUN_EXPORTER_REVISION"
 """Set by the image to the commit it was built from."""
 
-_process = CollectorRegistry()
-ProcessCollector(registry=_process)
-PlatformCollector(registry=_process)
+
+class _Observed(NamedTuple):
+    """The value of a histogram: observations per bucket, not cumulated, and their sum."""
+
+    counts: tuple[int, ...]
+    sum: float
 
 
-def about(status: ExporterStatus, counters: ApiCounters, *, openmetrics: bool) -> bytes:
-    """The lines about the exporter and its process, headers included, without an end mark.
+_Row = tuple[Metric, float | _Observed, tuple[str, ...]]
+"""A sample or a histogram: its family, its value, its label values."""
+_Lines = Mapping[Metric, bytes]
+"""Text by family."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Lines, and the rows they show."""
+
+    rows: tuple[_Row, ...]
+    lines: _Lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A compressed text, and what it was made of."""
+
+    teams: tuple[TeamStatus, ...]
+    counted: int
+    reload: tuple[bool, float | None]
+    piece: Piece
+
+
+class About:
+    """Writes about the exporter and its process. Mutable: it remembers what it wrote, and of which values.
 
     May run in a thread while polls go on counting: what is counted is copied at once before it is looked at.
     """
+
+    def __init__(self, counters: ApiCounters) -> None:
+        self._counters = counters
+        self._written: dict[str | None, _Written] = {}
+        """By team; None: of the process."""
+        self._told: dict[bool, _Told] = {}
+        """By format."""
+
+    def whole(self, status: ExporterStatus, *, openmetrics: bool) -> Piece:
+        """All there is to say, headers included, without an end mark."""
+        counted, reload = self._counters.version, (status.last_reload_ok, status.last_reload_ok_at)
+        told = self._told.get(openmetrics)
+        if told is None or (told.counted, told.reload, told.teams) != (counted, reload, status.teams):
+            piece = deflate(_text(self._all(status), openmetrics=openmetrics))
+            told = self._told[openmetrics] = _Told(status.teams, counted, reload, piece)
+        return merge((told.piece, store(process_lines(openmetrics=openmetrics))))
+
+    def team(self, team: TeamStatus, *, up: bool, openmetrics: bool) -> Piece:
+        """What there is to say about one team's polls, the last of which was `up`; nothing about the process."""
+        return deflate(_text([_lines(self._team(team, up=up))], openmetrics=openmetrics))
+
+    def _all(self, status: ExporterStatus) -> Sequence[_Lines]:
+        rows: dict[str | None, tuple[_Row, ...]] = {team.name: self._team(team, up=team.up) for team in status.teams}
+        rows[None] = tuple(_process(status, self._counters))
+        self._written = {of: self._write(of, each) for of, each in rows.items()}
+        return [written.lines for written in self._written.values()]
+
+    def _write(self, of: str | None, rows: tuple[_Row, ...]) -> _Written:
+        known = self._written.get(of)
+        return known if known is not None and known.rows == rows else _Written(rows, _lines(rows))
+
+    def _team(self, team: TeamStatus, *, up: bool) -> tuple[_Row, ...]:
+        return (*_polls(team, up=up), *_requests(team.name, self._counters))
+
+
+def _lines(rows: Sequence[_Row]) -> _Lines:
     samples = Samples()
-    for team in status.teams:
-        _add_team(samples, team, up=team.up)
-    for name in list(counters.paths):
-        _add_requests(samples, counters, name)
-    _add_process(samples, status, counters)
-    return _text(samples, openmetrics=openmetrics) + _process_lines(openmetrics=openmetrics)
+    for metric, value, labels in rows:
+        if isinstance(value, _Observed):
+            samples.add_histogram(metric, value.counts, value.sum, *labels)
+        else:
+            samples.add(metric, value, *labels)
+    return dict(samples.families())
 
 
-def about_team(team: TeamStatus, counters: ApiCounters, *, up: bool, openmetrics: bool) -> bytes:
-    """The lines about one team's polls, the last of which was `up`; what concerns the process is left to `about`."""
-    samples = Samples()
-    _add_team(samples, team, up=up)
-    _add_requests(samples, counters, team.name)
-    return _text(samples, openmetrics=openmetrics)
+def _text(parts: Sequence[_Lines], *, openmetrics: bool) -> bytes:
+    families = ((metric, b"".join([part[metric] for part in parts if metric in part])) for metric in EXPORTER_METRICS)
+    return b"".join(header(metric, openmetrics=openmetrics) + lines for metric, lines in families if lines)
 
 
-def _text(samples: Samples, *, openmetrics: bool) -> bytes:
-    return b"".join(header(metric, openmetrics=openmetrics) + text for metric, text in samples.families())
-
-
-def _add_team(samples: Samples, team: TeamStatus, *, up: bool) -> None:
-    samples.add(catalog.UP, int(up), team.name)
+def _polls(team: TeamStatus, *, up: bool) -> Iterator[_Row]:
+    who = (team.name,)
+    yield catalog.UP, int(up), who
     for collector in team.collectors:
-        _add_collector(samples, team.name, collector)
-    samples.add(catalog.SERIES, team.series, team.name)
-    samples.add(catalog.SERIES_DROPPED, team.series_dropped, team.name)
+        yield from _collector(team.name, collector)
+    yield catalog.SERIES, team.series, who
+    yield catalog.SERIES_DROPPED, team.series_dropped, who
     for metric, time in (
         (catalog.API_BACKOFF_UNTIL, team.backoff_until),
         (catalog.CREDENTIAL_LAST_LOAD, team.credential_loaded_at),
         (catalog.CREDENTIAL_EXPIRY, team.credential_expires_at),
     ):
         if time is not None:
-            samples.add(metric, time, team.name)
+            yield metric, time, who
 
 
-def _add_collector(samples: Samples, team: str, collector: CollectorStatus) -> None:
+def _collector(team: str, collector: CollectorStatus) -> Iterator[_Row]:
+    who = (team, collector.name)
     for metric, value in (
         (catalog.COLLECTOR_SUCCESS, int(collector.success)),
         (catalog.COLLECTOR_DURATION, collector.attempts[0].duration if collector.attempts else None),
@@ -76,46 +134,25 @@ def _add_collector(samples: Samples, team: str, collector: CollectorStatus) -> N
         (catalog.COLLECTOR_TRUNCATED, None if collector.truncated is None else int(collector.truncated)),
     ):
         if value is not None:
-            samples.add(metric, value, team, collector.name)
+            yield metric, value, who
 
 
-def _add_requests(samples: Samples, counters: ApiCounters, team: str) -> None:
-    """Add what is counted for a team; its lines are made anew only when a count has changed."""
-    version = counters.versions[team]
-    known, lines = counters.lines.get(team, (-1, ()))
-    if known != version:
-        lines = tuple(_request_lines(counters, team))
-        counters.lines[team] = version, lines
-    for metric, text in lines:
-        samples.add_texts(metric, (text,), text.count("\n"))
-
-
-def _request_lines(counters: ApiCounters, team: str) -> Iterator[tuple[Metric, str]]:
-    samples = Samples()
+def _requests(team: str, counters: ApiCounters) -> Iterator[_Row]:
     for path in counters.paths.get(team, ()):
-        samples.add(catalog.API_REQUESTS, counters.requests[team, path], team, path)
+        yield catalog.API_REQUESTS, counters.requests[team, path], (team, path)
         for reason in REASONS:
-            samples.add(catalog.API_REQUEST_FAILURES, counters.failures[team, path, reason], team, path, reason)
-    for metric, text in samples.families():
-        yield metric, text.decode()
+            yield catalog.API_REQUEST_FAILURES, counters.failures[team, path, reason], (team, path, reason)
 
 
-def _add_process(samples: Samples, status: ExporterStatus, counters: ApiCounters) -> None:
+def _process(status: ExporterStatus, counters: ApiCounters) -> Iterator[_Row]:
     for field, count in list(counters.unknown.items()):
-        samples.add(catalog.UNKNOWN_VALUES, count, field)
+        yield catalog.UNKNOWN_VALUES, count, (field,)
     for path, (buckets, total) in list(counters.seconds.items()):
-        samples.add_histogram(catalog.API_REQUEST_SECONDS, buckets, total, path)
+        yield catalog.API_REQUEST_SECONDS, _Observed(tuple(buckets), total), (path,)
     if counters.skew is not None:
-        samples.add(catalog.CLOCK_SKEW, counters.skew)
-    samples.add(catalog.CONFIG_RELOAD_SUCCESSFUL, int(status.last_reload_ok))
+        yield catalog.CLOCK_SKEW, counters.skew, ()
+    yield catalog.CONFIG_RELOAD_SUCCESSFUL, int(status.last_reload_ok), ()
     if status.last_reload_ok_at is not None:
-        samples.add(catalog.CONFIG_RELOAD_SUCCESS, status.last_reload_ok_at)
+        yield catalog.CONFIG_RELOAD_SUCCESS, status.last_reload_ok_at, ()
     revision = os.environ.get(REVISION_VARIABLE, "")
-    samples.add(catalog.BUILD_INFO, 1, status.version, revision, platform.python_version())
-
-
-def _process_lines(*, openmetrics: bool) -> bytes:
-    if not openmetrics:
-        return generate_latest(_process)
-    text: bytes = openmetrics_exposition.generate_latest(_process)  # type: ignore[no-untyped-call]  # theirs has no types
-    return text.removesuffix(OPENMETRICS_END)
+    yield catalog.BUILD_INFO, 1, (status.version, revision, platform.python_version())

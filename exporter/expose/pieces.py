@@ -17,6 +17,8 @@ SLICE: Final = 256 * 1024
 # Method deflate, no name, no time, unknown system: RFC 1952.
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _LAST_BLOCK: Final = b"\x03\x00"
+_STORED: Final = 0xFFFF
+"""Bytes that a block holds at most when they are not compressed."""
 _RAW_DEFLATE: Final = -15
 _GZIP: Final = 31
 
@@ -36,6 +38,20 @@ def deflate(text: bytes) -> Piece:
     compressor = isal_zlib.compressobj(isal_zlib.ISAL_BEST_SPEED, isal_zlib.DEFLATED, _RAW_DEFLATE)
     deflated = compressor.compress(text) + compressor.flush(isal_zlib.Z_SYNC_FLUSH)
     return Piece(deflated, isal_zlib.crc32(text), len(text))
+
+
+def store(text: bytes) -> Piece:
+    """Wrap `text` as it is: for a little that is sent once, compressing costs more than it saves."""
+    starts = range(0, len(text), _STORED)
+    blocks = [text[start : start + _STORED] for start in starts]
+    stored = b"".join(struct.pack("<xHH", len(block), len(block) ^ 0xFFFF) + block for block in blocks)
+    return Piece(stored, isal_zlib.crc32(text), len(text))
+
+
+def inflate(piece: Piece) -> bytes:
+    """The text of a piece."""
+    text: bytes = isal_zlib.decompressobj(_RAW_DEFLATE).decompress(piece.deflated)
+    return text
 
 
 def merge(pieces: Iterable[Piece]) -> Piece:

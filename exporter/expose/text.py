@@ -27,17 +27,8 @@ class Samples:
         self.count = 0
 
     def add(self, metric: Metric, value: float, *labels: str) -> None:
-        """Add a sample of a gauge, a counter or an info.
-
-        Args:
-            metric: its family.
-            value: a finite number.
-            labels: a value for each of the metric's labels, in the catalogue's order.
-
-        Raises:
-            TypeError: there are more or fewer values than labels.
-        """
-        self.add_texts(metric, (_template(metric) % (*map(_escape, labels), value),), 1)
+        """Add a sample of a gauge, a counter or an info, made as `line` makes it."""
+        self.add_texts(metric, (line(metric, value, *labels),), 1)
 
     def add_texts(self, metric: Metric, texts: Iterable[str], count: int) -> None:
         """Add so many samples that are text already, in whole lines."""
@@ -63,6 +54,20 @@ class Samples:
         for metric in CATALOG:
             if texts := self._texts.get(metric):
                 yield metric, "".join(texts).encode()
+
+
+def line(metric: Metric, value: float, *labels: str) -> str:
+    """A sample of a gauge, a counter or an info.
+
+    Args:
+        metric: its family.
+        value: a finite number.
+        labels: a value for each of the metric's labels, in the catalogue's order.
+
+    Raises:
+        TypeError: there are more or fewer values than labels.
+    """
+    return _template(metric) % (*map(_escape, labels), value)
 
 
 class Subjects:

@@ -1,9 +1,13 @@
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from exporter.expose.about import REVISION_VARIABLE, about, about_team
+from exporter.expose import about as module
+from exporter.expose.about import REVISION_VARIABLE, About
 from exporter.expose.counters import ApiCounters
+from exporter.expose.pieces import inflate
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
 from support import Samples, parse_openmetrics, parse_text
 
@@ -28,7 +32,11 @@ STATUS = ExporterStatus("1.2.3", NOW, NOW - 60, 120.0, None, (TEAM,))
 
 
 def samples_of(status: ExporterStatus, counters: ApiCounters | None = None) -> Samples:
-    return parse_text(about(status, counters or ApiCounters(), openmetrics=False).decode())
+    return parse_text(text_of(About(counters or ApiCounters()), status))
+
+
+def text_of(about: About, status: ExporterStatus, *, openmetrics: bool = False) -> str:
+    return inflate(about.whole(status, openmetrics=openmetrics)).decode()
 
 
 def test_what_is_not_known_has_no_series() -> None:
@@ -95,10 +103,11 @@ def test_both_formats_parse_and_end_open() -> None:
     counters.start("render", ("/agents",))
     counters.answered("/agents", 0.2)
     counters.clock_skew(-0.25)
-    openmetrics = about(STATUS, counters, openmetrics=True).decode()
+    about = About(counters)
+    openmetrics = text_of(about, STATUS, openmetrics=True)
     assert "# EOF" not in openmetrics
     found = parse_openmetrics(openmetrics + "# EOF\n")
-    text = parse_text(about(STATUS, counters, openmetrics=False).decode())
+    text = parse_text(text_of(about, STATUS))
     ours = {key for key in text.values if key[0].startswith("cyberun_")}
     assert ours == {key for key in found.values if key[0].startswith("cyberun_")}
     assert "process_open_fds" in found.names() & text.names()
@@ -109,7 +118,67 @@ def test_one_team() -> None:
     counters = ApiCounters()
     counters.start("render", ("/agents",))
     counters.start("film", ("/agents",))
-    found = parse_text(about_team(TEAM, counters, up=False, openmetrics=False).decode())
+    found = parse_text(inflate(About(counters).team(TEAM, up=False, openmetrics=False)).decode())
     assert {dict(labels).get("team_name") for _, labels in found.values} == {"render"}
     assert found.value("cyberun_up", team_name="render") == 0
     assert found.value("cyberun_exporter_api_requests_total", team_name="render", path="/agents") == 0
+
+
+def test_what_is_remembered_is_never_old() -> None:
+    """After any change of what is known or counted, the text is what a fresh start would write."""
+    counters = ApiCounters()
+    counters.start("render", ("/agents",))
+    about, status = About(counters), STATUS
+    nothing = partial(counters.start, "render", ("/agents",))
+    changes = [
+        nothing,
+        partial(counters.request, "render", "/agents"),
+        partial(counters.failed, "render", "/agents", "timeout"),
+        partial(counters.answered, "/agents", 0.2),
+        partial(counters.unknown_values, Counter({"id": 1})),
+        partial(counters.clock_skew, 0.5),
+        partial(counters.start, "film", ("/agents",)),
+        partial(counters.forget, "film"),
+    ]
+    statuses = [
+        replace(STATUS, teams=(replace(TEAM, series=13),)),
+        replace(STATUS, teams=(replace(TEAM, collectors=(UNTRIED, replace(TRIED, fresh=False))),)),
+        replace(STATUS, teams=(TEAM, replace(TEAM, name="film"))),
+        replace(STATUS, last_reload_ok=False),
+        replace(STATUS, last_reload_ok_at=NOW),
+        STATUS,
+    ]
+    steps = [(change, STATUS) for change in changes] + [(nothing, status) for status in statuses]
+    for change, status in steps:
+        change()
+        for openmetrics in (False, True):
+            for _ in range(2):
+                found = text_of(about, status, openmetrics=openmetrics)
+                assert ours(found) == ours(text_of(About(counters), status, openmetrics=openmetrics))
+
+
+def ours(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "cyberun_" in line]
+
+
+def test_what_did_not_change_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two polls a scrape compresses nothing; after a poll it writes about that team alone."""
+    film = replace(TEAM, name="film")
+    about, calls = About(ApiCounters()), Counter[str]()
+
+    def count(name: str) -> None:
+        real = getattr(module, name)
+
+        def counted(argument: object) -> object:
+            calls[name] += 1
+            return real(argument)
+
+        monkeypatch.setattr(module, name, counted)
+
+    about.whole(replace(STATUS, teams=(TEAM, film)), openmetrics=False)
+    count("deflate")
+    count("_lines")
+    about.whole(replace(STATUS, teams=(replace(TEAM, next_poll_at=NOW), film)), openmetrics=False)
+    assert calls == {}
+    about.whole(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
+    assert calls == {"deflate": 1, "_lines": 1}

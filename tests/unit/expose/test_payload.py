@@ -1,12 +1,16 @@
 import gzip
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter import catalog
 from exporter.catalog import Metric, Scope
 from exporter.expose import payload as module
-from exporter.expose.payload import Batch, Payload, batch, joined
+from exporter.expose.payload import TOGETHER, Batch, Payload, batch, joined
+from exporter.expose.pieces import deflate
 from exporter.expose.text import OPENMETRICS_END, Samples, header
 
 ABOUT = b"# about\n"
@@ -52,7 +56,7 @@ def info(team: str) -> Batch:
 
 def series(payload: Payload, *, openmetrics: bool = False) -> list[str]:
     """The lines of the domain series now."""
-    text = gzip.decompress(b"".join(payload.answer(ABOUT, openmetrics=openmetrics).gzip))
+    text = gzip.decompress(b"".join(payload.answer(deflate(ABOUT), openmetrics=openmetrics).gzip))
     assert text.startswith(ABOUT)
     return [line for line in text.decode().splitlines() if not line.startswith("#")]
 
@@ -65,8 +69,8 @@ FILM_TASKS = 'cyberun_tasks{team_name="film",status="running"} 1'
 
 def test_nothing_yet(payload: Payload) -> None:
     """Before the first poll there is what is said about the exporter, and the end mark where the format has one."""
-    assert b"".join(payload.answer(ABOUT, openmetrics=False).text()) == ABOUT
-    assert b"".join(payload.answer(ABOUT, openmetrics=True).text()) == ABOUT + OPENMETRICS_END
+    assert b"".join(payload.answer(deflate(ABOUT), openmetrics=False).text()) == ABOUT
+    assert b"".join(payload.answer(deflate(ABOUT), openmetrics=True).text()) == ABOUT + OPENMETRICS_END
 
 
 def test_family_by_family(payload: Payload) -> None:
@@ -74,7 +78,7 @@ def test_family_by_family(payload: Payload) -> None:
     payload.put("render", Scope.AGENTS, agents("render"), 10.0)
     payload.put("render", Scope.TASKS, tasks("render"), 10.0)
     payload.put("film", Scope.TASKS, tasks("film"), 10.0)
-    text = b"".join(payload.answer(ABOUT, openmetrics=True).text())
+    text = b"".join(payload.answer(deflate(ABOUT), openmetrics=True).text())
     assert text.decode() == "".join(
         (
             ABOUT.decode(),
@@ -155,7 +159,7 @@ def test_team_alone(payload: Payload, now: Now) -> None:
     payload.put("film", Scope.TASKS, tasks("film"), 10.0)
 
     def alone(team: str) -> str:
-        return b"".join(payload.team_answer(ABOUT, team, openmetrics=True).text()).decode()
+        return b"".join(payload.team_answer(deflate(ABOUT), team, openmetrics=True).text()).decode()
 
     assert FILM_TASKS in alone("film")
     assert "render" not in alone("film")
@@ -164,13 +168,12 @@ def test_team_alone(payload: Payload, now: Now) -> None:
     assert alone("film") == "# about\n# EOF\n"
 
 
-def test_nothing_is_made_again_at_the_next_scrape(payload: Payload, now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scrape compresses what is said about the exporter; the teams' bytes are joined once and used again."""
-    payload.put("render", Scope.TASKS, tasks("render"), 10.0)
-    payload.put("film", Scope.TASKS, tasks("film"), 20.0)
-    calls: dict[str, int] = {"deflate": 0, "splice": 0}
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often pieces were compressed and joined since."""
+    calls: Counter[str] = Counter()
 
-    def counting(name: str) -> None:
+    def count(name: str) -> None:
         real = getattr(module, name)
 
         def counted(*args: object) -> object:
@@ -179,17 +182,95 @@ def test_nothing_is_made_again_at_the_next_scrape(payload: Payload, now: Now, mo
 
         monkeypatch.setattr(module, name, counted)
 
+    count("deflate")
+    count("splice")
+    return calls
+
+
+def test_nothing_is_made_again_at_the_next_scrape(payload: Payload, now: Now, calls: Counter[str]) -> None:
+    """A scrape compresses nothing, also when something became stale; what was joined is used again."""
+    payload.put("render", Scope.TASKS, tasks("render"), 10.0)
+    payload.put("film", Scope.TASKS, tasks("film"), 20.0)
     for openmetrics in (False, True):
         series(payload, openmetrics=openmetrics)
-    counting("deflate")
-    counting("splice")
+    calls.clear()
     for now.time in (1.0, 5.0, 9.0):
         for openmetrics in (False, True):
             assert len(series(payload, openmetrics=openmetrics)) == 2
-    assert calls == {"deflate": 6, "splice": 0}
+    assert calls == {}
     now.time = 10.0
     assert [series(payload), series(payload)] == [[FILM_TASKS]] * 2
-    assert calls == {"deflate": 8, "splice": 1}
+    assert calls == {"splice": 1}
+
+
+def many(payload: Payload, count: int, *, fresh_until: float = 10.0) -> None:
+    for number in range(count):
+        payload.put(f"t{number}", Scope.TASKS, tasks(f"t{number}"), fresh_until)
+
+
+def test_small_teams_are_compressed_together(payload: Payload) -> None:
+    """What a hundred small teams take is a fraction of what their pieces take alone."""
+    many(payload, 100)
+    answer = payload.answer(deflate(ABOUT), openmetrics=False)
+    alone = sum(len(tasks(f"t{number}").pieces[catalog.TASKS].deflated) for number in range(100))
+    assert len(series(payload)) == 100
+    assert sum(map(len, answer.gzip)) < alone / 3
+
+
+def test_a_poll_compresses_its_own_shelf_alone(payload: Payload, calls: Counter[str]) -> None:
+    """What a poll costs does not grow with the number of teams, and a family that did not change costs nothing."""
+    many(payload, 3 * TOGETHER)
+    payload.put("t5", Scope.AGENTS, agents("t5"), 10.0)
+    polled = [tasks("t5", value=7), tasks("t5", value=7)]
+    calls.clear()
+    payload.put("t5", Scope.TASKS, polled[0], 10.0)
+    assert calls == {"deflate": 1}
+    payload.put("t5", Scope.TASKS, polled[1], 20.0)
+    assert calls == {"deflate": 1}
+
+
+def test_large_pieces_stay_as_they_are(payload: Payload, calls: Counter[str]) -> None:
+    """Neighbours of a large team do not pay for it, nor does it for them."""
+    many(payload, 3)
+    samples = Samples()
+    for number in range(1000):
+        samples.add(catalog.TASKS, number, "large", f"s{number}")
+    large, after = batch(samples), tasks("after")
+    calls.clear()
+    payload.put("large", Scope.TASKS, large, 10.0)
+    payload.put("after", Scope.TASKS, after, 10.0)
+    assert calls == {"deflate": 2}  # the three before it, each time
+    found = series(payload)
+    assert (len(found), len(set(found))) == (1004, 1004)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcde"), st.sampled_from([Scope.TASKS, Scope.AGENTS]), st.integers(0, 9)),
+        max_size=40,
+    )
+)
+def test_shelves_show_what_was_put(steps: list[tuple[str, Scope, int]]) -> None:
+    """Whatever comes, ages and goes: served is what is fresh, once. A value of 0 stands for removal."""
+    now = Now()
+    payload = Payload(now)
+    expected: dict[tuple[str, Scope], tuple[int, float]] = {}
+    metrics = {Scope.TASKS: (catalog.TASKS, "running"), Scope.AGENTS: (catalog.AGENTS, "idle")}
+    for now.time, (team, scope, value) in enumerate(steps):
+        metric, status = metrics[scope]
+        if value:
+            payload.put(team, scope, batch_of(metric, team, status, value=value), now.time + value)
+            expected[team, scope] = value, now.time + value
+        else:
+            payload.remove(team)
+            expected = {key: known for key, known in expected.items() if key[0] != team}
+        lines = {
+            f'{metrics[scope][0].name}{{team_name="{team}",status="{metrics[scope][1]}"}} {value}'
+            for (team, scope), (value, until) in expected.items()
+            if now.time < until
+        }
+        found = series(payload)
+        assert (set(found), len(found)) == (lines, len(lines))
 
 
 def test_batch_counts_its_series() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.expose.pieces import SLICE, Answer, deflate, splice
+from exporter.expose.pieces import SLICE, Answer, deflate, inflate, splice, store
 
 NOISE = random.Random(0).randbytes(3 * SLICE)  # noqa: S311  bytes that do not compress
 
@@ -73,3 +73,13 @@ def test_text_is_decompressed_as_it_is_taken() -> None:
     first = b"".join(islice(parts, 2))
     assert 0 < len(first) <= 2 * SLICE
     assert text.startswith(first)
+
+
+@pytest.mark.parametrize("text", [b"", b"x", NOISE[:65535], NOISE[:65536], NOISE], ids=len)
+def test_stored_text(text: bytes) -> None:
+    """Text that is not compressed splices like any other, whatever its length."""
+    assert (
+        gzip.decompress(b"".join(Answer.of(store(text), splice([deflate(b"x"), store(text)])).gzip))
+        == text + b"x" + text
+    )
+    assert inflate(store(text)) == inflate(deflate(text)) == text
