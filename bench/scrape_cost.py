@@ -1,16 +1,19 @@
-"""What one gzip scrape costs the server in CPU time: prepared bytes against a naive exporter of the same series.
+"""What one gzip scrape costs the server in CPU time: prepared bytes against what the client library offers.
 
-The naive one is what the client library offers: a collector that builds its families at every scrape,
-`generate_latest`, and gzip, as its own server does. Ours answers real requests of a client in another process.
+Of it there are two: a collector that builds its families at every scrape, and gauges that are set at every poll (and
+purged first, as things vanish), both written by `generate_latest` and compressed as its own server does. Ours answers
+real requests of a client in another process, over one connection as Prometheus does, and over many at once.
 """
 
 import asyncio
 import gzip
+import math
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection
@@ -19,24 +22,21 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from prometheus_client import CollectorRegistry, generate_latest
-from rig import Fleet, Naive, exporting, report, simulated
+from rig import Fleet, Gauges, Naive, exporting, report, simulated
 
 from exporter.cli.serve import settle
 from exporter.collect.exporter import Exporter
-from exporter.expose import payload, pieces, text
+from exporter.expose import about, payload, pieces, text
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
-AGENTS = (100, 500, 5_000)
-SCRAPES = 200
+AGENTS = (100, 370, 3_700)
+"""About 0.3, 1 and 10 MB of text."""
+CONNECTIONS = (1, 16)
+SCRAPES = 480
+ROUNDS = 3
+"""The best of these counts."""
 NAIVE_SCRAPES = 2
-
-
-def naive(exposition: str) -> Callable[[], bytes]:
-    """A scrape of the naive exporter."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Naive(exposition))
-    return lambda: gzip.compress(generate_latest(registry))
 
 
 def cpu(work: Callable[[], object], times: int) -> float:
@@ -47,25 +47,37 @@ def cpu(work: Callable[[], object], times: int) -> float:
     return (time.process_time() - began) / times
 
 
-def scrape(port: int, times: int) -> None:
-    """Scrapes as Prometheus does: with gzip, over one connection."""
-    connection = HTTPConnection("127.0.0.1", port)
-    for _ in range(times):
-        connection.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
-        connection.getresponse().read()
-    connection.close()
+def scrape(registry: CollectorRegistry) -> bytes:
+    """What a server of the client library does."""
+    return gzip.compress(generate_latest(registry))
 
 
-async def ours(exporter: Exporter) -> float:
-    """Seconds of this process' CPU time for one scrape over TCP."""
+def client(port: int, times: int, connections: int) -> None:
+    """Scrapes as Prometheus does, with gzip and kept connections; each connection in a thread of its own."""
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(_keep_scraping, [port] * connections, [times // connections] * connections))
+
+
+def _keep_scraping(port: int, times: int) -> None:
+    with closing(HTTPConnection("127.0.0.1", port)) as connection:
+        for _ in range(times):
+            connection.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
+            connection.getresponse().read()
+
+
+async def ours(exporter: Exporter) -> list[float]:
+    """Seconds of this process' CPU time for one scrape over TCP, by the number of connections."""
     loop = asyncio.get_running_loop()
-    with multiprocessing.get_context("spawn").Pool(1) as client:
+    best = [math.inf] * len(CONNECTIONS)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         async with listening(make_app(exporter), "127.0.0.1", 0) as (port,):
-            ask = partial(client.apply, scrape)
-            await loop.run_in_executor(None, ask, (port, 5))
-            began = time.process_time()
-            await loop.run_in_executor(None, ask, (port, SCRAPES))
-            return (time.process_time() - began) / SCRAPES
+            for i, connections in [*enumerate(CONNECTIONS)] * ROUNDS:
+                ask = partial(pool.apply, client)
+                await loop.run_in_executor(None, ask, (port, connections, connections))
+                began = time.process_time()
+                await loop.run_in_executor(None, ask, (port, SCRAPES, connections))
+                best[i] = min(best[i], (time.process_time() - began) / SCRAPES)
+    return best
 
 
 async def _measure(fleet: Fleet, base_url: str) -> dict[str, object]:
@@ -73,19 +85,24 @@ async def _measure(fleet: Fleet, base_url: str) -> dict[str, object]:
         await exporter.once()
         settle()
         body = b"".join(exporter.exposition(openmetrics=False).text()).decode()
-        per_scrape = await ours(exporter)
+        over_tcp = await ours(exporter)
         with counted() as calls:
             prepared = cpu(lambda: exporter.exposition(openmetrics=False), SCRAPES)
-    slow = cpu(naive(body), NAIVE_SCRAPES)
+    naive, gauges = CollectorRegistry(auto_describe=False), Gauges(body)
+    naive.register(Naive(body))
+    updated = cpu(gauges.update, NAIVE_SCRAPES)
+    slow, set_before = (cpu(partial(scrape, registry), NAIVE_SCRAPES) for registry in (naive, gauges.registry))
     return {
         "agents": fleet.agents,
         "text MB": len(body) / 1e6,
-        "naive ms": slow * 1e3,
-        "ours over TCP ms": per_scrape * 1e3,
+        "collector ms": slow * 1e3,
+        "gauges ms": set_before * 1e3,
+        "their update ms": updated * 1e3,
+        **{f"ours ms, {n} conn.": seconds * 1e3 for n, seconds in zip(CONNECTIONS, over_tcp, strict=True)},
         "its bytes ms": prepared * 1e3,
-        "ratio": slow / per_scrape,
+        **{f"ratio, {n} conn.": slow / seconds for n, seconds in zip(CONNECTIONS, over_tcp, strict=True)},
         "agents rendered": calls.lines / SCRAPES,
-        "compressions, own lines": calls.compressions / SCRAPES,
+        "compressions": calls.compressions / SCRAPES,
     }
 
 
@@ -96,7 +113,7 @@ class Calls:
     lines: int = 0
     """Times that lines of agents were made."""
     compressions: int = 0
-    """Texts compressed, the exporter's own lines included."""
+    """Texts compressed, those about the exporter included."""
 
 
 @contextmanager
@@ -115,6 +132,7 @@ def counted() -> Iterator[Calls]:
 
     with (
         patch.object(payload, "deflate", counting_deflate),
+        patch.object(about, "deflate", counting_deflate),
         patch.object(text.Samples, "subjects", counting_subjects),
     ):
         yield calls

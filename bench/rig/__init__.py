@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest.mock import patch
 
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
@@ -152,6 +152,29 @@ class Naive(Collector):
             for sample, labels, value in samples:
                 family.add_sample(sample, dict(labels), value)
             yield family
+
+
+class Gauges:
+    """The client library's other way: a gauge for each name of a sample, set at every poll.
+
+    Attributes:
+        registry: what a scrape writes.
+    """
+
+    def __init__(self, exposition: str) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        samples = [each for family in text_string_to_metric_families(exposition) for each in family.samples]
+        labels = {sample.name: tuple(sample.labels) for sample in samples}
+        self._gauges = {name: Gauge(name, name, labels[name], registry=self.registry) for name in labels}
+        self._samples = [(sample.name, tuple(sample.labels.values()), sample.value) for sample in samples]
+
+    def update(self) -> None:
+        """What a poll does: everything is purged, as an agent may have vanished, and set anew."""
+        for gauge in self._gauges.values():
+            gauge.clear()
+        for name, labels, value in self._samples:
+            gauge = self._gauges[name]
+            (gauge.labels(*labels) if labels else gauge).set(value)
 
 
 def report(name: str, rows: Sequence[Mapping[str, object]]) -> None:
