@@ -1,8 +1,9 @@
 """What a scrape costs the server beside the cheapest one there is: nginx serving the same bytes as static files.
 
-nginx neither makes the lines about itself nor decides anything, so its CPU time is the floor: the way of the bytes
-through the kernel. An answer without gzip is decompressed as a stream at every scrape; what that alone costs is
-measured beside and taken off before the ratio is formed. The client, in another process, throws away what it reads.
+nginx makes nothing and decides nothing, so its CPU time is that of the way through the kernel: with sendfile, which
+hands over pages of the file system's cache without a copy, and without, when it reads and writes as most programs do.
+An answer without gzip is decompressed as a stream at every scrape; what that alone costs is measured beside and taken
+off before the ratios are formed. The client, in another process, throws away what it reads.
 """
 
 import asyncio
@@ -30,10 +31,11 @@ from exporter.web.serve import listening
 
 FLEETS = (Fleet(1, 380), Fleet(2, 1_900), Fleet(10, 1_900))
 """About 1, 10 and 50 MB of text."""
-ROUNDS = 5
-"""The median of these counts. In each both servers have their turn."""
+ROUNDS = 3
+"""The median of these counts. In each every server has its turn."""
 SECONDS = 1.0
-"""Of scrapes in a turn: some hundred steps of the clock that counts nginx's CPU time."""
+"""Of scrapes in a turn: some dozen steps of the clock that counts nginx's CPU time."""
+DECOMPRESSIONS = 10
 RECEIVE = 1024 * 1024
 """Bytes the client takes at most at once."""
 NGINX = """
@@ -45,14 +47,15 @@ error_log stderr;
 events {{}}
 http {{
   access_log off;
-  sendfile on;
   tcp_nodelay on;
   keepalive_requests 1000000;
   default_type text/plain;
+  map $uri $coding {{ ~/gzip$ gzip; }}
   server {{
     listen 127.0.0.1:{port};
-    location = /identity {{ alias {folder}/identity; }}
-    location = /gzip {{ add_header Content-Encoding gzip; alias {folder}/gzip; }}
+    add_header Content-Encoding $coding;
+    location /sendfile/ {{ sendfile on; alias {folder}/; }}
+    location /copy/ {{ sendfile off; output_buffers 2 256k; alias {folder}/; }}
   }}
 }}
 """
@@ -94,7 +97,7 @@ class Turn:
     """As the client sees it; the median."""
 
 
-async def turn(client: Pool, port: int, path: str, coding: str, cpu: Callable[[], float]) -> Turn:
+async def turn(client: Pool, coding: str, port: int, path: str, cpu: Callable[[], float]) -> Turn:
     """Scrape for a while; `cpu` tells the server's CPU time so far."""
     ask = partial(client.apply, scrapes, (port, path, coding))
     began = cpu()
@@ -106,8 +109,9 @@ def decompression(exporter: Exporter) -> float:
     """Seconds of CPU time to decompress one answer, without sending it."""
     answer = exporter.exposition(openmetrics=False)
     began = time.process_time()
-    deque(answer.text(), maxlen=0)
-    return time.process_time() - began
+    for _ in range(DECOMPRESSIONS):
+        deque(answer.text(), maxlen=0)
+    return (time.process_time() - began) / DECOMPRESSIONS
 
 
 async def _measure(fleet: Fleet, base_url: str, nginx: str, folder: Path) -> list[dict[str, object]]:
@@ -122,35 +126,44 @@ async def _measure(fleet: Fleet, base_url: str, nginx: str, folder: Path) -> lis
         command = (nginx, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr")
         with (
             multiprocessing.get_context("spawn").Pool(1) as client,
-            running(command, folder, port, "/gzip") as pid,
+            running(command, folder, port, "/copy/gzip") as pid,
         ):
             async with listening(make_app(exporter), "127.0.0.1", 0) as (ours,):
                 rows = []
                 for coding in ("gzip", "identity"):
-                    mine, static, plain = [], [], []
-                    for _ in range(ROUNDS):
-                        mine.append(await turn(client, ours, "/metrics", coding, time.process_time))
-                        static.append(await turn(client, port, f"/{coding}", coding, partial(cpu_of, pid)))
-                        plain.append(decompression(exporter) if coding == "identity" else 0.0)
-                    size = (folder / coding).stat().st_size
-                    rows.append(_row(fleet, coding, size, mine, static, statistics.median(plain)))
+                    row = {
+                        "agents": fleet.teams * fleet.agents,
+                        "coding": coding,
+                        "body MB": (folder / coding).stat().st_size / 1e6,
+                    }
+                    servers = (
+                        (ours, "/metrics", time.process_time),
+                        (port, f"/sendfile/{coding}", partial(cpu_of, pid)),
+                        (port, f"/copy/{coding}", partial(cpu_of, pid)),
+                    )
+                    turns = [[await turn(client, coding, *server) for server in servers] for _ in range(ROUNDS)]
+                    mine, sendfile, copy = map(median, zip(*turns, strict=True))
+                    plain = decompression(exporter) if coding == "identity" else 0.0
+                    rows.append(row | _costs(mine, sendfile, copy, plain))
                 return rows
 
 
-def _row(
-    fleet: Fleet, coding: str, size: int, mine: Sequence[Turn], static: Sequence[Turn], plain: float
-) -> dict[str, object]:
-    ours, theirs = (statistics.median(each.cpu for each in turns) for turns in (mine, static))
+def median(turns: Sequence[Turn]) -> Turn:
+    """The medians of each of its numbers."""
+    return Turn(statistics.median(each.cpu for each in turns), statistics.median(each.wall for each in turns))
+
+
+def _costs(ours: Turn, sendfile: Turn, copy: Turn, plain: float) -> dict[str, object]:
     return {
-        "agents": fleet.teams * fleet.agents,
-        "coding": coding,
-        "body MB": size / 1e6,
-        "ours CPU ms": ours * 1e3,
+        "ours CPU ms": ours.cpu * 1e3,
         "of it decompressing": plain * 1e3,
-        "nginx CPU ms": theirs * 1e3,
-        "CPU ratio": (ours - plain) / theirs,
-        "ours wall ms": statistics.median(each.wall for each in mine) * 1e3,
-        "nginx wall ms": statistics.median(each.wall for each in static) * 1e3,
+        "sendfile": sendfile.cpu * 1e3,
+        "copy": copy.cpu * 1e3,
+        "ours / sendfile": (ours.cpu - plain) / sendfile.cpu,
+        "ours / copy": (ours.cpu - plain) / copy.cpu,
+        "ours wall ms": ours.wall * 1e3,
+        "sendfile wall": sendfile.wall * 1e3,
+        "copy wall": copy.wall * 1e3,
     }
 
 
