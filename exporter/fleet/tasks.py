@@ -3,22 +3,23 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from exporter.fleet.agents import label_set, unix_time
 from exporter.fleet.text import label_text
 from exporter.platform import wire
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """One listed task. Times are Unix seconds of the platform's clock."""
 
-    task_id: str
-    created_at: float | None
-    started_at: float | None
-    completed_at: float | None
-    retries: int
-    labels: frozenset[str]
+    task_id: Final[str]
+    created_at: Final[float | None]
+    started_at: Final[float | None]
+    completed_at: Final[float | None]
+    retries: Final[int]
+    labels: Final[frozenset[str]]
     """The labels it requires, while it has no agent (inferred)."""
 
 

@@ -9,9 +9,10 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import AwareDatetime, BeforeValidator, Field, Strict, TypeAdapter
+from pydantic import AfterValidator, Field, GetPydanticSchema, Strict, StringConstraints, TypeAdapter
 
 from exporter.catalog import TASK_STATUSES
 from exporter.errors import SchemaMismatch, Undecodable
@@ -32,20 +33,22 @@ _NOT_JSON: Final = object()
 _TOKEN: Final = re.compile(r"[!-~]+")
 
 Text = Annotated[str, Strict()]
-Count = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
+Count = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
 Bytes = Annotated[float, Strict(), Field(ge=0, lt=2**63, allow_inf_nan=False)]
 Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
 Labels = Annotated[list[Text | None], Field(max_length=MOST_LABELS)]
 
 
-def _rfc3339(value: object) -> str:
-    # Left alone, pydantic also reads numbers, and texts of digits, as Unix times.
-    if not isinstance(value, str) or "T" not in value.upper():
-        raise ValueError("no RFC 3339 time")
-    return value
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+# The standard library's own times: those that pydantic makes cost five times as much whenever they are compared or
+# turned into seconds. It reads more than RFC 3339, and no small z, so the pattern and the case come first.
+_RFC3339: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?"
+    r"([Zz]|[+-][0-9]{2}:?[0-5][0-9])$"
+)
+_Moment = Annotated[
+    str, StringConstraints(strict=True, pattern=_RFC3339, to_upper=True), AfterValidator(datetime.fromisoformat)
+]
+Time = Annotated[datetime, GetPydanticSchema(lambda _, handler: handler.generate_schema(_Moment))]
 
 
 @dataclass(frozen=True, slots=True)

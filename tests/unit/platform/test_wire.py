@@ -56,6 +56,8 @@ NO_PERCENT: tuple[Any, ...] = ("45", True, [], {}, -0.1, 100.5, 101, float("nan"
 NO_TIME: tuple[Any, ...] = (
     *("", "never", "1739194200", "2025-02-10", "2025-02-10T14:00:00", "2025-13-10T14:00:00Z", "T", "P1DT5H"),
     *(1739194200, 1739194200.5, True, [], {}, "2025-02-10 14:00:00Z", "T1739194200", "0000-00-00T00:00:00Z"),
+    *("20250210T140000Z", "2025-W07-1T14:00:00Z", "2025-02-10T14Z", "2025-02-10T24:00:00Z", "2025-02-10T23:59:60Z"),
+    *("2025-02-10T14:00:00+24:00", "2025-02-10T14:00:00+00:60", "2025-02-10T14:00:00Z\n", "2025-02-30T14:00:00Z"),
 )
 NO_LIST: tuple[Any, ...] = (1, "gpu", True, {}, {"0": "gpu"}, [["gpu"]] * 300)
 NO_OBJECT: tuple[Any, ...] = (1, "x", True, [], [{}])
@@ -256,6 +258,22 @@ def test_extreme_times(text: str, year: int) -> None:
     """A time at the edge of the calendar, and lower-case letters, are RFC 3339."""
     found = only(tasks_of({**TASK, "created_at": text}))
     assert found.created_at.year == year
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-02-10T14:00:00.5Z", datetime(2025, 2, 10, 14, 0, 0, 500_000, tzinfo=UTC)),
+        ("2025-02-10T14:00:00.123456789Z", datetime(2025, 2, 10, 14, 0, 0, 123_456, tzinfo=UTC)),
+        ("2025-02-10T19:30:00+05:30", datetime(2025, 2, 10, 14, tzinfo=UTC)),
+        ("2025-02-10T14:00:00-00:00", datetime(2025, 2, 10, 14, tzinfo=UTC)),
+        ("2025-02-10T14:00:00,5Z", datetime(2025, 2, 10, 14, 0, 0, 500_000, tzinfo=UTC)),
+        ("2025-02-10T14:00+0000", datetime(2025, 2, 10, 14, tzinfo=UTC)),
+    ],
+)
+def test_times(text: str, moment: datetime) -> None:
+    """Fractions of any length and any zone are read, and what ISO 8601 allows beside RFC 3339's own form."""
+    assert only(tasks_of({**TASK, "created_at": text})).created_at == moment
 
 
 # --- The page -----------------------------------------------------------------------------------------------
