@@ -1,6 +1,7 @@
 """JSON in which a part may be wrong: a mistake in an item costs its field, not the page.
 
-The strict and quick way comes first. Only an answer that it refuses is read again as plain JSON, repaired and checked.
+The strict and quick way comes first. Only an answer that it refuses is read again as plain JSON, repaired by what the
+strict way found wrong, and checked.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections import Counter
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from exporter.errors import SchemaMismatch, Undecodable
 
@@ -33,22 +34,30 @@ def validated(adapter: TypeAdapter[Any], body: bytes) -> tuple[Any, Counter[str]
         raise SchemaMismatch(f"more than {MOST_VALUES} values in one page")
     try:
         return adapter.validate_json(body), Counter()
-    except ValidationError:
-        # Rare, so it may be slow: only here is the page read a second time, as plain JSON.
-        return _repair(adapter, _lenient_json(body))
+    except ValidationError as error:
+        mistakes = _mistakes(error)
+    if mistakes[0]["type"] == _NO_JSON:
+        return _repaired(adapter, _lenient_json(body), [])
+    return _repaired(adapter, from_json(body), mistakes)
 
 
-def _repair(adapter: TypeAdapter[Any], answer: Any) -> tuple[Any, Counter[str]]:
+def _repaired(adapter: TypeAdapter[Any], answer: Any, mistakes: list[ErrorDetails]) -> tuple[Any, Counter[str]]:
     """Replace what is wrong inside items by null, level by level, and count it by field."""
     unknown: Counter[str] = Counter()
     while True:
+        for mistake in mistakes:
+            unknown[_drop(answer, mistake)] += 1
         try:
             return adapter.validate_python(answer), unknown
         except ValidationError as error:
-            for mistake in error.errors(include_url=False, include_context=False, include_input=False):
-                unknown[_drop(answer, mistake)] += 1
+            mistakes = _mistakes(error)
 
 
+def _mistakes(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_context=False, include_input=False)
+
+
+_NO_JSON: Final = "json_invalid"
 _LISTS: Final = (("task_list",), ("agent_list",))
 
 
