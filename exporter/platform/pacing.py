@@ -23,6 +23,9 @@ PATIENCE = 3
 SUSPECTS = 4
 """One place in so many is open to requests that are likely to hang."""
 
+TEAMS_PER_PLACE = 2
+"""Teams that are polled at once, for each request that may be: with one, the last would leave most places idle."""
+
 _DOUBLINGS = 32
 """Enough for every interval to reach the limit, few enough for a float."""
 
@@ -49,7 +52,7 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self._places = asyncio.Semaphore(concurrency)
-        self._turns = asyncio.Semaphore(concurrency)
+        self._turns = asyncio.Semaphore(TEAMS_PER_PLACE * concurrency)
         self._suspects = asyncio.Semaphore(max(1, concurrency // SUSPECTS))
         self._queue = asyncio.Lock()
 

@@ -283,8 +283,8 @@ async def test_requests_likely_to_hang_share_a_part_of_the_places() -> None:
 
 
 async def test_teams_take_turns_but_those_that_hang() -> None:
-    """As many teams are polled at once as there are places, and teams that hang take no turn from the others."""
-    pacer = Pacer(1000, 2)
+    """Two teams are polled at once for each place, and teams that hang take no turn from the others."""
+    pacer = Pacer(1000, 1)
     inside: list[str] = []
     done = asyncio.Event()
 
@@ -301,3 +301,29 @@ async def test_teams_take_turns_but_those_that_hang() -> None:
     done.set()
     await asyncio.gather(*polls)
     assert inside.count("healthy") == 5
+
+
+async def test_the_last_teams_do_not_have_the_places_to_themselves() -> None:
+    """When all teams are polled at once, it takes at most 1.3 times what the places allow."""
+    teams, requests, places = 10, 12, 8
+    pacer = Pacer(1e6, places)
+    under_way: list[asyncio.Event] = []
+
+    async def poll() -> None:
+        async with pacer.turn():
+            for _ in range(requests):
+                async with pacer.slot():
+                    answered = asyncio.Event()
+                    under_way.append(answered)
+                    await answered.wait()
+
+    polls = asyncio.gather(*(poll() for _ in range(teams)))
+    rounds = 0
+    while not polls.done():
+        for _ in range(50):
+            await asyncio.sleep(0)
+        rounds += bool(under_way)
+        for answered in under_way:
+            answered.set()
+        under_way.clear()
+    assert rounds <= 1.3 * teams * requests / places
