@@ -8,21 +8,27 @@ from prometheus_client import PlatformCollector, ProcessCollector
 from exporter.catalog import Kind, Metric, Scope
 from exporter.expose.text import header, line
 
-_COLLECTORS: Final = (ProcessCollector(registry=None), PlatformCollector(registry=None))
+_PROCESS: Final = ProcessCollector(registry=None)
 
 
 def process_lines(*, openmetrics: bool) -> bytes:
-    """`process_*` and `python_info` as of now, headers included; of the former nothing where there is no /proc."""
-    lines: list[bytes] = []
-    for collector in _COLLECTORS:
-        for family in collector.collect():
-            labels = tuple(family.samples[0].labels)
-            metric = _metric(family.samples[0].name, Kind(family.type), family.documentation, labels)
-            lines.append(header(metric, openmetrics=openmetrics))
-            lines.extend(line(metric, each.value, *each.labels.values()).encode() for each in family.samples)
-    return b"".join(lines)
+    """`python_info`, and `process_*` as of now: nothing of the latter where there is no /proc. Headers included."""
+    samples = [(family, family.samples[0]) for family in _PROCESS.collect()]
+    families = [
+        _header(sample.name, family.type, family.documentation, openmetrics) + f"{sample.name} {sample.value}\n".encode()
+        for family, sample in samples
+    ]
+    return b"".join((_python(openmetrics), *families))
 
 
 @cache
-def _metric(name: str, kind: Kind, text: str, labels: tuple[str, ...]) -> Metric:
-    return Metric(name, kind, Scope.EXPORTER, text, labels)
+def _python(openmetrics: bool) -> bytes:  # noqa: FBT001  a key
+    [family] = PlatformCollector(registry=None).collect()
+    [sample] = family.samples
+    info = Metric(family.name, Kind(family.type), Scope.EXPORTER, family.documentation, tuple(sample.labels))
+    return header(info, openmetrics=openmetrics) + line(info, sample.value, *sample.labels.values()).encode()
+
+
+@cache
+def _header(name: str, kind: str, text: str, openmetrics: bool) -> bytes:  # noqa: FBT001  a key
+    return header(Metric(name, Kind(kind), Scope.EXPORTER, text), openmetrics=openmetrics)

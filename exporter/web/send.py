@@ -6,8 +6,8 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-WHOLE_UP_TO: Final = 1024 * 1024
-"""Bytes of the longest body that is sent as one object."""
+WHOLE_UP_TO: Final = 128 * 1024
+"""Bytes of the longest body that is sent as one object: the copy that makes it one soon costs more than the slices."""
 SLICE: Final = 256 * 1024
 """Bytes of a slice of a longer one."""
 READER_PATIENCE: Final = 30.0
