@@ -13,12 +13,12 @@ _PROCESS: Final = ProcessCollector(registry=None)
 
 def process_lines(*, openmetrics: bool) -> bytes:
     """`python_info`, and `process_*` as of now: nothing of the latter where there is no /proc. Headers included."""
-    samples = [(family, family.samples[0]) for family in _PROCESS.collect()]
-    families = [
-        _header(sample.name, family.type, family.documentation, openmetrics) + f"{sample.name} {sample.value}\n".encode()
-        for family, sample in samples
-    ]
-    return b"".join((_python(openmetrics), *families))
+    lines = [_python(openmetrics)]
+    for family in _PROCESS.collect():
+        [sample] = family.samples
+        lines.append(_header(sample.name, family.type, family.documentation, openmetrics))
+        lines.append(f"{sample.name} {sample.value}\n".encode())
+    return b"".join(lines)
 
 
 @cache
