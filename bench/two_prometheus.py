@@ -110,7 +110,7 @@ def _row(exporter: str, number: int, port: int) -> dict[str, object]:
         "Prometheus": number,
         "scrapes": len(up),
         "of them up": statistics.mean(up),
-        # The first one makes every series anew in Prometheus, which it takes seconds for.
+        # The first one makes every series anew in Prometheus. That takes it seconds, in which it skips scrapes.
         "first s": took[0],
         "median s": statistics.median(took),
         "worst later s": max(took[1:]),
