@@ -1,7 +1,7 @@
-"""A hundred teams of a hundred agents: how long a cycle takes, what it asks, and whether teams that hang matter.
+"""A hundred teams of a hundred agents, polled at once: whether teams that hang matter to the others.
 
-The bound of a cycle is what the network allows, requests / concurrency x latency, or the CPU time of its requests,
-whichever is more. The simulated platform answers in this machine's other process, so its own CPU time is the latency.
+The baseline is the same poll with nobody hanging. The simulated platform answers in this machine's other process, so
+its own CPU time is the latency; poll_cycle.py compares a poll of everything with what network and CPU allow.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from rig import Fleet, exporting, names, report, simulated, watched
+from rig.polls import traffic
 
 from exporter.cli.serve import settle
 from exporter.collect.exporter import Exporter
@@ -45,12 +46,12 @@ async def _measure(base_url: str, teams: list[str]) -> dict[str, float | int]:
         await cycle(exporter, teams)  # opens connections, and learns who hangs
         settle()
         for _ in range(CYCLES):
-            sent, cpu = _requests(exporter), time.process_time()
-            with watched() as longest:
+            cpu = time.process_time()
+            with watched() as longest, traffic() as sent:
                 took = await cycle(exporter, teams)
             row = {
                 "last healthy team s": took,
-                "requests": _requests(exporter) - sent,
+                "requests": len(sent.requests),
                 "our CPU s": time.process_time() - cpu,
                 "longest step's CPU ms": longest.cpu * 1e3,
                 "longest GC ms": longest.collection * 1e3,
@@ -58,11 +59,6 @@ async def _measure(base_url: str, teams: list[str]) -> dict[str, float | int]:
             if not best or took < best["last healthy team s"]:
                 best = row
     return best
-
-
-def _requests(exporter: Exporter) -> int:
-    lines = b"".join(exporter.exposition(openmetrics=False).text()).decode().splitlines()
-    return sum(int(line.split()[-1]) for line in lines if line.startswith("cyberun_exporter_api_requests_total"))
 
 
 def main() -> None:
