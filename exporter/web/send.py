@@ -8,6 +8,8 @@ from aiohttp import hdrs, web
 
 WHOLE_UP_TO: Final = 128 * 1024
 """Bytes of the longest body that is sent as one object: the copy that makes it one soon costs more than the slices."""
+TURN: Final = 0.002
+"""Seconds of slices after which the polls get their turn: a fast reader never makes us wait."""
 SLICE: Final = 256 * 1024
 """Bytes of a slice of a longer one."""
 READER_PATIENCE: Final = 30.0
@@ -28,14 +30,20 @@ async def send(
 
 async def _stream(request: web.Request, response: web.StreamResponse, parts: Iterable[bytes]) -> web.StreamResponse:
     """Send slice after slice. A reader that leaves or stands still is nobody's error: the connection just ends."""
+    loop = asyncio.get_running_loop()
     try:
         await response.prepare(request)
-        for piece in sliced(parts, SLICE):
-            async with asyncio.timeout(READER_PATIENCE):
+        began = loop.time()
+        async with asyncio.timeout(READER_PATIENCE) as patience:
+            for piece in sliced(parts, SLICE):
                 await response.write(piece)
-            # A fast reader never makes write() wait; the polls want their turn all the same.
-            await asyncio.sleep(0)
-    except (ConnectionError, TimeoutError):
+                if loop.time() - began > TURN:
+                    await asyncio.sleep(0)
+                    began = loop.time()
+                    patience.reschedule(began + READER_PATIENCE)
+    except (ConnectionError, TimeoutError) as error:
+        # It hangs in a cycle with what waited for the reader: its traceback would keep the data until a collection.
+        error.__traceback__ = None
         if request.transport is not None:
             request.transport.abort()
     return response
