@@ -63,16 +63,17 @@ def read_agents(page: wire.Page[wire.Agent], unknown: Counter[str]) -> Iterator[
 
 def _agent(item: wire.Agent, agent_id: str, status: str | None) -> Agent:
     stats = item.system_stats or wire.SystemStats()
+    # By position: by name they would take twice as long to make.
     return Agent(
-        agent_id=label_text(agent_id),
-        status=status,
-        running_tasks=item.running_count,
-        gpu_capacity=item.gpu_capacity,
-        tasks_completed=item.tasks_completed,
-        last_heartbeat_at=unix_time(item.last_heartbeat),
-        connected_at=unix_time(item.connected_at),
-        sync=_sync(item) if status == SYNCING else None,
-        versions=(
+        label_text(agent_id),
+        status,
+        item.running_count,
+        item.gpu_capacity,
+        item.tasks_completed,
+        unix_time(item.last_heartbeat),
+        unix_time(item.connected_at),
+        _sync(item) if status == SYNCING else None,
+        (
             optional_label(item.agent_version),
             optional_label(item.tool),
             optional_label(item.tool_version),
@@ -82,8 +83,8 @@ def _agent(item: wire.Agent, agent_id: str, status: str | None) -> Agent:
             optional_label(stats.os_type),
             optional_label(item.platform_arch),
         ),
-        labels=label_set(item.agent_labels),
-        gpus=_gpus(stats.gpu_devices or ()),
+        label_set(item.agent_labels),
+        _gpus(stats.gpu_devices or ()),
     )
 
 
