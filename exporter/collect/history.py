@@ -46,11 +46,14 @@ class History:
         self._truncated: bool | None = None
         self._last_success_at: float | None = None
         self._fresh_until: float | None = None
+        self._status: CollectorStatus | None = None
+        """The last one told, until something else changes than the time."""
 
     def reconfigure(self, interval: float, stale_after: float) -> None:
         """Go by another interval and age from the next poll on."""
         self._interval = self.backoff.interval = interval
         self._stale_after = stale_after
+        self._status = None
 
     def succeeded(self, started: float, reading: Reading) -> float:
         """Note a poll that went well; return until when its data is fresh.
@@ -79,6 +82,7 @@ class History:
     def _note(self, started: float, pages: int, items: int | None, reason: str | None, words: str | None) -> None:
         duration = self._clock.monotonic() - started
         self._attempts.appendleft(Attempt(self._clock.wall_time(started), duration, pages, items, reason, words))
+        self._status = None
 
     def status(self, held_until: float | None) -> CollectorStatus:
         """What is known now; `held_until`, monotonic, is the team's own hold."""
@@ -86,17 +90,22 @@ class History:
         until = max(
             (time for time in (self.backoff.until, held_until) if time is not None and time > now), default=None
         )
-        return CollectorStatus(
-            name=self.name,
-            interval=self._interval,
-            attempts=tuple(self._attempts),
-            success=bool(self._attempts) and self._attempts[0].reason is None,
-            fresh=self._fresh_until is not None and now < self._fresh_until,
-            last_attempt_at=self._attempts[0].started_at if self._attempts else None,
-            last_success_at=self._last_success_at,
-            items=self._items,
-            items_reported=self._reported,
-            truncated=self._truncated,
-            failures_in_a_row=self.backoff.failures,
-            backoff_until=None if until is None else self._clock.wall_time(until),
-        )
+        fresh = self._fresh_until is not None and now < self._fresh_until
+        backoff_until = None if until is None else self._clock.wall_time(until)
+        known = self._status
+        if known is None or (known.fresh, known.backoff_until) != (fresh, backoff_until):
+            known = self._status = CollectorStatus(
+                name=self.name,
+                interval=self._interval,
+                attempts=tuple(self._attempts),
+                success=bool(self._attempts) and self._attempts[0].reason is None,
+                fresh=fresh,
+                last_attempt_at=self._attempts[0].started_at if self._attempts else None,
+                last_success_at=self._last_success_at,
+                items=self._items,
+                items_reported=self._reported,
+                truncated=self._truncated,
+                failures_in_a_row=self.backoff.failures,
+                backoff_until=backoff_until,
+            )
+        return known

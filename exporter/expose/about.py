@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -33,11 +33,14 @@ _Lines = Mapping[Metric, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
-    """Lines, and the rows they show."""
+class _Team:
+    """The lines about one team, and what they were made of. Those about failures stay the same from poll to poll."""
 
-    rows: tuple[_Row, ...]
+    status: TeamStatus
+    counted: int
+    failed: int
     lines: _Lines
+    failures: _Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,7 @@ class About:
 
     def __init__(self, counters: ApiCounters) -> None:
         self._counters = counters
-        self._written: dict[str | None, _Written] = {}
-        """By team; None: of the process."""
+        self._teams: dict[str, _Team] = {}
         self._told: dict[bool, _Told] = {}
         """By format."""
 
@@ -74,23 +76,29 @@ class About:
 
     def team(self, team: TeamStatus, *, up: bool, openmetrics: bool) -> Piece:
         """What there is to say about one team's polls, the last of which was `up`; nothing about the process."""
-        return deflate(_text([_lines(self._team(team, up=up))], openmetrics=openmetrics))
+        rows = (_polls(team, up=up), _requests(team.name, self._counters), _failures(team.name, self._counters))
+        return deflate(_text(map(_lines, rows), openmetrics=openmetrics))
 
-    def _all(self, status: ExporterStatus) -> Sequence[_Lines]:
-        rows: dict[str | None, tuple[_Row, ...]] = {team.name: self._team(team, up=team.up) for team in status.teams}
-        rows[None] = tuple(_process(status, self._counters))
-        self._written = {of: self._write(of, each) for of, each in rows.items()}
-        return [written.lines for written in self._written.values()]
+    def _all(self, status: ExporterStatus) -> Iterator[_Lines]:
+        self._teams = {team.name: self._team(team) for team in status.teams}
+        for team in self._teams.values():
+            yield team.lines
+            yield team.failures
+        yield _lines(_process(status, self._counters))
 
-    def _write(self, of: str | None, rows: tuple[_Row, ...]) -> _Written:
-        known = self._written.get(of)
-        return known if known is not None and known.rows == rows else _Written(rows, _lines(rows))
+    def _team(self, team: TeamStatus) -> _Team:
+        counters, name, known = self._counters, team.name, self._teams.get(team.name)
+        counted, failed = counters.versions[name], counters.failure_versions[name]
+        if known is not None and (known.counted, known.status) == (counted, team):
+            return known
+        lines = _lines((*_polls(team, up=team.up), *_requests(name, counters)))
+        same = known is not None and known.failed == failed
+        return _Team(
+            team, counted, failed, lines, known.failures if known and same else _lines(_failures(name, counters))
+        )
 
-    def _team(self, team: TeamStatus, *, up: bool) -> tuple[_Row, ...]:
-        return (*_polls(team, up=up), *_requests(team.name, self._counters))
 
-
-def _lines(rows: Sequence[_Row]) -> _Lines:
+def _lines(rows: Iterable[_Row]) -> _Lines:
     samples = Samples()
     for metric, value, labels in rows:
         if isinstance(value, _Observed):
@@ -100,9 +108,13 @@ def _lines(rows: Sequence[_Row]) -> _Lines:
     return dict(samples.families())
 
 
-def _text(parts: Sequence[_Lines], *, openmetrics: bool) -> bytes:
-    families = ((metric, b"".join([part[metric] for part in parts if metric in part])) for metric in EXPORTER_METRICS)
-    return b"".join(header(metric, openmetrics=openmetrics) + lines for metric, lines in families if lines)
+def _text(parts: Iterable[_Lines], *, openmetrics: bool) -> bytes:
+    families: dict[Metric, list[bytes]] = {}
+    for part in parts:
+        for metric, lines in part.items():
+            families.setdefault(metric, []).append(lines)
+    in_order = ((metric, families[metric]) for metric in EXPORTER_METRICS if metric in families)
+    return b"".join(header(metric, openmetrics=openmetrics) + b"".join(lines) for metric, lines in in_order)
 
 
 def _polls(team: TeamStatus, *, up: bool) -> Iterator[_Row]:
@@ -140,6 +152,10 @@ def _collector(team: str, collector: CollectorStatus) -> Iterator[_Row]:
 def _requests(team: str, counters: ApiCounters) -> Iterator[_Row]:
     for path in counters.paths.get(team, ()):
         yield catalog.API_REQUESTS, counters.requests[team, path], (team, path)
+
+
+def _failures(team: str, counters: ApiCounters) -> Iterator[_Row]:
+    for path in counters.paths.get(team, ()):
         for reason in REASONS:
             yield catalog.API_REQUEST_FAILURES, counters.failures[team, path, reason], (team, path, reason)
 

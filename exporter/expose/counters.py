@@ -25,6 +25,10 @@ class ApiCounters:
         """By team."""
         self.version = 0
         """Grows with every change of any of it."""
+        self.versions: Counter[str] = Counter()
+        """By team: grows with every change of what is counted for it."""
+        self.failure_versions: Counter[str] = Counter()
+        """By team: grows with every change of its failures."""
         self.skew: float | None = None
         """The platform's clock minus ours, in seconds, as of its last answer."""
 
@@ -36,7 +40,7 @@ class ApiCounters:
                 self.requests.setdefault((team, path), 0)
                 for reason in REASONS:
                     self.failures.setdefault((team, path, reason), 0)
-                self.version += 1
+                self._changed(team, failures=True)
 
     def forget(self, team: str) -> None:
         """Drop the counters of a team that is gone."""
@@ -44,13 +48,13 @@ class ApiCounters:
             self.requests.pop((team, path), None)
             for reason in REASONS:
                 self.failures.pop((team, path, reason), None)
-            self.version += 1
+            self._changed(team, failures=True)
 
     def request(self, team: str, path: str) -> None:
         """Count a request that is being sent."""
         self.start(team, (path,))
         self.requests[team, path] += 1
-        self.version += 1
+        self._changed(team)
 
     def answered(self, path: str, seconds: float) -> None:
         """Observe how long a request took, whatever came of it."""
@@ -63,7 +67,7 @@ class ApiCounters:
         """Count a request that gave no usable answer."""
         self.start(team, (path,))
         self.failures[team, path, reason] += 1
-        self.version += 1
+        self._changed(team, failures=True)
 
     def clock_skew(self, seconds: float) -> None:
         """Note how far the platform's clock is from ours."""
@@ -74,3 +78,8 @@ class ApiCounters:
         """Count values that were dropped or not understood, by field."""
         self.unknown.update(fields)
         self.version += 1
+
+    def _changed(self, team: str, *, failures: bool = False) -> None:
+        self.version += 1
+        self.versions[team] += 1
+        self.failure_versions[team] += failures

@@ -11,6 +11,7 @@ from typing import Final
 from exporter.catalog import CATALOG, Kind, Metric
 
 OPENMETRICS_END: Final = b"# EOF\n"
+_PLACES: Final = {metric: place for place, metric in enumerate(CATALOG)}
 _CUT: Final = "\0"
 """Stands in no label value: control characters were replaced at the door."""
 
@@ -28,7 +29,8 @@ class Samples:
 
     def add(self, metric: Metric, value: float, *labels: str) -> None:
         """Add a sample of a gauge, a counter or an info, made as `line` makes it."""
-        self.add_texts(metric, (line(metric, value, *labels),), 1)
+        self._texts.setdefault(metric, []).append(line(metric, value, *labels))
+        self.count += 1
 
     def add_texts(self, metric: Metric, texts: Iterable[str], count: int) -> None:
         """Add so many samples that are text already, in whole lines."""
@@ -51,8 +53,8 @@ class Samples:
 
     def families(self) -> Iterator[tuple[Metric, bytes]]:
         """Yield each family's lines as one text, in the catalogue's order."""
-        for metric in CATALOG:
-            if texts := self._texts.get(metric):
+        for metric in sorted(self._texts, key=_PLACES.__getitem__):
+            if texts := self._texts[metric]:
                 yield metric, "".join(texts).encode()
 
 
