@@ -102,7 +102,7 @@ COLLECTOR_SUCCESS = _exporter(
 COLLECTOR_DURATION = _exporter(
     "cyberun_collector_duration_seconds",
     Kind.GAUGE,
-    "How long the collector's last poll took, failed or not.",
+    "How long the collector's last poll took, failed or not, its wait for a turn included.",
     _COLLECTOR,
     "seconds",
 )

@@ -138,23 +138,23 @@ class Team:
 
     async def poll(self) -> None:
         """Poll what is not held back; what fails is noted, and only a cancellation ends this early."""
-        async with self._polling, self._client.turn():
+        async with self._polling:
             await self._poll()
 
     async def poll_unless_recent(self) -> None:
         """The same, unless a poll ended within the last second, as one does that was under way until now."""
         async with self._polling:
             if self._polled_at is None or self._clock.monotonic() - self._polled_at >= RECENT:
-                async with self._client.turn():
-                    await self._poll()
+                await self._poll()
 
     async def _poll(self) -> None:
+        # Waiting for a turn is a part of the poll: it is what grows when the pace is too slow for the intervals.
         started = self._clock.monotonic()
-        async with asyncio.TaskGroup() as group:
+        async with self._client.turn(), asyncio.TaskGroup() as group:
             if self._due(self._tasks):
-                group.create_task(self._poll_tasks())
+                group.create_task(self._poll_tasks(started))
             if self._due(self._agents):
-                group.create_task(self._poll_agents())
+                group.create_task(self._poll_agents(started))
             if self._credential.kind != "integration" and started >= max(self._quotas_due, self._held_until or 0.0):
                 group.create_task(self._poll_quotas())
         self._put_team()
@@ -165,32 +165,32 @@ class Team:
         now = self._clock.monotonic()
         return all(until is None or now >= until for until in (history.backoff.until, self._held_until))
 
-    async def _poll_tasks(self) -> None:
+    async def _poll_tasks(self, started: float) -> None:
         async def collect(unknown: Unknown) -> TasksReading:
             return await collect_tasks(self._fetch_tasks, self.rules.name, self._timings, unknown)
 
-        if result := await self._attempt(self._tasks, Scope.TASKS, collect):
+        if result := await self._attempt(self._tasks, Scope.TASKS, started, collect):
             reading, fresh_until = result
             self._timings = reading.timings
             self._required = reading.required, fresh_until
             self._put_eligibility()
 
-    async def _poll_agents(self) -> None:
+    async def _poll_agents(self, started: float) -> None:
         async def collect(unknown: Unknown) -> AgentsReading:
             now = self._clock.wall()
             return await collect_agents(self._fetch_agents, self.rules.agents, self._presence, now, unknown)
 
-        if result := await self._attempt(self._agents, Scope.AGENTS, collect):
+        if result := await self._attempt(self._agents, Scope.AGENTS, started, collect):
             reading, fresh_until = result
             self._presence, self._dropped = reading.presence, reading.series_dropped
             self._offered = reading.offered, fresh_until
             self._put_eligibility()
 
     async def _attempt(
-        self, history: History, scope: Scope, collect: Callable[[Unknown], Awaitable[R]]
+        self, history: History, scope: Scope, started: float, collect: Callable[[Unknown], Awaitable[R]]
     ) -> tuple[R, float] | None:
         """One poll of one list: publish and note it, or note why it failed."""
-        started, unknown = self._clock.monotonic(), Counter[str]()
+        unknown = Counter[str]()
         try:
             reading = await collect(unknown)
             prepared = await asyncio.to_thread(_prepared, reading)

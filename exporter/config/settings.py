@@ -61,7 +61,9 @@ class Api(Section):
     base_url: BaseUrl = Field("https://core.cyberun.cloud/api/v1", description="The platform's API.")
     ca_file: File | None = Field(None, description="PEM bundle of a private certificate authority.")
     timeout: Timeout = Field(10.0, description="Longest time for one request, from connect to the last byte.")
-    max_requests_per_second: RequestRate = Field(10.0, description="Request rate over all teams.")
+    max_requests_per_second: RequestRate = Field(
+        10.0, description="Request rate over all teams; after a pause, a second of it at once."
+    )
     max_concurrency: Concurrency = Field(8, description="Requests under way at once, over all teams.")
     max_response_bytes: ByteSize = Field(16_777_216, description="Largest answer read, compressed or not.")
     max_pages: Pages = Field(1000, description="Most pages read per list and poll.")

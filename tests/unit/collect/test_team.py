@@ -387,3 +387,15 @@ async def test_log_tells_slow_polls(client: FakeClient, rig: Rig, caplog: pytest
     client.seconds = 10.0
     await rig.poll()
     assert "slow poll" in [record.getMessage() for record in caplog.records]
+
+
+async def test_waiting_for_a_turn_is_a_part_of_the_poll(
+    client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pace too slow for the intervals shows: in the durations, in the log, and in when the poll began."""
+    client.turn_seconds, began = 40.0, client.clock.clock.wall()
+    await rig.poll()
+    assert "slow poll" in [record.getMessage() for record in caplog.records]
+    for collector in rig.team.status(None).collectors:
+        assert collector.attempts[0].duration == 40.0
+        assert collector.last_attempt_at == began
