@@ -1,4 +1,4 @@
-"""What it takes to turn agents into text, against the client library's `generate_latest` on the same samples."""
+"""What it takes to turn agents into text and to compress it, against the client library's `generate_latest` on the same samples."""
 
 import json
 import sys
@@ -53,17 +53,13 @@ def rendered(agents: list[Agent]) -> Samples:
 
 def main() -> None:
     """Prints a line for each step."""
-    bodies = pages()
-    decoded = [wire.decode_agents(body, 1) for body in bodies]
-    agents = [agent for page in decoded for agent in read_agents(page, Counter())]
+    agents = [agent for body in pages() for agent in read_agents(wire.decode_agents(body, 1), Counter())]
     samples = rendered(agents)
     text = b"".join(header(metric, openmetrics=False) + lines for metric, lines in samples.families()).decode()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Naive(text))
     ours = best(lambda: list(rendered(agents).families()))
     steps = {
-        "decode": best(lambda: [wire.decode_agents(body, 1) for body in bodies]),
-        "to values": best(lambda: [list(read_agents(page, Counter())) for page in decoded]),
         "to text": ours,
         "compress": best(lambda: batch(samples)),
         "generate_latest, text": best(lambda: generate_latest(registry), 2),

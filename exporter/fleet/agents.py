@@ -105,12 +105,13 @@ def _gpus(devices: Sequence[wire.GpuDevice | None]) -> tuple[Gpu, ...]:
 
 def label_set(labels: Sequence[str | None] | None) -> frozenset[str]:
     """The labels of an agent, or those a task requires. Equal ones are one object: many tasks require the same."""
-    return _label_set(tuple(labels)) if labels else frozenset()
+    return _label_set(tuple([label_text(label) for label in labels if label])) if labels else frozenset()
 
 
-@lru_cache(maxsize=4096)
-def _label_set(labels: tuple[str | None, ...]) -> frozenset[str]:
-    return frozenset(label_text(label) for label in labels if label)
+# Of fitted texts, which are short: raw ones might be megabytes each, kept for as long as they are remembered.
+@lru_cache(maxsize=256)
+def _label_set(labels: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(labels)
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,4 +1,5 @@
 import math
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -125,6 +126,14 @@ def test_numbers_and_times() -> None:
 def test_label_set(labels: list[str | None] | None, found: set[str]) -> None:
     """Labels are a set: no order, none twice, none empty."""
     assert label_set(labels) == found
+
+
+def test_equal_label_sets_are_one_object_and_keep_no_raw_text() -> None:
+    """Label sets are shared, but what they were made of may be megabytes and must not stay."""
+    huge = "x" * 1_000_000
+    before = sys.getrefcount(huge)
+    assert label_set(["gpu", huge]) is label_set(["gpu", huge])
+    assert sys.getrefcount(huge) == before
 
 
 def test_hostile_ids_are_made_fit() -> None:
