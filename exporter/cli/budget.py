@@ -47,7 +47,7 @@ def series_per_team() -> int:
 
 def series_per_agent(gpus: int) -> int:
     """Domain series of a connected agent with so many GPUs, without those of its labels."""
-    devices = tuple(Gpu(position, "", "", 1.0, 1.0) for position in range(gpus))
+    devices = tuple(Gpu(position, "", "", 1, 1) for position in range(gpus))
     agent = Agent("a", "idle", 0, 1, 0, 1.0, 1.0, None, ("",) * 7, frozenset(), devices)
     samples = Samples()
     families.add_agents(samples, "", [agent], with_labels=False)

@@ -5,12 +5,14 @@ from itertools import repeat
 
 from exporter import catalog
 from exporter.catalog import AGENT_STATUSES, FINAL_TASK_STATUSES, OTHER
-from exporter.expose.text import Samples
+from exporter.expose.text import Samples, Subjects
 from exporter.fleet.agents import Agent, Gpu
 from exporter.fleet.presence import Presence
 from exporter.fleet.timings import Timings
+from exporter.platform import wire
 
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
+_PLACES = [(str(position),) for position in range(wire.MOST_GPUS)]
 
 
 def add_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_labels: bool) -> None:
@@ -23,28 +25,22 @@ def add_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_lab
     each.add(catalog.AGENT_LAST_HEARTBEAT, [agent.last_heartbeat_at for agent in agents])
     each.add(catalog.AGENT_CONNECTED_SINCE, [agent.connected_at for agent in agents])
     each.add(catalog.AGENT_INFO, repeat(1, len(agents)), [agent.versions for agent in agents])
-    _add_sync(samples, team, [(agent.agent_id, *agent.sync) for agent in agents if agent.sync])
+    for agent in agents:
+        if agent.sync is not None:
+            phase, ratio = agent.sync
+            samples.add(catalog.AGENT_SYNC, ratio, team, agent.agent_id, phase)
     if with_labels:
-        _add_labels(samples, team, [(agent.agent_id, label) for agent in agents for label in sorted(agent.labels)])
-    _add_gpus(samples, team, [(agent.agent_id, gpu) for agent in agents for gpu in agent.gpus])
+        labels = [(label,) for agent in agents for label in sorted(agent.labels)]
+        each_label = each.times(len(agent.labels) for agent in agents)
+        each_label.add(catalog.AGENT_LABEL, repeat(1, len(labels)), labels)
+    _add_gpus(each.times(len(agent.gpus) for agent in agents), [gpu for agent in agents for gpu in agent.gpus])
 
 
-def _add_sync(samples: Samples, team: str, syncing: Sequence[tuple[str, str, float]]) -> None:
-    for agent_id, phase, ratio in syncing:
-        samples.add(catalog.AGENT_SYNC, ratio, team, agent_id, phase)
-
-
-def _add_labels(samples: Samples, team: str, labels: Sequence[tuple[str, str]]) -> None:
-    each = samples.subjects(team, names=[agent_id for agent_id, _ in labels])
-    each.add(catalog.AGENT_LABEL, repeat(1, len(labels)), [(label,) for _, label in labels])
-
-
-def _add_gpus(samples: Samples, team: str, gpus: Sequence[tuple[str, Gpu]]) -> None:
-    each = samples.subjects(team, names=[agent_id for agent_id, _ in gpus])
-    positions = [(str(gpu.position),) for _, gpu in gpus]
-    each.add(catalog.AGENT_GPU_VRAM_SIZE, [gpu.vram_size for _, gpu in gpus], positions)
-    each.add(catalog.AGENT_GPU_VRAM_FREE, [gpu.vram_free for _, gpu in gpus], positions)
-    devices = [(str(gpu.position), gpu.device_name, gpu.device_type) for _, gpu in gpus]
+def _add_gpus(each: Subjects, gpus: Sequence[Gpu]) -> None:
+    places = [_PLACES[gpu.position] for gpu in gpus]
+    each.add(catalog.AGENT_GPU_VRAM_SIZE, [gpu.vram_size for gpu in gpus], places)
+    each.add(catalog.AGENT_GPU_VRAM_FREE, [gpu.vram_free for gpu in gpus], places)
+    devices = [(place, gpu.device_name, gpu.device_type) for (place,), gpu in zip(places, gpus, strict=True)]
     each.add(catalog.AGENT_GPU_INFO, repeat(1, len(gpus)), devices)
 
 

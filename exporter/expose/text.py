@@ -80,6 +80,11 @@ class Subjects:
         self._common = common
         self._names = names
 
+    def times(self, counts: Iterable[int]) -> "Subjects":
+        """The same subjects, each so many times in a row: one for each part it has, say."""
+        names = [name for name, count in zip(self._names, counts, strict=True) for _ in range(count)]
+        return Subjects(self._samples, self._common, names)
+
     def add(
         self, metric: Metric, values: Iterable[float | None], labels: Iterable[tuple[str, ...]] | None = None
     ) -> None:

@@ -27,9 +27,9 @@ def test_what_is_not_known_has_no_series() -> None:
 
 def test_gpu_without_sizes() -> None:
     """A GPU whose memory is not known is there by name, at its position."""
-    found = of(agent(gpus=(Gpu(3, "RTX", "", None, 0.0),)))[1:]
+    found = of(agent(gpus=(Gpu(3, "RTX", "", None, 0),)))[1:]
     assert found == [
-        'cyberun_agent_gpu_vram_free_bytes{team_name="render",agent_id="a",gpu="3"} 0.0',
+        'cyberun_agent_gpu_vram_free_bytes{team_name="render",agent_id="a",gpu="3"} 0',
         'cyberun_agent_gpu_info{team_name="render",agent_id="a",gpu="3",device_name="RTX",device_type=""} 1',
     ]
 

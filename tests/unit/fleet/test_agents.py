@@ -107,8 +107,8 @@ def test_versions() -> None:
 
 def test_gpus_keep_their_position() -> None:
     """A GPU is known by its place in the list, also when one before it could not be read."""
-    stats = wire.SystemStats(gpu_devices=[wire.GpuDevice("RTX", "cuda", 24.0, 0.0), None, wire.GpuDevice()])
-    assert one(system_stats=stats).gpus == (Gpu(0, "RTX", "cuda", 24.0, 0.0), Gpu(2, "", "", None, None))
+    stats = wire.SystemStats(gpu_devices=[wire.GpuDevice("RTX", "cuda", 24.5, 0.0), None, wire.GpuDevice()])
+    assert one(system_stats=stats).gpus == (Gpu(0, "RTX", "cuda", 24, 0), Gpu(2, "", "", None, None))
 
 
 def test_numbers_and_times() -> None:
