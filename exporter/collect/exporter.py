@@ -1,7 +1,7 @@
 """All teams together: what the web serves and what `once` prints."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from exporter import __version__
@@ -12,10 +12,10 @@ from exporter.expose.about import About
 from exporter.expose.counters import ApiCounters
 from exporter.expose.payload import Payload
 from exporter.expose.pieces import Answer
-from exporter.status import ExporterStatus
+from exporter.status import ExporterStatus, TeamStatus
 
 FEW_TEAMS: Final = 50
-"""Up to these the lines about them take a few milliseconds to make; those of more are made in a thread."""
+"""So many are told of in a millisecond or two; what is said of more is gathered in steps, and written in a thread."""
 
 
 class Exporter:
@@ -80,7 +80,12 @@ class Exporter:
         """The same without a stall of the event loop when there are many teams."""
         if len(self._teams) <= FEW_TEAMS:
             return self.exposition(openmetrics=openmetrics)
-        about = await asyncio.to_thread(self._about.whole, self.status(), openmetrics=openmetrics)
+        teams: list[TeamStatus] = []
+        for team in self._team_statuses():
+            teams.append(team)
+            if len(teams) % FEW_TEAMS == 0:
+                await asyncio.sleep(0)
+        about = await asyncio.to_thread(self._about.whole, self._status_of(teams), openmetrics=openmetrics)
         return self._payload.answer(about, openmetrics=openmetrics)
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Answer:  # noqa: ASYNC109  not ours to raise
@@ -104,14 +109,21 @@ class Exporter:
 
     def status(self) -> ExporterStatus:
         """What is known about the polls at this moment."""
+        return self._status_of(self._team_statuses())
+
+    def _team_statuses(self) -> Iterator[TeamStatus]:
         next_polls = self._schedule.next_polls()
+        for name, team in list(self._teams.items()):
+            yield team.status(next_polls.get(name))
+
+    def _status_of(self, teams: Iterable[TeamStatus]) -> ExporterStatus:
         return ExporterStatus(
             version=__version__,
             now=self._clock.wall(),
             started_at=self._started_at,
             stale_after=self._stale_after,
             clock_skew=self._counters.skew,
-            teams=tuple(team.status(next_polls.get(name)) for name, team in list(self._teams.items())),
+            teams=tuple(teams),
             discovered=self.discovered,
             last_reload_ok=self._reload_ok,
             last_reload_ok_at=self._reloaded_at,

@@ -1,7 +1,9 @@
 import asyncio
 
+import pytest
+
 from exporter import __version__
-from exporter.collect.exporter import Exporter
+from exporter.collect.exporter import FEW_TEAMS, Exporter
 from exporter.collect.schedule import Schedule
 from exporter.expose.counters import ApiCounters
 from exporter.expose.payload import Payload
@@ -56,6 +58,37 @@ async def test_teams_are_replaced() -> None:
     assert exporter.team("film") is film
     assert exporter.team("render") is None
     assert exporter.status().stale_after == 60.0
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+async def test_scrape_of_many_teams(*, openmetrics: bool) -> None:
+    """What is gathered in steps is what is gathered at once, and others have their turn meanwhile."""
+    clock, counters = FakeClock(), ApiCounters()
+    payload = Payload(clock.clock.monotonic)
+    exporter = Exporter(Schedule(clock.clock), payload=payload, counters=counters, clock=clock.clock)
+    names = [f"t{number}" for number in range(2 * FEW_TEAMS + 1)]
+    teams = [make_team(FakeClient(name, counters, clock), payload=payload) for name in names]
+    exporter.set_teams(teams, stale_after=120.0)
+    await exporter.once()
+    turns: list[int] = []
+
+    async def other() -> None:
+        while True:
+            turns.append(len(turns))
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(other())
+    found = await exporter.scrape(openmetrics=openmetrics)
+    others.cancel()
+    assert len(turns) > 2
+    assert ours(found) == ours(exporter.exposition(openmetrics=openmetrics))
+    assert len([line for line in ours(found) if line.startswith("cyberun_up{")]) == len(names)
+
+
+def ours(answer: Answer) -> list[str]:
+    """Lines about everything but the process, which is never the same."""
+    lines = b"".join(answer.text()).decode().splitlines()
+    return [line for line in lines if not line.startswith("process_")]
 
 
 async def test_new_team_of_the_same_name() -> None:
