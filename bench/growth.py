@@ -8,15 +8,15 @@ machine and is the slower of the two when there are many teams, so CPU time tell
 
 import asyncio
 import multiprocessing
-import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rig import Fleet, exporting, report, simulated, watched
-from rig.polls import cpu_of, platform_process, traffic
+from rig import Fleet, exporting, report, resident, simulated, watched
+from rig.polls import platform_process, traffic
+from rig.servers import cpu_of
 
 from exporter.cli.serve import settle
 from exporter.collect.exporter import Exporter
@@ -26,12 +26,6 @@ FEW = 5
 BY_AGENTS = tuple(Fleet(teams, agents, FEW) for teams, agents in ((1, 100), (1, 1_000), (1, 10_000), (50, 1_000)))
 BY_TEAMS = tuple(Fleet(teams, 10, FEW) for teams in (1, 10, 100, 1_000, 2_000))
 CONCURRENCY = 32
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
 
 
 async def scrape(exporter: Exporter) -> tuple[float, int, int]:

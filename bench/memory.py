@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from prometheus_client import CollectorRegistry, generate_latest
-from rig import Fleet, Naive, exporting, report, simulated
+from rig import Fleet, Naive, exporting, report, resident, simulated
 
 FLEETS = (Fleet(10, 100), Fleet(10, 1000), Fleet(50, 1000))
 
@@ -20,19 +20,14 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _now() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
-
-
 def _ours(fleet: Fleet, base_url: str, ready: Connection) -> None:
     async def measure() -> None:
         async with exporting(base_url, fleet, max_concurrency=4) as exporter:
-            idle = _now()
+            idle = resident()
             for _ in range(3):
                 await exporter.once()
                 answer = exporter.exposition(openmetrics=True)
-            ready.send((idle, _now(), _peak(), answer.text_length))
+            ready.send((idle, resident(), _peak(), answer.text_length))
 
     asyncio.run(measure())
 

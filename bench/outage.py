@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import aiohttp
 from rig import Fleet, exporting, report, simulated
-from rig.polls import Sent, polled_every, traffic
+from rig.polls import Sent, traffic
 
 from exporter.cli.budget import LEAST_PER_POLL
 from exporter.collect.exporter import Exporter
@@ -69,8 +69,8 @@ def per_second(sent: Sequence[Sent], start: float, seconds: float) -> list[int]:
 async def outage(base_url: str, fault: str, lasts: float) -> dict[str, object]:
     """The line of one outage."""
     limits = {"max_requests_per_second": ALLOWED, "max_concurrency": 32, "timeout": "2s"}
-    with polled_every(INTERVAL), traffic() as sent:
-        async with exporting(base_url, FLEET, **limits) as exporter:
+    with traffic() as sent:
+        async with exporting(base_url, FLEET, interval=INTERVAL, **limits) as exporter:
             polling = asyncio.create_task(exporter.run())
             await asyncio.sleep(INTERVAL)
             await until_up(exporter)
@@ -117,8 +117,8 @@ async def too_slow(base_url: str, told: BufferingHandler) -> dict[str, object]:
     told.flush()
     # Few teams are polled at once, so a poll is short: it is the wait for its turn that takes longer than the interval.
     limits = {"max_requests_per_second": needed / 2, "max_concurrency": 4}
-    with polled_every(SHORT_INTERVAL), traffic() as sent:
-        async with exporting(base_url, SHORT_OF, **limits) as exporter:
+    with traffic() as sent:
+        async with exporting(base_url, SHORT_OF, interval=SHORT_INTERVAL, **limits) as exporter:
             polling = asyncio.create_task(exporter.run())
             await asyncio.sleep(SHORT_FOR)
             durations = [

@@ -24,7 +24,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import aiohttp
 from rig import Fleet, exporting, report, simulated
-from rig.polls import cpu_of, platform_process, starved, traffic
+from rig.polls import platform_process, starved, traffic
+from rig.servers import cpu_of
 
 from exporter.cli.serve import settle
 from exporter.platform.client import Call

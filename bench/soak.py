@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import random
 import signal
-import socket
 import statistics
 import sys
 import tempfile
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import aiohttp
 import yaml
 from rig import report
+from rig.servers import free_port
 
 from exporter import log
 from exporter.cli.serve import serve
@@ -248,7 +248,7 @@ async def _soak(seconds: float) -> bool:
         (folder / "operator").touch(mode=0o600)
         (folder / "operator").write_text(user.refresh_token, encoding="utf-8")
         async with platform.serve() as base_url:
-            rig = Rig(platform, folder, base_url, port=_free_port())
+            rig = Rig(platform, folder, base_url, port=free_port())
             rig.write_config(teams=TEAMS)
             context = multiprocessing.get_context("spawn")
             here, there = context.Pipe()
@@ -296,12 +296,6 @@ async def _compared(rig: Rig, tasks: Connection, seconds: float) -> bool:
         )
     report("soak", rows)
     return all(row["flat"] == "yes" for row in rows)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def main() -> int:

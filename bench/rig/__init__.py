@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import multiprocessing
+import resource
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -80,20 +81,26 @@ def simulated(fleet: Fleet) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def exporting(base_url: str, fleet: Fleet, **api: object) -> AsyncIterator[Exporter]:
+async def exporting(base_url: str, fleet: Fleet, *, interval: float = 30.0, **api: object) -> AsyncIterator[Exporter]:
     """An exporter of that platform, in this process, that has polled nothing yet; `api` are settings of its section."""
     settings = load(
         None,
         {},
         {
             "api": {"base_url": base_url, "max_requests_per_second": 100_000, **api},
-            "collect": {"max_agents": 100_000},
+            "collect": {"max_agents": 100_000, "interval": f"{interval:g}s"},
             "teams": [{"name": name, "token_env": f"T{i}"} for i, name in enumerate(names(fleet))],
         },
     )
     environ = {f"T{i}": token(name) for i, name in enumerate(names(fleet))}
     async with assembled(settings, environ, Shard()) as assembly:
         yield assembly.exporter
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
 
 
 @dataclass(slots=True)

@@ -1,8 +1,7 @@
-"""What the measurements of polls share: what we send to the platform, and how often teams are polled."""
+"""What the measurements of polls share: what we send to the platform, and what it costs whom."""
 
 import asyncio
 import multiprocessing
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from unittest.mock import patch
 
 from aiohttp import TCPConnector
 
-from exporter.config import Settings
 from exporter.errors import PlatformError
 from exporter.platform.client import Call, Platform
 
@@ -55,24 +53,10 @@ def traffic() -> Iterator[Traffic]:
         yield seen
 
 
-@contextmanager
-def polled_every(seconds: float) -> Iterator[None]:
-    """Gives every team of an exporter that is made in this block that interval."""
-    with patch.object(Settings, "interval_of", lambda _settings, _team: seconds):
-        yield
-
-
 def platform_process() -> int:
     """The process of the simulated platform, which must be the only one that this process has started by now."""
     [process] = multiprocessing.active_children()
     return process.pid or 0
-
-
-def cpu_of(process: int) -> float:
-    """Seconds of CPU time that another process has used so far."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    user, system = fields[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def starved() -> float:

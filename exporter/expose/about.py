@@ -2,8 +2,9 @@
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 from exporter import catalog
@@ -33,17 +34,6 @@ _Lines = Mapping[Metric, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class _Team:
-    """The lines about one team, and what they were made of. Those about failures stay the same from poll to poll."""
-
-    status: TeamStatus
-    counted: int
-    failed: int
-    lines: _Lines
-    failures: _Lines
-
-
-@dataclass(frozen=True, slots=True)
 class _Told:
     """A compressed text, and what it was made of."""
 
@@ -61,7 +51,8 @@ class About:
 
     def __init__(self, counters: ApiCounters) -> None:
         self._counters = counters
-        self._teams: dict[str, _Team] = {}
+        self._written: dict[tuple[str, str], tuple[object, _Lines]] = {}
+        """By what it is about, and whom: what the lines depend on, and the lines."""
         self._told: dict[bool, _Told] = {}
         """By format."""
 
@@ -80,22 +71,20 @@ class About:
         return deflate(_text(map(_lines, rows), openmetrics=openmetrics))
 
     def _all(self, status: ExporterStatus) -> Iterator[_Lines]:
-        self._teams = {team.name: self._team(team) for team in status.teams}
-        for team in self._teams.values():
-            yield team.lines
-            yield team.failures
-        yield _lines(_process(status, self._counters))
+        before, written, counters = self._written, dict[tuple[str, str], tuple[object, _Lines]](), self._counters
 
-    def _team(self, team: TeamStatus) -> _Team:
-        counters, name, known = self._counters, team.name, self._teams.get(team.name)
-        counted, failed = counters.versions[name], counters.failure_versions[name]
-        if known is not None and (known.counted, known.status) == (counted, team):
-            return known
-        lines = _lines((*_polls(team, up=team.up), *_requests(name, counters)))
-        same = known is not None and known.failed == failed
-        return _Team(
-            team, counted, failed, lines, known.failures if known and same else _lines(_failures(name, counters))
-        )
+        def write(of: tuple[str, str], state: object, rows: Callable[[], Iterator[_Row]]) -> _Lines:
+            known = before.get(of)
+            known = written[of] = known if known is not None and known[0] == state else (state, _lines(rows()))
+            return known[1]
+
+        for team in status.teams:
+            yield write(("polls", team.name), team, partial(_polls, team, up=team.up))
+        for name in list(counters.paths):  # of discoveries, too
+            yield write(("requests", name), counters.versions[name], partial(_requests, name, counters))
+            yield write(("failures", name), counters.failure_versions[name], partial(_failures, name, counters))
+        yield _lines(_process(status, counters))
+        self._written = written
 
 
 def _lines(rows: Iterable[_Row]) -> _Lines:

@@ -26,7 +26,7 @@ class ApiCounters:
         self.version = 0
         """Grows with every change of any of it."""
         self.versions: Counter[str] = Counter()
-        """By team: grows with every change of what is counted for it."""
+        """By team: grows with every change of its requests or failures."""
         self.failure_versions: Counter[str] = Counter()
         """By team: grows with every change of its failures."""
         self.skew: float | None = None

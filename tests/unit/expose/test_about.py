@@ -124,6 +124,14 @@ def test_one_team() -> None:
     assert found.value("cyberun_exporter_api_requests_total", team_name="render", path="/agents") == 0
 
 
+def test_requests_of_a_discovery() -> None:
+    """A credential whose teams are found asks in its own name, which is no team's."""
+    counters = ApiCounters()
+    counters.request("discover[0]", "/users/me")
+    found = samples_of(STATUS, counters)
+    assert found.value("cyberun_exporter_api_requests_total", team_name="discover[0]", path="/users/me") == 1
+
+
 def test_what_is_remembered_is_never_old() -> None:
     """After any change of what is known or counted, the text is what a fresh start would write."""
     counters = ApiCounters()
@@ -164,7 +172,9 @@ def ours(text: str) -> list[str]:
 def test_what_did_not_change_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two polls a scrape writes nothing; after a poll it writes about that team alone, and the process."""
     film = replace(TEAM, name="film")
-    about, calls = About(ApiCounters()), Counter[str]()
+    counters, calls = ApiCounters(), Counter[str]()
+    counters.start("film", ("/agents",))
+    about = About(counters)
 
     def count(name: str) -> None:
         real = getattr(module, name)
@@ -182,3 +192,7 @@ def test_what_did_not_change_is_not_written_again(monkeypatch: pytest.MonkeyPatc
     assert calls == {}
     about.whole(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
     assert calls == {"deflate": 1, "_lines": 2}
+    calls.clear()
+    counters.request("film", "/agents")
+    about.whole(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
+    assert calls == {"deflate": 1, "_lines": 2}  # not about its failures
