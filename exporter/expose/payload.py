@@ -17,6 +17,9 @@ TOGETHER: Final = 16
 """Teams on a shelf: more would save a few per cent, and make each poll compress more of what is others'."""
 
 
+_Pieces = Mapping[Metric, Sequence[Piece]]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Families that became known together."""
@@ -66,8 +69,8 @@ class _Shelf:
 
     def __init__(self) -> None:
         self.teams: dict[str, _Team] = {}
-        self._sources: Mapping[Metric, tuple[Piece, ...]] = {}
-        self._packed: Mapping[Metric, Sequence[Piece]] = {}
+        self._sources: _Pieces = {}
+        self._packed: _Pieces = {}
         self._fresh_until = inf
 
     def pack(self, now: float) -> None:
@@ -79,16 +82,16 @@ class _Shelf:
             for metric, pieces in self._sources.items()
         }
 
-    def pieces(self, now: float) -> tuple[Mapping[Metric, Sequence[Piece]], float]:
+    def pieces(self, now: float) -> tuple[_Pieces, float]:
         """What to serve now, and until when. Once some of it is stale the rest goes as it is until the next change."""
         return (self._packed, self._fresh_until) if now < self._fresh_until else self._gathered(now)
 
-    def _gathered(self, now: float) -> tuple[Mapping[Metric, tuple[Piece, ...]], float]:
+    def _gathered(self, now: float) -> tuple[_Pieces, float]:
         fresh = [served for team in self.teams.values() for served in team.fresh(now)]
-        pieces: dict[Metric, tuple[Piece, ...]] = {}
+        pieces: dict[Metric, list[Piece]] = {}
         for served in fresh:
             for metric, piece in served.batch.pieces.items():
-                pieces[metric] = (*pieces.get(metric, ()), piece)
+                pieces.setdefault(metric, []).append(piece)
         return pieces, min((served.fresh_until for served in fresh), default=inf)
 
 
@@ -168,7 +171,7 @@ class Payload:
         return _Joined(run, min((until for _, until in shelves), default=inf))
 
 
-def _family_by_family(sources: Sequence[Mapping[Metric, Sequence[Piece]]], *, openmetrics: bool) -> Iterator[Piece]:
+def _family_by_family(sources: Sequence[_Pieces], *, openmetrics: bool) -> Iterator[Piece]:
     for metric in DOMAIN_METRICS:
         pieces = [piece for source in sources for piece in source.get(metric, ())]
         if pieces:
