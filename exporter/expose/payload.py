@@ -16,7 +16,6 @@ SMALL: Final = 8 * 1024
 TOGETHER: Final = 16
 """Teams on a shelf: more would save a few per cent, and make each poll compress more of what is others'."""
 
-
 _Pieces = Mapping[Metric, Sequence[Piece]]
 
 
@@ -111,7 +110,7 @@ class _Joined:
 
 
 class Payload:
-    """All teams' batches. Mutable; joins them when something changed since the last scrape, and else not at all."""
+    """All teams' batches, for the event loop alone. Mutable; joins them once after each change."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
