@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from selectors import DefaultSelector, SelectorKey
 from unittest.mock import patch
 
 from aiohttp import TCPConnector
@@ -59,6 +59,24 @@ def platform_process() -> int:
     return process.pid or 0
 
 
-def starved() -> float:
-    """Seconds that this process' main thread was ready to run and had to wait for a processor so far."""
-    return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+@dataclass(slots=True)
+class Waiting:
+    """How long the event loop had nothing to do so far. Mutable."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def waiting() -> Iterator[Waiting]:
+    """Sums up the time in which the event loop waits for the network or a thread, until the block ends."""
+    waited, select = Waiting(), DefaultSelector.select
+
+    def timed(selector: DefaultSelector, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        began = time.perf_counter()
+        try:
+            return select(selector, timeout)
+        finally:
+            waited.seconds += time.perf_counter() - began
+
+    with patch.object(DefaultSelector, "select", timed):
+        yield waited

@@ -23,8 +23,9 @@ PATIENCE = 3
 SUSPECTS = 4
 """One place in so many is open to requests that are likely to hang."""
 
-TEAMS_PER_PLACE = 2
-"""Teams that are polled at once, for each request that may be: with one, the last would leave most places idle."""
+SPARE = 4
+"""For so many places one team more is polled at once: with none, the last teams would leave most places idle, and with
+many, what their polls hold would make garbage collections long."""
 
 _DOUBLINGS = 32
 """Enough for every interval to reach the limit, few enough for a float."""
@@ -52,7 +53,7 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self._places = asyncio.Semaphore(concurrency)
-        self._turns = asyncio.Semaphore(TEAMS_PER_PLACE * concurrency)
+        self._turns = asyncio.Semaphore(concurrency + max(1, concurrency // SPARE))
         self._suspects = asyncio.Semaphore(max(1, concurrency // SUSPECTS))
         self._queue = asyncio.Lock()
 

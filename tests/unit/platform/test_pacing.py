@@ -283,7 +283,7 @@ async def test_requests_likely_to_hang_share_a_part_of_the_places() -> None:
 
 
 async def test_teams_take_turns_but_those_that_hang() -> None:
-    """Two teams are polled at once for each place, and teams that hang take no turn from the others."""
+    """Hardly more teams are polled at once than there are places, and teams that hang take no turn from the others."""
     pacer = Pacer(1000, 1)
     inside: list[str] = []
     done = asyncio.Event()
