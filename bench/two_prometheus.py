@@ -7,7 +7,6 @@ Durations are Prometheus' own and include what it does with the samples; only th
 """
 
 import json
-import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from urllib.parse import urlencode
 sys.path.insert(0, str(Path(__file__).parent))
 import yaml
 from prometheus_client import CollectorRegistry, start_http_server
-from rig import Fleet, Naive, names, report, simulated, token
+from rig import Fleet, Naive, names, report, simulated, started, token
 from rig.servers import free_port, get, program, running
 
 FLEET = Fleet(teams=10, agents=1_000)
@@ -58,20 +57,6 @@ def _serve_naive(exposition: str, ready: Connection) -> None:
     server, thread = start_http_server(0, "127.0.0.1", registry)
     ready.send(server.server_port)
     thread.join()
-
-
-@contextmanager
-def naive(exposition: str) -> Iterator[int]:
-    """The naive exporter of these series, in a process of its own; gives its port."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve_naive, args=(exposition, there), daemon=True)
-    process.start()
-    try:
-        yield here.recv()
-    finally:
-        process.terminate()
-        process.join()
 
 
 def scraped(prometheus: str, port: int, exporter: str) -> list[dict[str, object]]:
@@ -133,7 +118,7 @@ def main() -> None:
     with simulated(FLEET) as base_url, ours(base_url) as port:
         exposition = get(port, "/metrics").decode()
         rows = scraped(prometheus, port, "ours")
-    with naive(exposition) as port:
+    with started(_serve_naive, exposition) as port:
         rows += scraped(prometheus, port, "naive")
     report("two_prometheus", rows)
 

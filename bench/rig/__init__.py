@@ -6,11 +6,12 @@ import json
 import multiprocessing
 import resource
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry, Gauge, Metric
@@ -67,17 +68,24 @@ def _serve(fleet: Fleet, ready: Connection) -> None:
 
 
 @contextmanager
-def simulated(fleet: Fleet) -> Iterator[str]:
-    """A platform with this fleet, in a process of its own; gives the base URL."""
+def started(work: Callable[..., None], *about: object) -> Iterator[Any]:
+    """Runs `work(*about, pipe)` in a process of its own until the block ends; gives the first thing it sends."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(fleet, there), daemon=True)
+    process = context.Process(target=work, args=(*about, there), daemon=True)
     process.start()
     try:
         yield here.recv()
     finally:
         process.terminate()
         process.join()
+
+
+@contextmanager
+def simulated(fleet: Fleet) -> Iterator[str]:
+    """A platform with this fleet, in a process of its own; gives the base URL."""
+    with started(_serve, fleet) as base_url:
+        yield base_url
 
 
 @asynccontextmanager
