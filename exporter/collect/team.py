@@ -199,8 +199,7 @@ class Team:
                 self._client.fail(TASKS_PATH if scope is Scope.TASKS else self.agents_path, error)
             history.failed(started, error)
             self._hold(error)
-        except Exception as error:  # noqa: BLE001  see below
-            # A mistake of ours on one team's data must not end the others' polls; it is loud in the log.
+        except Exception as error:  # noqa: BLE001  a mistake of ours must not end the others' polls; the log is loud
             _log.exception("a poll failed inside the exporter", extra={"team_name": self.rules.name})
             history.failed(started, error)
         else:

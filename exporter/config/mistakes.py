@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -16,6 +16,8 @@ from exporter.redact import quoted, redact
 
 Loc = tuple[int | str, ...]
 """A key path, such as ("teams", 0, "name")."""
+LONGEST: Final = 80
+"""Characters of what was found that are shown: a line stays readable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def _shown_key(key: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 80 else text[:79] + "…"  # noqa: PLR2004  a line stays readable
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 # What is allowed --------------------------------------------------------------------------------------------------
