@@ -14,7 +14,7 @@ export PATH := $(PATH):$(CURDIR)/.tools/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PIP := $(BIN)/python -m pip install --quiet
-LOCKED := $(PIP) --require-hashes
+LOCKED := $(PIP) --require-hashes --no-deps
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--python-version 3.11 $(LOCK_ARGS)
 # Folders too: a deleted file changes nothing but its folder.
