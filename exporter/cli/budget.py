@@ -47,8 +47,17 @@ def series_per_team() -> int:
 
 def series_per_agent(gpus: int) -> int:
     """Domain series of a connected agent with so many GPUs, without those of its labels."""
-    devices = tuple(Gpu(position, "", "", 1, 1) for position in range(gpus))
-    agent = Agent("a", "idle", 0, 1, 0, 1.0, 1.0, None, ("",) * 7, frozenset(), devices)
+    devices = tuple(Gpu(position=position, vram_size=1, vram_free=1) for position in range(gpus))
+    agent = Agent(
+        agent_id="a",
+        status="idle",
+        running_tasks=0,
+        gpu_capacity=1,
+        tasks_completed=0,
+        last_heartbeat_at=1.0,
+        connected_at=1.0,
+        gpus=devices,
+    )
     samples = Samples()
     families.add_agents(samples, "", [agent], with_labels=False)
     families.add_presence(samples, "", Presence({"a": 1.0}, frozenset({"a"})), frozenset())

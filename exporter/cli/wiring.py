@@ -93,7 +93,7 @@ class Assembly:
                 settings.discover, sources, platform, same_platform=_same_platform(settings, before)
             )
             self.exporter.discovered = self.discoveries.attempted
-            self._schedule.patience = settings.api.timeout + GRACE + _waiting(settings)
+            self._schedule.stuck_after = settings.api.timeout + GRACE + _waiting(settings)
             self._set_teams(settings, before)
             self._settings = settings
             await _let_go([source for key, source in had.items() if key not in sources])

@@ -2,7 +2,7 @@
 
 The list has no cursor, so it may move while it is walked. Growing at either end loses nothing that was there at the
 start; shrinking can hide an agent between two pages. Then the list is walked once more, and if that does not add up
-either, the reading says it is truncated.
+either, the result says it is truncated.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.catalog import OTHER
-from exporter.collect.reading import AgentsReading, FetchAgents, Implausible, Unknown
+from exporter.collect.result import AgentsResult, FetchAgents, Implausible, Unknown
 from exporter.expose import families
 from exporter.expose.payload import Batch, batch
 from exporter.expose.text import Samples
@@ -39,7 +39,7 @@ class AgentRules:
 
 async def collect_agents(
     fetch: FetchAgents, rules: AgentRules, before: Presence, now: float, unknown: Unknown
-) -> AgentsReading:
+) -> AgentsResult:
     """Walk the list, twice if it moved too much.
 
     Args:
@@ -57,7 +57,7 @@ async def collect_agents(
         walk = await _Walk(rules, before).run(fetch, unknown)
     walk.check()
     # Presence is for all agents at once: too long a step for the event loop.
-    return await asyncio.to_thread(walk.reading, now)
+    return await asyncio.to_thread(walk.result, now)
 
 
 class _Walk:
@@ -145,7 +145,7 @@ class _Walk:
         self._newcomers += 1
         return self._newcomers + len(self._before.connected) <= self._rules.max_agents
 
-    def reading(self, now: float) -> AgentsReading:
+    def result(self, now: float) -> AgentsResult:
         rules = self._rules
         truncated = self._bounded or not self.settled or self._seen < self._totals[-1]
         exposed, left_out = frozenset(self._exposed), frozenset(self._listed - self._exposed)
@@ -153,14 +153,14 @@ class _Walk:
             exposed,
             left_out,
             now,
-            whole=not truncated,
+            complete=not truncated,
             memory=rules.memory,
             limit=rules.max_agents,
             expected=rules.expected,
         )
         families.add_agent_counts(self._samples, rules.team, self._statuses)
         families.add_presence(self._samples, rules.team, presence, rules.expected - left_out)
-        return AgentsReading(
+        return AgentsResult(
             samples=self._samples,
             packed=tuple(self._packed),
             pages=len(self._totals),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.collect.reading import Reading
+from exporter.collect.result import PollResult
 from exporter.errors import PlatformError
 from exporter.platform.pacing import Backoff
 from exporter.status import Attempt, CollectorStatus
@@ -55,18 +55,18 @@ class History:
         self._stale_after = stale_after
         self._status = None
 
-    def succeeded(self, started: float, reading: Reading) -> float:
+    def succeeded(self, started: float, result: PollResult) -> float:
         """Note a poll that went well; return until when its data is fresh.
 
         Args:
             started: when, on the monotonic clock; the result is on the same.
-            reading: what it gave.
+            result: what it gave.
         """
         now = self._clock.monotonic()
         self.backoff.succeeded()
-        self._note(started, reading.pages, reading.items, None, None)
-        # Not the reading itself: its samples are served compressed, and large.
-        self._items, self._reported, self._truncated = reading.items, reading.reported, reading.truncated
+        self._note(started, result.pages, result.items, None, None)
+        # Not the result itself: its samples are served compressed, and large.
+        self._items, self._reported, self._truncated = result.items, result.reported, result.truncated
         self._last_success_at = self._clock.wall()
         self._fresh_until = now + self._stale_after
         return self._fresh_until

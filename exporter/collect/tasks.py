@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, UNSTARTED_TASK_STATUSES
-from exporter.collect.reading import FetchTasks, Implausible, TasksReading, Unknown
+from exporter.collect.result import FetchTasks, Implausible, TasksResult, Unknown
 from exporter.expose import families
 from exporter.expose.text import Samples
-from exporter.fleet.activity import Listed
-from exporter.fleet.finished import MAX_PAGES, Leaf, Reading
+from exporter.fleet.activity import ActiveStatusScan
+from exporter.fleet.finished import MAX_PAGES, FinalStatusScan, ListPage
 from exporter.fleet.tasks import Task, oldest, read_tasks
 from exporter.fleet.timings import Timings
 from exporter.platform import wire
@@ -30,24 +30,24 @@ class _Active:
     truncated: bool
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         return len(self.tasks) >= self.total
 
 
 @dataclass(frozen=True, slots=True)
-class _Final:
+class _FinalStatus:
     """One final status."""
 
-    reading: Reading
+    scan: FinalStatusScan
     stopped: bool = False
     """Before all that is new was read."""
 
     @property
     def truncated(self) -> bool:
-        return self.stopped or not self.reading.stable
+        return self.stopped or not self.scan.stable
 
 
-async def collect_tasks(fetch: FetchTasks, team: str, before: Timings, unknown: Unknown) -> TasksReading:
+async def collect_tasks(fetch: FetchTasks, team: str, before: Timings, unknown: Unknown) -> TasksResult:
     """Look at every status once.
 
     Args:
@@ -60,13 +60,13 @@ async def collect_tasks(fetch: FetchTasks, team: str, before: Timings, unknown: 
         PlatformError: a page could not be had, or contradicts itself.
     """
     active = {status: await _active(fetch, status, unknown) for status in ACTIVE_TASK_STATUSES}
-    listed = {status: Listed(seen.tasks, seen.whole) for status, seen in active.items()}
+    listed = {status: ActiveStatusScan(tasks=seen.tasks, complete=seen.complete) for status, seen in active.items()}
     final = await _finals(fetch, before, before.activity.gone(listed), unknown)
     running, waiting = active["running"], active["waiting"]
-    advance = before.advanced(listed, {status: seen.reading for status, seen in final.items()})
+    advance = before.advanced(listed, {status: seen.scan for status, seen in final.items()})
     unknown.update({"started_at": advance.reversed_starts, "completed_at": advance.reversed_ends})
     totals = {status: seen.total for status, seen in active.items()}
-    totals |= {status: seen.reading.total for status, seen in final.items()}
+    totals |= {status: seen.scan.total for status, seen in final.items()}
 
     samples = Samples()
     families.add_task_counts(samples, team, totals)
@@ -74,11 +74,11 @@ async def collect_tasks(fetch: FetchTasks, team: str, before: Timings, unknown: 
     families.add_oldest(samples, team, created, oldest(task.started_at for task in running.tasks))
     families.add_timings(samples, team, advance.timings)
     read = sum(len(seen.tasks) for seen in active.values())
-    return TasksReading(
+    return TasksResult(
         samples=samples,
         packed=(),
-        pages=sum(seen.pages for seen in active.values()) + sum(len(seen.reading.leaves) for seen in final.values()),
-        items=read + sum(len(leaf.tasks) for seen in final.values() for leaf in seen.reading.leaves),
+        pages=sum(seen.pages for seen in active.values()) + sum(len(seen.scan.pages) for seen in final.values()),
+        items=read + sum(len(page.tasks) for seen in final.values() for page in seen.scan.pages),
         reported=sum(totals.values()),
         truncated=any(seen.truncated for seen in active.values()) or any(seen.truncated for seen in final.values()),
         series_dropped=0,
@@ -107,40 +107,42 @@ async def _ends(fetch: FetchTasks, status: str, unknown: Unknown) -> _Active:
 
 async def _finals(
     fetch: FetchTasks, before: Timings, gone: Mapping[str, float], unknown: Unknown
-) -> Mapping[str, _Final]:
+) -> Mapping[str, _FinalStatus]:
     """Read the final statuses from the end where tasks arrive; then look on for what left the active ones."""
-    final: dict[str, _Final] = {}
+    final: dict[str, _FinalStatus] = {}
     for status in FINAL_TASK_STATUSES:
         known = before.lists.get(status)
-        start = _Final(Reading(known, seen_active=before.activity.seen))
-        first = await _turn(fetch, status, known.entry if known else 1, start, unknown)
-        final[status] = await _further(fetch, status, first, {}, unknown)
+        start = _FinalStatus(FinalStatusScan(known, seen_active=before.activity.seen))
+        first = await _read_page(fetch, status, known.entry if known else 1, start, unknown)
+        final[status] = await _read_on(fetch, status, first, {}, unknown)
     for status in FINAL_TASK_STATUSES:
-        final[status] = await _further(fetch, status, final[status], _without(gone, final.values()), unknown)
+        final[status] = await _read_on(fetch, status, final[status], _without(gone, final.values()), unknown)
     return final
 
 
-async def _further(fetch: FetchTasks, status: str, seen: _Final, gone: Mapping[str, float], unknown: Unknown) -> _Final:
-    while (number := seen.reading.next_page(_without(gone, [seen]))) and not seen.stopped:
-        if len(seen.reading.leaves) >= MAX_PAGES:
+async def _read_on(
+    fetch: FetchTasks, status: str, seen: _FinalStatus, gone: Mapping[str, float], unknown: Unknown
+) -> _FinalStatus:
+    while (number := seen.scan.next_page(_without(gone, [seen]))) and not seen.stopped:
+        if len(seen.scan.pages) >= MAX_PAGES:
             return replace(seen, stopped=True)
-        seen = await _turn(fetch, status, number, seen, unknown)
+        seen = await _read_page(fetch, status, number, seen, unknown)
     return seen
 
 
-async def _turn(fetch: FetchTasks, status: str, number: int, seen: _Final, unknown: Unknown) -> _Final:
+async def _read_page(fetch: FetchTasks, status: str, number: int, seen: _FinalStatus, unknown: Unknown) -> _FinalStatus:
     """Read one more page; once more if it is short of what its own total promises."""
     page = await fetch(status, number)
     if page.missing:
         page = await fetch(status, number)
-    leaf = Leaf(number, page.last, page.total, tuple(_tasks(page, unknown)))
-    return _Final(replace(seen.reading, leaves=(*seen.reading.leaves, leaf)), stopped=page.missing > 0)
+    listed = ListPage(number=number, last=page.last, total=page.total, tasks=tuple(_tasks(page, unknown)))
+    return _FinalStatus(replace(seen.scan, pages=(*seen.scan.pages, listed)), stopped=page.missing > 0)
 
 
-def _without(gone: Mapping[str, float], final: Iterable[_Final]) -> Mapping[str, float]:
+def _without(gone: Mapping[str, float], final: Iterable[_FinalStatus]) -> Mapping[str, float]:
     if not gone:
         return gone
-    found = {task.task_id for seen in final for task in seen.reading.tasks}
+    found = {task.task_id for seen in final for task in seen.scan.tasks}
     return {task_id: created_at for task_id, created_at in gone.items() if task_id not in found}
 
 

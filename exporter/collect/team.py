@@ -11,7 +11,7 @@ from exporter.catalog import Scope
 from exporter.collect.agents import AgentRules, collect_agents
 from exporter.collect.discovery import ME_PATH
 from exporter.collect.history import Clock, History
-from exporter.collect.reading import AgentsReading, Implausible, Reading, TasksReading, Unknown
+from exporter.collect.result import AgentsResult, Implausible, PollResult, TasksResult, Unknown
 from exporter.collect.tasks import collect_tasks
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
 from exporter.expose import families
@@ -40,7 +40,7 @@ RECENT: Final = 1.0
 """Seconds for which a poll answers those who ask for one."""
 
 _log = logging.getLogger(__name__)
-R = TypeVar("R", bound=Reading)
+R = TypeVar("R", bound=PollResult)
 P = TypeVar("P")
 
 
@@ -166,24 +166,24 @@ class Team:
         return all(until is None or now >= until for until in (history.backoff.until, self._held_until))
 
     async def _poll_tasks(self, started: float) -> None:
-        async def collect(unknown: Unknown) -> TasksReading:
+        async def collect(unknown: Unknown) -> TasksResult:
             return await collect_tasks(self._fetch_tasks, self.rules.name, self._timings, unknown)
 
-        if result := await self._attempt(self._tasks, Scope.TASKS, started, collect):
-            reading, fresh_until = result
-            self._timings = reading.timings
-            self._required = reading.required, fresh_until
+        if read := await self._attempt(self._tasks, Scope.TASKS, started, collect):
+            result, fresh_until = read
+            self._timings = result.timings
+            self._required = result.required, fresh_until
             self._put_eligibility()
 
     async def _poll_agents(self, started: float) -> None:
-        async def collect(unknown: Unknown) -> AgentsReading:
+        async def collect(unknown: Unknown) -> AgentsResult:
             now = self._clock.wall()
             return await collect_agents(self._fetch_agents, self.rules.agents, self._presence, now, unknown)
 
-        if result := await self._attempt(self._agents, Scope.AGENTS, started, collect):
-            reading, fresh_until = result
-            self._presence, self._dropped = reading.presence, reading.series_dropped
-            self._offered = reading.offered, fresh_until
+        if read := await self._attempt(self._agents, Scope.AGENTS, started, collect):
+            result, fresh_until = read
+            self._presence, self._dropped = result.presence, result.series_dropped
+            self._offered = result.offered, fresh_until
             self._put_eligibility()
 
     async def _attempt(
@@ -192,8 +192,8 @@ class Team:
         """One poll of one list: publish and note it, or note why it failed."""
         unknown = Counter[str]()
         try:
-            reading = await collect(unknown)
-            prepared = await asyncio.to_thread(_prepared, reading)
+            result = await collect(unknown)
+            prepared = await asyncio.to_thread(_prepared, result)
         except PlatformError as error:
             if isinstance(error, Implausible):
                 self._client.fail(TASKS_PATH if scope is Scope.TASKS else self.agents_path, error)
@@ -203,9 +203,9 @@ class Team:
             _log.exception("a poll failed inside the exporter", extra={"team_name": self.rules.name})
             history.failed(started, error)
         else:
-            fresh_until = history.succeeded(started, reading)
+            fresh_until = history.succeeded(started, result)
             self._put(scope, prepared, fresh_until)
-            return reading, fresh_until
+            return result, fresh_until
         finally:
             self._counters.unknown_values(unknown)
         return None
@@ -281,5 +281,5 @@ class Team:
         self._was_slow = slow
 
 
-def _prepared(reading: Reading) -> Batch:
-    return joined((*reading.packed, batch(reading.samples)))
+def _prepared(result: PollResult) -> Batch:
+    return joined((*result.packed, batch(result.samples)))

@@ -13,12 +13,12 @@ REMEMBERED: Final = 800
 """Tasks kept per team: as many as one poll can read of the active statuses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveStatusScan:
     """What one poll read of one active status."""
 
     tasks: Sequence[Task]
-    whole: bool
+    complete: bool
     """These are all there are."""
 
 
@@ -29,7 +29,7 @@ A plain tuple, for there may be hundreds per team, and tuples of numbers cost th
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
     """What is remembered of active tasks between two polls."""
 
@@ -45,15 +45,15 @@ class Activity:
     forgotten: float = -inf
     """The latest start among the forgotten tasks whose wait was counted."""
 
-    def gone(self, active: Mapping[str, Listed]) -> Mapping[str, float]:
+    def gone(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, float]:
         """The tasks that left the active statuses since the last poll: id to creation time.
 
-        A task goes forward from status to status, so only where these were read as a whole its absence means something.
+        Tasks move forward through the statuses, so an absence only means something where these were read completely.
         """
         found = {task.task_id for listed in active.values() for task in listed.tasks}
         gone = {task_id: created_at for task_id, created_at in self.missed.items() if task_id not in found}
         for status in reversed(ACTIVE_TASK_STATUSES):
-            if not active[status].whole:
+            if not active[status].complete:
                 break
             for task_id in self.listed.get(status, frozenset()) - found:
                 created_at, _, _ = self.seen.get(task_id, (None, None, False))
@@ -61,8 +61,8 @@ class Activity:
                     gone[task_id] = created_at
         return gone
 
-    def started(self, active: Mapping[str, Listed]) -> Mapping[str, Task]:
-        """The tasks that started since the last poll, as far as it can be told, and did not end: by id."""
+    def started(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, Task]:
+        """The tasks that started since the last poll, as far as can be known, and have not ended: by id."""
         tasks = (task for listed in active.values() for task in listed.tasks)
         return {
             task.task_id: task for task in tasks if task.started_at is not None and self._new(task, task.started_at)
@@ -80,7 +80,7 @@ class Activity:
             return before[2]
         return task.started_at is not None and task.started_at <= self.forgotten
 
-    def after(self, active: Mapping[str, Listed], waited: Container[str], ended: Iterable[str]) -> "Activity":
+    def after(self, active: Mapping[str, ActiveStatusScan], waited: Container[str], ended: Iterable[str]) -> "Activity":
         """What to remember for the next poll.
 
         Args:
@@ -97,11 +97,12 @@ class Activity:
         for task_id in ended:
             seen.pop(task_id, None)
         surplus = [seen.pop(task_id) for task_id in list(islice(seen, max(0, len(seen) - REMEMBERED)))]
+        found = ended | self.missed.keys()
         return Activity(
-            seen,
-            {status: frozenset(task.task_id for task in listed.tasks) for status, listed in active.items()},
-            {task_id: time for task_id, time in self.gone(active).items() if task_id not in ended | self.missed.keys()},
-            active["running"].whole,
+            seen=seen,
+            listed={status: frozenset(task.task_id for task in scan.tasks) for status, scan in active.items()},
+            missed={task_id: time for task_id, time in self.gone(active).items() if task_id not in found},
+            all_running=active["running"].complete,
             latest_start=_latest(
                 (task.started_at for listed in active.values() for task in listed.tasks), self.latest_start
             ),

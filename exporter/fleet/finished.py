@@ -8,7 +8,7 @@ nothing is inferred from a position alone or from a clock of ours. An unknown ta
 - it was seen active before;
 - by what the list is sorted by, it comes after all that was seen of the list.
 
-A task nobody saw active can end deep inside a list that is sorted by creation. The length of the list then tells how
+A task nobody saw active can end deep inside a list that is sorted by creation. The length of the list then shows how
 many such tasks there are, and those that ended last are taken for them. So the number of new tasks is never too high.
 """
 
@@ -19,7 +19,7 @@ from itertools import islice
 from math import inf
 from typing import Final
 
-from exporter.fleet.order import Key, Order, told_order
+from exporter.fleet.order import Key, Order, detect_order
 from exporter.fleet.tasks import Task
 
 KNOWN: Final = 200
@@ -28,8 +28,8 @@ MAX_PAGES: Final = 10
 """Pages read per status and poll at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPage:
     """One page of the list as far as it matters here."""
 
     number: int
@@ -38,24 +38,24 @@ class Leaf:
     tasks: Sequence[Task]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinalList:
     """What is remembered of one final status between two polls."""
 
     order: Order | None
-    """None while it could not be told."""
+    """None while unknown."""
     total: int
     last: int
     known: tuple[str, ...]
     """Ids from the arrival end inwards: of the last poll, and as many earlier ones as fit."""
-    whole: bool
+    all_known: bool
     """Every task of the list was known once, and no id was forgotten since: what is unknown is new."""
     latest: Mapping[Key, float]
     """The latest times among the tasks seen so far. Unix seconds of the platform's clock."""
 
     @property
     def newest_first(self) -> bool:
-        """Whether new tasks arrive on the first page, as long as nothing tells otherwise."""
+        """Whether new tasks arrive on the first page, unless the order says otherwise."""
         return self.order is None or self.order.newest_first
 
     @property
@@ -64,11 +64,11 @@ class FinalList:
         return 1 if self.newest_first else self.last
 
 
-NOTHING: Final = FinalList(None, 0, 1, (), whole=False, latest=dict.fromkeys(Key, -inf))
+NOTHING: Final = FinalList(order=None, total=0, last=1, known=(), all_known=False, latest=dict.fromkeys(Key, -inf))
 
 
 @dataclass(frozen=True)
-class Reading:
+class FinalStatusScan:
     """The pages of one final status read in one poll, in the order they were asked for.
 
     Has no slots: what follows from the pages is worked out once.
@@ -78,34 +78,34 @@ class Reading:
     """None at the first poll, which only learns where the list stands."""
     seen_active: Container[str] = frozenset()
     """Ids of tasks that were active at an earlier poll and were in no final status since."""
-    leaves: tuple[Leaf, ...] = ()
+    pages: tuple[ListPage, ...] = ()
 
     @property
     def total(self) -> int:
         """The list's length, as the first answer states it."""
-        return self.leaves[0].total
+        return self.pages[0].total
 
     @cached_property
     def order(self) -> Order | None:
-        """How the list is sorted, as this poll or an earlier one could tell."""
-        page, order = self.leaves[0].tasks, self.before.order if self.before else None
-        return order if order and order.fits(page) else told_order(page) or order
+        """How the list is sorted, as far as this poll or an earlier one shows."""
+        page, order = self.pages[0].tasks, self.before.order if self.before else None
+        return order if order and order.fits(page) else detect_order(page) or order
 
     @cached_property
     def _newest_first(self) -> bool:
         return self.order is None or self.order.newest_first
 
     @cached_property
-    def _run(self) -> Sequence[Leaf]:
+    def _gapless_pages(self) -> Sequence[ListPage]:
         """The pages read without a gap from the arrival end inwards.
 
-        A last page that is the last no more is left out, and read again in its turn: while it was read tasks may have
-        moved from the next page to it.
+        A last page that is the last no more is left out, and read again later: while it was read, tasks may have
+        moved to it from the next page.
         """
         if self._newest_first:
-            return self.leaves
-        start = next((i for i, leaf in enumerate(self.leaves) if leaf.number >= leaf.last), len(self.leaves))
-        return self.leaves[start:]
+            return self.pages
+        start = next((i for i, page in enumerate(self.pages) if page.number >= page.last), len(self.pages))
+        return self.pages[start:]
 
     def next_page(self, gone: Mapping[str, float]) -> int | None:
         """The page to read next; None when what is new is complete.
@@ -113,11 +113,11 @@ class Reading:
         Args:
             gone: tasks that left the active statuses since the last poll and were not found yet: id to creation time.
         """
-        run, last = self._run, self.leaves[-1].last
+        run, last = self._gapless_pages, self.pages[-1].last
         if not run or run[-1].number > last:
             return last
         following = run[-1].number + (1 if self._newest_first else -1)
-        if self.before is None or self._turned or not 1 <= following <= last:
+        if self.before is None or self._direction_flipped or not 1 <= following <= last:
             return None
         return following if self._incomplete(self.before, gone) else None
 
@@ -135,9 +135,9 @@ class Reading:
         if any(task.task_id in self._known for task in self.tasks):
             return False
         if self.order is None:
-            return before.whole
+            return before.all_known
         key, horizon = self.order.key, before.latest[self.order.key]
-        return any((time := key.of(task)) is None or time >= horizon for task in self._run[-1].tasks)
+        return any((time := key.of(task)) is None or time >= horizon for task in self._gapless_pages[-1].tasks)
 
     def _may_hold(self, gone: Mapping[str, float]) -> bool:
         """Whether one of these stands further inwards, in a list that is sorted by creation."""
@@ -148,8 +148,8 @@ class Reading:
     def tasks(self) -> Sequence[Task]:
         """The tasks read, each once, from the arrival end inwards."""
         tasks: dict[str, Task] = {}
-        for leaf in self._run:
-            for task in leaf.tasks if self._newest_first else reversed(leaf.tasks):
+        for page in self._gapless_pages:
+            for task in page.tasks if self._newest_first else reversed(page.tasks):
                 tasks.setdefault(task.task_id, task)
         return tuple(tasks.values())
 
@@ -159,27 +159,27 @@ class Reading:
 
     @cached_property
     def stable(self) -> bool:
-        """Whether positions tell what is new: the known tasks stand in the order they stood in, or they are all."""
-        if self.before is None or self.before.whole:
+        """Whether positions show what is new: the known tasks stand in the order they stood in, or they are all."""
+        if self.before is None or self.before.all_known:
             return True
         places = {task_id: place for place, task_id in enumerate(self.before.known)}
         found = [places[task.task_id] for task in self.tasks if task.task_id in places]
-        return not self._turned and found == sorted(found)
+        return not self._direction_flipped and found == sorted(found)
 
     @cached_property
-    def _turned(self) -> bool:
+    def _direction_flipped(self) -> bool:
         """Whether the list was read from the wrong end until now: then this poll only learns where it stands."""
         before = self.before
-        return before is not None and not before.whole and before.newest_first != self._newest_first
+        return before is not None and not before.all_known and before.newest_first != self._newest_first
 
     @property
     def new(self) -> list[Task]:
         """The tasks that were not in the list at the last poll; none at the first poll."""
-        if self.before is None or self._turned:
+        if self.before is None or self._direction_flipped:
             return []
-        settled = self._known.union(task.task_id for task in self._certain)
+        counted = self._known.union(task.task_id for task in self._certain)
         latest = self.before.latest[Key.COMPLETED]
-        others = [task for task in self.tasks if task.task_id not in settled and _end(task) > latest]
+        others = [task for task in self.tasks if task.task_id not in counted and _end(task) > latest]
         return [*self._certain, *sorted(others, key=_end, reverse=True)[: self._unexplained]]
 
     @cached_property
@@ -195,28 +195,28 @@ class Reading:
     def _is_new(self, task: Task) -> bool:
         """Whether an unknown task must be new, wherever it stands."""
         if self.before is None or self.order is None:
-            return self.before is not None and (self.before.whole or task.task_id in self.seen_active)
+            return self.before is not None and (self.before.all_known or task.task_id in self.seen_active)
         time = self.order.key.of(task)
         beyond = time is not None and time > self.before.latest[self.order.key]
-        return beyond or self.before.whole or task.task_id in self.seen_active
+        return beyond or self.before.all_known or task.task_id in self.seen_active
 
     @cached_property
     def _unexplained(self) -> int:
         """How many more tasks the list must have got, by its length, than are certainly new."""
-        growth = (self._run or self.leaves)[0].total - (self.before.total if self.before else 0)
+        growth = (self._gapless_pages or self.pages)[0].total - (self.before.total if self.before else 0)
         return max(0, growth - len(self._certain))
 
     def after(self) -> FinalList:
         """What to remember for the next poll."""
-        earlier, newest = self.before or NOTHING, self.leaves[-1]
+        earlier, newest = self.before or NOTHING, self.pages[-1]
         ids = dict.fromkeys((*(task.task_id for task in self.tasks), *earlier.known))
-        read = {task.task_id: task for leaf in self.leaves for task in leaf.tasks}
+        read = {task.task_id: task for page in self.pages for task in page.tasks}
         return FinalList(
             order=self.order,
             total=newest.total,
             last=newest.last,
             known=tuple(islice(ids, KNOWN)),
-            whole=newest.total <= len(self.tasks) <= KNOWN or (earlier.whole and len(ids) <= KNOWN),
+            all_known=newest.total <= len(self.tasks) <= KNOWN or (earlier.all_known and len(ids) <= KNOWN),
             latest={key: _latest(key, read.values(), earlier.latest[key]) for key in Key},
         )
 

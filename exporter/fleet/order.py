@@ -1,4 +1,4 @@
-"""How a list of tasks is sorted. The platform does not say; the times on a page do."""
+"""How a list of tasks is sorted. The platform does not say; the times on a page show it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from typing import Final
 
 from exporter.fleet.tasks import Task
 
-TELLING: Final = 10
-"""How much oftener times must rise than fall on a page, or the reverse: a few can stand in order by chance."""
-ORDERLY: Final = 0.8
-"""How much of a page must agree on a direction: ids and times of one list may differ a little in order."""
+MIN_MAJORITY: Final = 10
+"""By how many the rises of a page's times must exceed its falls, or the reverse: a few can be in order by chance."""
+MIN_AGREEMENT: Final = 0.8
+"""The share of a page that must agree on a direction: a list sorted by id is nearly, but not quite, sorted by time."""
 
 
 class Key(Enum):
@@ -21,7 +21,7 @@ class Key(Enum):
     COMPLETED = "completed_at"
 
     def of(self, task: Task) -> float | None:
-        """The task's time that counts."""
+        """The task's value of this field."""
         return task.created_at if self is Key.CREATED else task.completed_at
 
 
@@ -33,26 +33,26 @@ class Order:
     newest_first: bool
 
     def fits(self, tasks: Sequence[Task]) -> bool:
-        """Whether a page of the list does not contradict it."""
-        falls, rises = _turns(self.key, tasks)
-        return (falls if self.newest_first else rises) >= ORDERLY * (falls + rises)
+        """Whether a page of the list agrees with this order."""
+        falls, rises = _falls_and_rises(self.key, tasks)
+        return (falls if self.newest_first else rises) >= MIN_AGREEMENT * (falls + rises)
 
 
-def told_order(tasks: Sequence[Task]) -> Order | None:
-    """Tell from one page how its list is sorted; None if it cannot be told.
+def detect_order(tasks: Sequence[Task]) -> Order | None:
+    """Detect from one page how its list is sorted; None if that is unclear.
 
-    A list that is too short to tell fits on one page, and then nobody asks.
+    A list too short to show its order fits on one page, and then the order does not matter.
     """
-    best, order = (ORDERLY, 0), None
+    best, order = (MIN_AGREEMENT, 0), None
     for key in Key:
-        falls, rises = _turns(key, tasks)
+        falls, rises = _falls_and_rises(key, tasks)
         agreeing = max(falls, rises) / max(1, falls + rises), abs(falls - rises)
-        if abs(falls - rises) >= TELLING and agreeing > best:
+        if abs(falls - rises) >= MIN_MAJORITY and agreeing > best:
             best, order = agreeing, Order(key, falls > rises)
     return order
 
 
-def _turns(key: Key, tasks: Sequence[Task]) -> tuple[int, int]:
+def _falls_and_rises(key: Key, tasks: Sequence[Task]) -> tuple[int, int]:
     """How often the time falls from one task to the next, and how often it rises."""
     times = [time for time in map(key.of, tasks) if time is not None]
     return sum(a > b for a, b in pairwise(times)), sum(a < b for a, b in pairwise(times))

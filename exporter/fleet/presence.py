@@ -19,7 +19,7 @@ class Presence:
         left_out: frozenset[str],
         now: float,
         *,
-        whole: bool,
+        complete: bool,
         memory: float,
         limit: int,
         expected: frozenset[str] = frozenset(),
@@ -30,14 +30,14 @@ class Presence:
             listed: ids of the agents it found.
             left_out: ids of more that it found and that have no series: they are not gone either.
             now: Unix seconds of our clock.
-            whole: whether it saw all there are; if not, nobody vanishes who was seen within `memory`.
+            complete: whether it saw all there are; if not, nobody vanishes who was seen within `memory`.
             memory: seconds for which a vanished agent is remembered.
             limit: how many vanished agents are remembered at most; the latest seen ones are kept.
             expected: ids that are never forgotten.
         """
         known = {agent_id: seen for agent_id, seen in self.last_seen.items() if agent_id not in left_out}
         recent = {agent_id: seen for agent_id, seen in known.items() if now - seen <= memory}
-        connected = listed if whole else listed | (self.connected & recent.keys())
+        connected = listed if complete else listed | (self.connected & recent.keys())
         gone = sorted(
             ((seen, agent_id) for agent_id, seen in recent.items() if agent_id not in connected), reverse=True
         )

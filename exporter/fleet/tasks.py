@@ -10,16 +10,16 @@ from exporter.fleet.text import label_text
 from exporter.platform import wire
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Task:
-    """One listed task. Times are Unix seconds of the platform's clock."""
+    """One listed task. Times are Unix seconds of the platform's clock; None stands for what it did not say."""
 
     task_id: Final[str]
-    created_at: Final[float | None]
-    started_at: Final[float | None]
-    completed_at: Final[float | None]
-    retries: Final[int]
-    labels: Final[frozenset[str]]
+    created_at: Final[float | None] = None
+    started_at: Final[float | None] = None
+    completed_at: Final[float | None] = None
+    retries: Final[int] = 0
+    labels: Final[frozenset[str]] = frozenset()
     """The labels it requires, while it has no agent (inferred)."""
 
 
@@ -30,12 +30,12 @@ def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str]) -> Iterator[Ta
             unknown["id"] += 1
             continue
         yield Task(
-            label_text(item.id),
-            unix_time(item.created_at),
-            unix_time(item.started_at),
-            unix_time(item.completed_at),
-            item.retry_count or 0,
-            label_set(item.agent_labels),
+            task_id=label_text(item.id),
+            created_at=unix_time(item.created_at),
+            started_at=unix_time(item.started_at),
+            completed_at=unix_time(item.completed_at),
+            retries=item.retry_count or 0,
+            labels=label_set(item.agent_labels),
         )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.catalog import FINAL_TASK_STATUSES, RUN_BUCKETS, WAIT_BUCKETS
-from exporter.fleet.activity import Activity, Listed
-from exporter.fleet.finished import FinalList, Reading
+from exporter.fleet.activity import ActiveStatusScan, Activity
+from exporter.fleet.finished import FinalList, FinalStatusScan
 from exporter.fleet.tasks import Task
 
 
@@ -50,7 +50,7 @@ class Timings:
         default_factory=lambda: {status: Histogram.empty(RUN_BUCKETS) for status in FINAL_TASK_STATUSES}
     )
 
-    def advanced(self, active: Mapping[str, Listed], finals: Mapping[str, Reading]) -> "Advance":
+    def advanced(self, active: Mapping[str, ActiveStatusScan], finals: Mapping[str, FinalStatusScan]) -> "Advance":
         """Count what one complete poll shows.
 
         Args:
@@ -78,7 +78,7 @@ class Timings:
         )
         return Advance(timings, waits.reversed, sum(spans.reversed for spans in runs.values()))
 
-    def _first_ends(self, finals: Mapping[str, Reading]) -> Mapping[str, list[Task]]:
+    def _first_ends(self, finals: Mapping[str, FinalStatusScan]) -> Mapping[str, list[Task]]:
         """What is new in each final status and was in no other one before: a failed task may be tried again."""
         counted = self._known()
         new: dict[str, list[Task]] = {}
@@ -87,7 +87,7 @@ class Timings:
             counted.update(task.task_id for task in new[status])
         return new
 
-    def _first_starts(self, active: Mapping[str, Listed]) -> Mapping[str, Task]:
+    def _first_starts(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, Task]:
         """The tasks that started since the last poll; none at the first one. What had ended before starts anew."""
         if not self.lists:
             return {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from exporter.catalog import FINAL_TASK_STATUSES
-from exporter.collect.reading import TasksReading
+from exporter.collect.result import TasksResult
 from exporter.collect.tasks import collect_tasks
 from exporter.expose.text import header
 from exporter.fleet.timings import Timings
@@ -107,7 +107,7 @@ class Poller:
     lists: TaskLists
     timings: Timings = field(default_factory=Timings)
     unknown: Counter[str] = field(default_factory=Counter)
-    reading: TasksReading | None = None
+    reading: TasksResult | None = None
 
     async def poll(self) -> "Poller":
         """One poll."""

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.catalog import AGENTS
 from exporter.collect.agents import AgentRules, collect_agents
-from exporter.collect.reading import AgentsReading
+from exporter.collect.result import AgentsResult
 from exporter.errors import SchemaMismatch, ServerFailed
 from exporter.expose.payload import batch, joined
 from exporter.expose.pieces import Answer, deflate, splice
@@ -53,26 +53,26 @@ class Listed:
 
 async def walk(
     listed: Listed, rules: AgentRules = RULES, before: Presence | None = None, unknown: Counter[str] | None = None
-) -> AgentsReading:
+) -> AgentsResult:
     return await collect_agents(
         listed.fetch, rules, before or Presence(), NOW, Counter() if unknown is None else unknown
     )
 
 
-def lines(reading: AgentsReading, metric: str) -> list[str]:
-    whole = joined((*reading.packed, batch(reading.samples)))
+def lines(result: AgentsResult, metric: str) -> list[str]:
+    whole = joined((*result.packed, batch(result.samples)))
     answer = Answer.of(deflate(b""), splice(whole.pieces.values()))
     text = b"".join(answer.text()).decode()
     return [line.removeprefix(metric) for line in text.splitlines() if line.startswith(metric + "{")]
 
 
-def exposed(reading: AgentsReading) -> set[str]:
+def exposed(result: AgentsResult) -> set[str]:
     """The ids that have series of their own."""
-    return {line.split('agent_id="')[1].split('"')[0] for line in lines(reading, "cyberun_agent_info")}
+    return {line.split('agent_id="')[1].split('"')[0] for line in lines(result, "cyberun_agent_info")}
 
 
-def connected(reading: AgentsReading) -> dict[str, int]:
-    found = lines(reading, "cyberun_agent_connected")
+def connected(result: AgentsResult) -> dict[str, int]:
+    found = lines(result, "cyberun_agent_connected")
     return {line.split('agent_id="')[1].split('"')[0]: int(line[-1]) for line in found}
 
 
@@ -82,23 +82,23 @@ def connected(reading: AgentsReading) -> dict[str, int]:
 async def test_requests(count: int, pages: int) -> None:
     """N agents cost max(1, ⌈N/100⌉) requests, and every one of them is exposed."""
     listed = Listed(names(*range(count)))
-    reading = await walk(listed)
+    result = await walk(listed)
     assert listed.asked == list(range(1, pages + 1))
-    assert (reading.pages, reading.items, reading.reported, reading.truncated) == (pages, count, count, False)
-    assert exposed(reading) == set(listed.items)
-    assert reading.presence.connected == set(listed.items)
-    assert f'{{team_name="render",status="idle"}} {count}' in lines(reading, AGENTS.name)
+    assert (result.pages, result.items, result.reported, result.truncated) == (pages, count, count, False)
+    assert exposed(result) == set(listed.items)
+    assert result.presence.connected == set(listed.items)
+    assert f'{{team_name="render",status="idle"}} {count}' in lines(result, AGENTS.name)
 
 
 async def test_smaller_pages() -> None:
     """A platform that serves smaller pages is asked for more of them."""
     listed = Listed(names(*range(42)), size=20)
-    reading = await walk(listed)
-    assert (listed.asked, reading.items, reading.truncated) == ([1, 2, 3], 42, False)
+    result = await walk(listed)
+    assert (listed.asked, result.items, result.truncated) == ([1, 2, 3], 42, False)
 
 
 async def test_duplicates_across_pages() -> None:
-    """An agent that moved to the next page while the list grew is one agent; its first reading counts."""
+    """An agent that moved to the next page while the list grew is one agent; its first result counts."""
     listed = Listed(names(*range(150)))
 
     def grow(request: int) -> None:
@@ -106,22 +106,22 @@ async def test_duplicates_across_pages() -> None:
             listed.items = ["new", *listed.items]
 
     listed.moved = grow
-    reading = await walk(listed)
+    result = await walk(listed)
     # What came in front is seen at the next poll; nothing that was there at the start was missed.
-    assert (listed.asked, reading.items, reading.reported, reading.truncated) == ([1, 2], 150, 151, True)
-    assert exposed(reading) == set(names(*range(150)))
-    assert len(lines(reading, "cyberun_agent_info")) == 150
-    assert '{team_name="render",status="idle"} 150' in lines(reading, AGENTS.name)
+    assert (listed.asked, result.items, result.reported, result.truncated) == ([1, 2], 150, 151, True)
+    assert exposed(result) == set(names(*range(150)))
+    assert len(lines(result, "cyberun_agent_info")) == 150
+    assert '{team_name="render",status="idle"} 150' in lines(result, AGENTS.name)
 
 
 async def test_duplicates_on_one_page() -> None:
     """An id twice on one page is one agent, its last item counts, and the walk is complete."""
     busy = wire.Agent(agent_id="a", agent_status="busy")
     listed = Listed(["a", "b", busy])
-    reading = await walk(listed)
-    assert (listed.asked, reading.items, reading.reported, reading.truncated) == ([1], 2, 3, False)
+    result = await walk(listed)
+    assert (listed.asked, result.items, result.reported, result.truncated) == ([1], 2, 3, False)
     assert {'{team_name="render",status="busy"} 1', '{team_name="render",status="idle"} 1'} <= set(
-        lines(reading, AGENTS.name)
+        lines(result, AGENTS.name)
     )
 
 
@@ -134,10 +134,10 @@ async def test_list_that_shrank_is_walked_once_more() -> None:
             listed.items = listed.items[1:]
 
     listed.moved = shrink
-    reading = await walk(listed)
+    result = await walk(listed)
     assert listed.asked == [1, 2, 3, 1, 2, 3]
-    assert (reading.items, reading.reported, reading.truncated) == (249, 249, False)
-    assert exposed(reading) == set(names(*range(1, 250)))
+    assert (result.items, result.reported, result.truncated) == (249, 249, False)
+    assert exposed(result) == set(names(*range(1, 250)))
 
 
 async def test_list_that_keeps_shrinking_is_truncated() -> None:
@@ -149,19 +149,19 @@ async def test_list_that_keeps_shrinking_is_truncated() -> None:
 
     listed.moved = shrink
     before = Presence({"gone?": NOW - 60}, frozenset({"gone?"}))
-    reading = await walk(listed, before=before)
-    assert reading.truncated
-    assert (len(listed.asked), reading.items, reading.reported) == (10, 430, 430)
-    assert connected(reading)["gone?"] == 1
+    result = await walk(listed, before=before)
+    assert result.truncated
+    assert (len(listed.asked), result.items, result.reported) == (10, 430, 430)
+    assert connected(result)["gone?"] == 1
 
 
 @pytest.mark.parametrize(("count", "total", "asked"), [(0, 7, [1, 1]), (3, 7, [1, 1]), (100, 250, [1, 2, 1, 2])])
 async def test_total_that_is_too_high(count: int, total: int, asked: list[int]) -> None:
     """More is promised than there is: one more walk, then what was seen is published as truncated."""
     listed = Listed(names(*range(count)), total=total)
-    reading = await walk(listed)
+    result = await walk(listed)
     assert listed.asked == asked
-    assert (reading.items, reading.reported, reading.truncated) == (count, total, True)
+    assert (result.items, result.reported, result.truncated) == (count, total, True)
 
 
 @pytest.mark.parametrize(("count", "total"), [(3, 2), (1, 0), (100, 99)])
@@ -191,26 +191,26 @@ async def test_totals_that_grow_without_end() -> None:
         listed.total = 100 * len(listed.asked) + 100
 
     listed.moved = promise
-    reading = await walk(listed, replace(RULES, max_pages=5))
+    result = await walk(listed, replace(RULES, max_pages=5))
     assert listed.asked == [1, 2, 3, 4, 5]
-    assert (reading.items, reading.truncated) == (500, True)
+    assert (result.items, result.truncated) == (500, True)
 
 
 @pytest.mark.parametrize(("max_pages", "items", "truncated"), [(1, 100, True), (2, 200, True), (3, 201, False)])
 async def test_max_pages(max_pages: int, items: int, *, truncated: bool) -> None:
     """A walk ends at the bound; only one that left pages unread is truncated, and it is not repeated."""
     listed = Listed(names(*range(201)))
-    reading = await walk(listed, replace(RULES, max_pages=max_pages))
+    result = await walk(listed, replace(RULES, max_pages=max_pages))
     assert listed.asked == list(range(1, max_pages + 1))
-    assert (reading.items, reading.truncated) == (items, truncated)
+    assert (result.items, result.truncated) == (items, truncated)
 
 
 async def test_items_without_an_id() -> None:
     """They are skipped and counted, and the list still adds up."""
     unknown = Counter[str]()
     listed = Listed(["a", wire.Agent(), None, "b"])
-    reading = await walk(listed, unknown=unknown)
-    assert (listed.asked, reading.items, reading.reported, reading.truncated) == ([1], 2, 4, False)
+    result = await walk(listed, unknown=unknown)
+    assert (listed.asked, result.items, result.reported, result.truncated) == ([1], 2, 4, False)
     assert unknown == {"agent_id": 2}
 
 
@@ -237,8 +237,8 @@ async def test_failure_on_a_later_page_fails_the_walk() -> None:
 async def test_status_counts() -> None:
     """Every agent is counted in one status; one whose status is missing or unknown as `other`; the rest are 0."""
     listed = Listed([wire.Agent(agent_id=f"a{i}", agent_status=s) for i, s in enumerate(("idle", "busy", None, "new"))])
-    reading = await walk(listed)
-    assert [line[-1] for line in lines(reading, AGENTS.name)] == ["1", "1", "0", "0", "0", "2"]
+    result = await walk(listed)
+    assert [line[-1] for line in lines(result, AGENTS.name)] == ["1", "1", "0", "0", "0", "2"]
 
 
 async def test_statuses_of_one_agent() -> None:
@@ -251,12 +251,12 @@ async def test_statuses_of_one_agent() -> None:
 
 async def test_max_agents() -> None:
     """Agents beyond the limit are counted in their status and nowhere else; their series are counted as dropped."""
-    reading = await walk(Listed(names(*range(5))), replace(RULES, max_agents=3))
-    assert exposed(reading) == connected(reading).keys() == set(names(0, 1, 2))
-    assert (reading.items, reading.truncated) == (5, False)
-    assert '{team_name="render",status="idle"} 5' in lines(reading, AGENTS.name)
+    result = await walk(Listed(names(*range(5))), replace(RULES, max_agents=3))
+    assert exposed(result) == connected(result).keys() == set(names(0, 1, 2))
+    assert (result.items, result.truncated) == (5, False)
+    assert '{team_name="render",status="idle"} 5' in lines(result, AGENTS.name)
     unlimited = await walk(Listed(names(*range(5))))
-    assert reading.series_dropped == unlimited.samples.count - reading.samples.count > 0
+    assert result.series_dropped == unlimited.samples.count - result.samples.count > 0
 
 
 async def test_max_agents_keeps_the_same_agents() -> None:
@@ -274,16 +274,16 @@ async def test_agents_beyond_the_limit_do_not_look_gone() -> None:
     """A listed agent without series is not reported as disconnected, though expected or remembered."""
     rules = replace(RULES, max_agents=1, expected=frozenset({"expected", "absent"}))
     before = Presence({"first": NOW - 30, "returned": NOW - 30}, frozenset({"first"}))
-    reading = await walk(Listed(["first", "expected", "returned"]), rules, before)
-    assert connected(reading) == {"first": 1, "absent": 0}
+    result = await walk(Listed(["first", "expected", "returned"]), rules, before)
+    assert connected(result) == {"first": 1, "absent": 0}
 
 
 async def test_expected_agents() -> None:
     """An expected agent is disconnected until it is first seen, without a time of being seen."""
     rules = replace(RULES, expected=frozenset({"a", "b"}))
-    reading = await walk(Listed(["a"]), rules)
-    assert connected(reading) == {"a": 1, "b": 0}
-    assert lines(reading, "cyberun_agent_last_seen_timestamp_seconds") == [f'{{team_name="render",agent_id="a"}} {NOW}']
+    result = await walk(Listed(["a"]), rules)
+    assert connected(result) == {"a": 1, "b": 0}
+    assert lines(result, "cyberun_agent_last_seen_timestamp_seconds") == [f'{{team_name="render",agent_id="a"}} {NOW}']
 
 
 async def test_vanished_agent() -> None:
@@ -301,6 +301,6 @@ async def test_labels(*, with_labels: bool, count: int) -> None:
     listed = Listed(
         [wire.Agent(agent_id="a", agent_labels=["x", "y"]), wire.Agent(agent_id="b", agent_labels=["x", "y"])]
     )
-    reading = await walk(listed, replace(RULES, with_labels=with_labels))
-    assert len(lines(reading, "cyberun_agent_label")) == 2 * count
-    assert reading.offered == {frozenset({"x", "y"})}
+    result = await walk(listed, replace(RULES, with_labels=with_labels))
+    assert len(lines(result, "cyberun_agent_label")) == 2 * count
+    assert result.offered == {frozenset({"x", "y"})}

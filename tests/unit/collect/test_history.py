@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 
 from exporter.collect.history import ATTEMPTS_KEPT, INTERNAL, History
-from exporter.collect.reading import Reading
+from exporter.collect.result import PollResult
 from exporter.errors import RateLimited, RequestTimeout
 from exporter.expose.text import Samples
 from exporter.status import CollectorStatus
 from fixtures import NOW, FakeClock
 
-READING = Reading(Samples(), packed=(), pages=7, items=14, reported=42, truncated=True, series_dropped=0)
+RESULT = PollResult(Samples(), packed=(), pages=7, items=14, reported=42, truncated=True, series_dropped=0)
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def history(clock: FakeClock) -> History:
     return History("tasks", 30.0, 120.0, clock.clock, lambda: 0.5)
 
 
-def poll(history: History, clock: FakeClock, outcome: Reading | Exception, seconds: float = 0.5) -> CollectorStatus:
+def poll(history: History, clock: FakeClock, outcome: PollResult | Exception, seconds: float = 0.5) -> CollectorStatus:
     """One poll that takes so long, and what is known after it."""
     started = clock.clock.monotonic()
     clock.advance(seconds)
-    if isinstance(outcome, Reading):
+    if isinstance(outcome, PollResult):
         history.succeeded(started, outcome)
     else:
         history.failed(started, outcome)
@@ -42,7 +42,7 @@ def test_before_the_first_poll(history: History) -> None:
 
 def test_success(history: History, clock: FakeClock) -> None:
     """A good poll shows when it started and ended, what it read and that it is fresh."""
-    status = poll(history, clock, READING)
+    status = poll(history, clock, RESULT)
     assert (status.success, status.fresh, status.failures_in_a_row) == (True, True, 0)
     assert (status.last_attempt_at, status.last_success_at) == (NOW, NOW + 0.5)
     assert (status.items, status.items_reported, status.truncated) == (14, 42, True)
@@ -52,8 +52,8 @@ def test_success(history: History, clock: FakeClock) -> None:
 
 
 def test_failure_keeps_what_was_read_last(history: History, clock: FakeClock) -> None:
-    """After a failure the last good reading still counts as read; the failure has its reason and its words."""
-    poll(history, clock, READING)
+    """After a failure the last good result still counts as read; the failure has its reason and its words."""
+    poll(history, clock, RESULT)
     clock.advance(29.5)
     status = poll(history, clock, RequestTimeout("no answer"))
     assert (status.success, status.fresh, status.items) == (False, True, 14)
@@ -68,7 +68,7 @@ def test_failure_keeps_what_was_read_last(history: History, clock: FakeClock) ->
 @pytest.mark.parametrize(("age", "fresh"), [(119.9, True), (120.0, False), (500.0, False)])
 def test_freshness(history: History, clock: FakeClock, age: float, *, fresh: bool) -> None:
     """Data is fresh until it is as old as allowed, from the end of its poll."""
-    poll(history, clock, READING, seconds=10.0)
+    poll(history, clock, RESULT, seconds=10.0)
     clock.advance(age)
     assert history.status(None).fresh == fresh
 
@@ -84,7 +84,7 @@ def test_backoff_starts_at_the_third_failure(history: History, clock: FakeClock)
     failures = [poll(history, clock, RequestTimeout("no answer"), seconds=0.0) for _ in range(4)]
     assert [status.failures_in_a_row for status in failures] == [1, 2, 3, 4]
     assert [status.backoff_until for status in failures] == [None, None, NOW + 45, NOW + 90]
-    assert poll(history, clock, READING).backoff_until is None
+    assert poll(history, clock, RESULT).backoff_until is None
     assert poll(history, clock, RequestTimeout("no answer")).failures_in_a_row == 1
 
 
@@ -108,17 +108,17 @@ def test_hold_of_the_team_counts_too(history: History, clock: FakeClock) -> None
 def test_few_attempts_are_kept(history: History, clock: FakeClock) -> None:
     """The newest polls are kept, newest first, and no more than a page shows."""
     for number in range(20):
-        poll(history, clock, replace(READING, items=number))
+        poll(history, clock, replace(RESULT, items=number))
     attempts = history.status(None).attempts
     assert [attempt.items for attempt in attempts] == list(range(19, 19 - ATTEMPTS_KEPT, -1))
 
 
 def test_other_rules(history: History, clock: FakeClock) -> None:
     """A new interval and age count from the next poll on."""
-    poll(history, clock, READING)
+    poll(history, clock, RESULT)
     history.reconfigure(10.0, 20.0)
     clock.advance(50.0)
     assert (history.status(None).fresh, history.status(None).interval) == (True, 10.0)
-    poll(history, clock, READING)
+    poll(history, clock, RESULT)
     clock.advance(20.0)
     assert not history.status(None).fresh

@@ -223,7 +223,7 @@ def test_what_a_poll_does_not_handle_ends_the_schedule() -> None:
 
 @pytest.mark.parametrize(("seconds", "advances"), [(GRACE - 1, True), (GRACE + 10, False)])
 def test_advances(seconds: float, *, advances: bool) -> None:
-    """A schedule in which nothing starts or ends although it should is stuck, after the patience and not before."""
+    """A schedule in which nothing starts or ends although it should is stuck, after that time and not before."""
 
     async def scene() -> None:
         hung = team("hung", 30.0, lambda _: 10_000.0)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, TASK_STATUSES, UNSTARTED_TASK_STATUSES
-from exporter.collect.reading import TasksReading
+from exporter.collect.result import TasksResult
 from exporter.collect.tasks import collect_tasks
 from exporter.errors import SchemaMismatch, ServerFailed
 from exporter.fleet.timings import Timings
@@ -57,30 +57,30 @@ class Listed:
         return [number for each, number in self.asked if each == status]
 
 
-async def look(listed: Listed, before: Timings | None = None, unknown: Counter[str] | None = None) -> TasksReading:
+async def look(listed: Listed, before: Timings | None = None, unknown: Counter[str] | None = None) -> TasksResult:
     listed.asked.clear()
     return await collect_tasks(listed.fetch, "render", before or Timings(), Counter() if unknown is None else unknown)
 
 
-def value(reading: TasksReading, series: str) -> float | None:
-    text = b"".join(text for _, text in reading.samples.families()).decode()
+def value(result: TasksResult, series: str) -> float | None:
+    text = b"".join(text for _, text in result.samples.families()).decode()
     found = [line.rpartition(" ") for line in text.splitlines()]
     return next((float(number) for name, _, number in found if name == series), None)
 
 
-def created(reading: TasksReading, status: str) -> float | None:
-    return value(reading, f'cyberun_task_oldest_created_timestamp_seconds{{team_name="render",status="{status}"}}')
+def created(result: TasksResult, status: str) -> float | None:
+    return value(result, f'cyberun_task_oldest_created_timestamp_seconds{{team_name="render",status="{status}"}}')
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (100_000, 2)])
 async def test_requests_do_not_grow_with_the_tasks(count: int, pages: int) -> None:
     """An active status costs one request, or two when it holds more than a page; a final one costs one."""
     listed = Listed(dict.fromkeys(ACTIVE_TASK_STATUSES, count))
-    reading = await look(listed)
-    assert len(listed.asked) == reading.pages == 3 + 4 * pages
+    result = await look(listed)
+    assert len(listed.asked) == result.pages == 3 + 4 * pages
     for status in ACTIVE_TASK_STATUSES:
         assert listed.pages(status) == [1, -(-count // 100)][:pages]
-    assert (reading.reported, reading.truncated) == (4 * count, False)
+    assert (result.reported, result.truncated) == (4 * count, False)
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 100_000])
@@ -97,9 +97,9 @@ async def test_final_statuses_cost_one_request(count: int) -> None:
 async def test_mixed_statuses() -> None:
     """The number of requests is 3 + Σ(1 or 2), status by status."""
     listed = Listed({"pending": 5, "waiting": 101, "queued": 0, "running": 5000, "completed": 80})
-    reading = await look(listed)
+    result = await look(listed)
     assert len(listed.asked) == 3 + (1 + 2 + 1 + 2)
-    assert {each: value(reading, f'cyberun_tasks{{team_name="render",status="{each}"}}') for each in TASK_STATUSES} == {
+    assert {each: value(result, f'cyberun_tasks{{team_name="render",status="{each}"}}') for each in TASK_STATUSES} == {
         **dict.fromkeys(TASK_STATUSES, 0),
         "pending": 5,
         "waiting": 101,
@@ -119,17 +119,17 @@ async def test_statuses_are_asked_for_in_the_order_tasks_pass() -> None:
 @pytest.mark.parametrize("count", [1, 100, 101, 250, 100_000])
 async def test_oldest_is_found_at_either_end(count: int, *, falling: bool) -> None:
     """The oldest task is on the first or on the last page, whichever way the list is sorted."""
-    reading = await look(Listed(dict.fromkeys(ACTIVE_TASK_STATUSES, count), falling=falling))
-    assert [created(reading, status) for status in UNSTARTED_TASK_STATUSES] == [UNIX] * 3
-    assert created(reading, "running") is None
-    assert value(reading, 'cyberun_task_oldest_started_timestamp_seconds{team_name="render"}') == UNIX + 0.5
+    result = await look(Listed(dict.fromkeys(ACTIVE_TASK_STATUSES, count), falling=falling))
+    assert [created(result, status) for status in UNSTARTED_TASK_STATUSES] == [UNIX] * 3
+    assert created(result, "running") is None
+    assert value(result, 'cyberun_task_oldest_started_timestamp_seconds{team_name="render"}') == UNIX + 0.5
 
 
 async def test_no_oldest_where_there_is_none() -> None:
     """Without tasks, or without a known time, there is no oldest one: absent, never zero."""
-    reading = await look(Listed({"waiting": [task(0, created_at=None)], "running": [task(1, started_at=None)]}))
-    assert created(reading, "waiting") is created(reading, "pending") is None
-    assert value(reading, 'cyberun_task_oldest_started_timestamp_seconds{team_name="render"}') is None
+    result = await look(Listed({"waiting": [task(0, created_at=None)], "running": [task(1, started_at=None)]}))
+    assert created(result, "waiting") is created(result, "pending") is None
+    assert value(result, 'cyberun_task_oldest_started_timestamp_seconds{team_name="render"}') is None
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ async def test_no_oldest_where_there_is_none() -> None:
     ],
 )
 async def test_total_that_is_too_high(status: str, count: int, total: int, pages: list[int]) -> None:
-    """More is promised than there is: the status is read once more, then the reading is truncated."""
+    """More is promised than there is: the status is read once more, then the result is truncated."""
     listed = Listed({status: count}, {status: total})
-    reading = await look(listed)
+    result = await look(listed)
     assert listed.pages(status) == pages
-    assert (reading.truncated, reading.reported) == (True, total)
+    assert (result.truncated, result.reported) == (True, total)
 
 
 async def test_list_that_shrank_between_its_ends() -> None:
@@ -160,24 +160,24 @@ async def test_list_that_shrank_between_its_ends() -> None:
             listed.items["waiting"] = 199
         return await real(status, number)
 
-    reading = await collect_tasks(shrinking, "render", Timings(), Counter())
+    result = await collect_tasks(shrinking, "render", Timings(), Counter())
     assert listed.pages("waiting") == [1, 3, 1, 2]
-    assert (reading.truncated, reading.reported) == (False, 199)
+    assert (result.truncated, result.reported) == (False, 199)
 
 
 async def test_duplicates_count_once() -> None:
     """A task that stands on both ends, for the list moved, is read once."""
     items = [task(i) for i in range(100)] + [task(99), task(100)]
-    reading = await look(Listed({"waiting": items}))
-    assert (reading.items, reading.reported) == (101, 102)
+    result = await look(Listed({"waiting": items}))
+    assert (result.items, result.reported) == (101, 102)
 
 
 async def test_items_without_an_id() -> None:
     """They are skipped and counted; the number of tasks is the platform's."""
     unknown = Counter[str]()
-    reading = await look(Listed({"waiting": [None, task(0, id=None), task(1)]}), unknown=unknown)
-    assert (unknown["id"], reading.items) == (2, 1)
-    assert value(reading, 'cyberun_tasks{team_name="render",status="waiting"}') == 3
+    result = await look(Listed({"waiting": [None, task(0, id=None), task(1)]}), unknown=unknown)
+    assert (unknown["id"], result.items) == (2, 1)
+    assert value(result, 'cyberun_tasks{team_name="render",status="waiting"}') == 3
 
 
 @pytest.mark.parametrize("status", TASK_STATUSES)
@@ -198,8 +198,8 @@ async def test_required_labels() -> None:
     """How many of the waiting tasks require each set of labels; those of other statuses do not count."""
     gpu, big = ["gpu"], ["gpu", "h100"]
     waiting = [task(0, agent_labels=gpu), task(1, agent_labels=big), task(2, agent_labels=big), task(3)]
-    reading = await look(Listed({"waiting": waiting, "pending": [task(4, agent_labels=["x"])]}))
-    assert reading.required == {frozenset(gpu): 1, frozenset(big): 2, frozenset(): 1}
+    result = await look(Listed({"waiting": waiting, "pending": [task(4, agent_labels=["x"])]}))
+    assert result.required == {frozenset(gpu): 1, frozenset(big): 2, frozenset(): 1}
 
 
 async def test_durations_that_run_backwards_are_counted() -> None:

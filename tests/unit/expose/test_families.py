@@ -8,11 +8,6 @@ def lines(samples: Samples) -> list[str]:
     return b"".join(text for _, text in samples.families()).decode().splitlines()
 
 
-def agent(**known: object) -> Agent:
-    unknown = dict.fromkeys(Agent.__dataclass_fields__)
-    return Agent(**{**unknown, "agent_id": "a", "versions": ("",) * 7, "labels": frozenset(), "gpus": (), **known})  # type: ignore[arg-type]  # values by name
-
-
 def of(*agents: Agent, with_labels: bool = False) -> list[str]:
     samples = Samples()
     families.add_agents(samples, "render", agents, with_labels=with_labels)
@@ -21,13 +16,13 @@ def of(*agents: Agent, with_labels: bool = False) -> list[str]:
 
 def test_what_is_not_known_has_no_series() -> None:
     """Of an agent of which nothing is known there is its info alone: no number is zero for lack of data."""
-    [line] = of(agent())
+    [line] = of(Agent(agent_id="a"))
     assert line.startswith('cyberun_agent_info{team_name="render",agent_id="a",agent_version="",')
 
 
 def test_gpu_without_sizes() -> None:
     """A GPU whose memory is not known is there by name, at its position."""
-    found = of(agent(gpus=(Gpu(3, "RTX", "", None, 0),)))[1:]
+    found = of(Agent(agent_id="a", gpus=(Gpu(position=3, device_name="RTX", vram_free=0),)))[1:]
     assert found == [
         'cyberun_agent_gpu_vram_free_bytes{team_name="render",agent_id="a",gpu="3"} 0',
         'cyberun_agent_gpu_info{team_name="render",agent_id="a",gpu="3",device_name="RTX",device_type=""} 1',
@@ -36,7 +31,9 @@ def test_gpu_without_sizes() -> None:
 
 def test_labels_are_in_order() -> None:
     """The same labels give the same bytes."""
-    found = [line.split('label="')[1][0] for line in of(agent(labels=frozenset("cab")), with_labels=True)[1:]]
+    found = [
+        line.split('label="')[1][0] for line in of(Agent(agent_id="a", labels=frozenset("cab")), with_labels=True)[1:]
+    ]
     assert found == ["a", "b", "c"]
 
 

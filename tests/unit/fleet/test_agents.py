@@ -46,7 +46,7 @@ def test_unix_time(moment: datetime | None, seconds: float | None) -> None:
 
 def test_nothing_known_but_the_id() -> None:
     """What is not known is None or the empty label: never zero."""
-    assert one() == Agent("a", None, None, None, None, None, None, None, ("",) * 7, frozenset(), ())
+    assert one() == Agent(agent_id="a")
 
 
 @pytest.mark.parametrize("status", AGENT_STATUSES)
@@ -108,7 +108,10 @@ def test_versions() -> None:
 def test_gpus_keep_their_position() -> None:
     """A GPU is known by its place in the list, also when one before it could not be read."""
     stats = wire.SystemStats(gpu_devices=[wire.GpuDevice("RTX", "cuda", 24.5, 0.0), None, wire.GpuDevice()])
-    assert one(system_stats=stats).gpus == (Gpu(0, "RTX", "cuda", 24, 0), Gpu(2, "", "", None, None))
+    assert one(system_stats=stats).gpus == (
+        Gpu(position=0, device_name="RTX", device_type="cuda", vram_size=24, vram_free=0),
+        Gpu(position=2),
+    )
 
 
 def test_numbers_and_times() -> None:

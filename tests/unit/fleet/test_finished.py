@@ -8,7 +8,7 @@ import pytest
 
 from exporter.errors import ServerFailed
 from exporter.fleet.finished import KNOWN, MAX_PAGES
-from exporter.fleet.order import Key, Order, told_order
+from exporter.fleet.order import Key, Order, detect_order
 from exporter.fleet.tasks import Task
 from support.lists import Item, Poller, TaskLists, done, history
 
@@ -24,13 +24,9 @@ async def seeded(key: str = "created_at", *, newest_first: bool = True, old: Ite
 
 
 def times(key: str, values: Iterable[float | None]) -> list[Task]:
+    created = key == Key.CREATED.value
     return [
-        Task(
-            str(number),
-            **{"created_at": None, "started_at": None, "completed_at": None, key: value},
-            retries=0,
-            labels=frozenset(),
-        )
+        Task(task_id=str(number), created_at=value if created else None, completed_at=None if created else value)
         for number, value in enumerate(values)
     ]
 
@@ -42,8 +38,8 @@ def test_a_page_tells_how_its_list_is_sorted(key: Key) -> None:
     stray = [*rising[:40], 0.0, *rising[40:]]
     gaps = [time if place % 4 else None for place, time in enumerate(rising)]
     for values in (rising, stray, gaps):
-        assert told_order(times(key.value, values)) == Order(key, newest_first=False)
-        assert told_order(times(key.value, reversed(values))) == Order(key, newest_first=True)
+        assert detect_order(times(key.value, values)) == Order(key, newest_first=False)
+        assert detect_order(times(key.value, reversed(values))) == Order(key, newest_first=True)
 
 
 @pytest.mark.parametrize(
@@ -53,14 +49,15 @@ def test_a_page_tells_how_its_list_is_sorted(key: Key) -> None:
 )
 def test_what_cannot_be_told_is_not_guessed(values: list[float | None]) -> None:
     """No order is told from too few times, from equal ones or from a page that is sorted by something else."""
-    assert told_order(times("completed_at", values)) is None
+    assert detect_order(times("completed_at", values)) is None
 
 
 def test_the_stricter_order_wins() -> None:
     """Sorted by end, tasks also stand roughly by creation; what fits without exception is the key."""
-    page = [Task(str(n), 10.0 * n - 25 * (n % 9 == 0), None, 10.0 * n + 5, 0, frozenset()) for n in range(100)]
-    assert told_order(page) == Order(Key.COMPLETED, newest_first=False)
-    assert told_order([replace(task, completed_at=task.completed_at) for task in reversed(page)]) == Order(
+    created = [10.0 * n - 25 * (n % 9 == 0) for n in range(100)]
+    page = [Task(task_id=str(n), created_at=created[n], completed_at=10.0 * n + 5) for n in range(100)]
+    assert detect_order(page) == Order(Key.COMPLETED, newest_first=False)
+    assert detect_order([replace(task, completed_at=task.completed_at) for task in reversed(page)]) == Order(
         Key.COMPLETED, newest_first=True
     )
 

@@ -80,7 +80,7 @@ class TaskHistory(RuleBasedStateMachine):
         self._patch = pytest.MonkeyPatch()
         for module, name, value in (
             (finished, "KNOWN", 2 * PER_PAGE),
-            (order, "TELLING", 4),
+            (order, "MIN_MAJORITY", 4),
             (activity, "REMEMBERED", 8 * PER_PAGE),
         ):
             self._patch.setattr(module, name, value)

@@ -7,9 +7,9 @@ from exporter.fleet.presence import Presence
 NONE = frozenset[str]()
 
 
-def after(presence: Presence, listed: str, now: float, *, left_out: str = "", whole: bool = True) -> Presence:
+def after(presence: Presence, listed: str, now: float, *, left_out: str = "", complete: bool = True) -> Presence:
     """A poll that found agents with one letter each; ten seconds of memory, room for three that are gone."""
-    return presence.updated(frozenset(listed), frozenset(left_out), now, whole=whole, memory=10.0, limit=3)
+    return presence.updated(frozenset(listed), frozenset(left_out), now, complete=complete, memory=10.0, limit=3)
 
 
 def state(presence: Presence) -> tuple[str, str]:
@@ -60,14 +60,14 @@ def test_only_the_latest_gone_are_remembered() -> None:
 
 def test_nobody_vanishes_in_a_walk_that_did_not_see_all() -> None:
     """A truncated walk proves nobody's absence: who was connected stays so, with the time it was really seen."""
-    presence = after(after(Presence(), "ab", 100.0), "bc", 105.0, whole=False)
+    presence = after(after(Presence(), "ab", 100.0), "bc", 105.0, complete=False)
     assert state(presence) == ("abc", "")
     assert presence.last_seen == {"a": 100.0, "b": 105.0, "c": 105.0}
 
 
 def test_gone_stay_gone_in_a_truncated_walk() -> None:
     """A truncated walk brings nobody back either."""
-    presence = after(after(after(Presence(), "ab", 100.0), "b", 101.0), "b", 102.0, whole=False)
+    presence = after(after(after(Presence(), "ab", 100.0), "b", 101.0), "b", 102.0, complete=False)
     assert state(presence) == ("b", "a")
 
 
@@ -75,7 +75,7 @@ def test_walks_that_never_see_all_keep_nobody_for_ever() -> None:
     """Where every walk is truncated, an agent that is never found again is forgotten after the memory."""
     presence = after(Presence(), "ab", 100.0)
     for now in range(101, 112):
-        presence = after(presence, "b", float(now), whole=False)
+        presence = after(presence, "b", float(now), complete=False)
         assert state(presence) == ("ab" if now <= 110 else "b", "")
 
 
@@ -89,7 +89,7 @@ def test_left_out_agents_are_neither_connected_nor_gone() -> None:
 def test_order_is_that_of_the_names() -> None:
     """The same fleet gives the same bytes, whatever the order of the list."""
     names = [f"agent-{i:03}" for i in range(300)]
-    presence = Presence().updated(frozenset(names), NONE, 1.0, whole=True, memory=1.0, limit=1)
+    presence = Presence().updated(frozenset(names), NONE, 1.0, complete=True, memory=1.0, limit=1)
     assert list(presence.last_seen) == names
 
 
@@ -97,11 +97,11 @@ def test_order_is_that_of_the_names() -> None:
 def test_any_history(polls: list[tuple[set[str], bool]]) -> None:
     """Whatever happens, the listed are connected and seen now, and memory is bounded."""
     presence = Presence()
-    for i, (listed, whole) in enumerate(polls):
+    for i, (listed, complete) in enumerate(polls):
         now = 3.0 * i
-        presence = after(presence, "".join(listed), now, whole=whole)
+        presence = after(presence, "".join(listed), now, complete=complete)
         assert listed <= presence.connected
-        assert not whole or listed == presence.connected
+        assert not complete or listed == presence.connected
         assert presence.connected <= presence.last_seen.keys()
         assert len(presence.last_seen) - len(presence.connected) <= 3
         assert all(now - seen <= 10.0 for seen in presence.last_seen.values())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from exporter.collect.agents import AgentRules, collect_agents
-from exporter.collect.reading import AgentsReading
+from exporter.collect.result import AgentsResult
 from exporter.errors import ServerFailed
 from exporter.expose.text import header
 from exporter.fleet.presence import Presence
@@ -68,7 +68,7 @@ class AgentHistory(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.now += seconds
 
-    def _poll(self, *, hidden: int = 0, failing: int = 99) -> AgentsReading:
+    def _poll(self, *, hidden: int = 0, failing: int = 99) -> AgentsResult:
         async def fetch(number: int) -> wire.Page[wire.Agent]:
             if number >= failing:
                 raise ServerFailed("503")
@@ -78,16 +78,16 @@ class AgentHistory(RuleBasedStateMachine):
 
         return asyncio.run(collect_agents(fetch, self.rules_, self.presence, self.now, Counter()))
 
-    def _compare(self, reading: AgentsReading, *, whole: bool) -> None:
-        self.presence = reading.presence
+    def _compare(self, result: AgentsResult, *, whole: bool) -> None:
+        self.presence = result.presence
         self.model.look(set(self.listed), self.now, whole=whole)
-        parts = (header(metric, openmetrics=False) + text for metric, text in reading.samples.families())
+        parts = (header(metric, openmetrics=False) + text for metric, text in result.samples.families())
         samples = parse_text(b"".join(parts).decode())
         assert self._series(samples) == self.model.series()
         others = {name for each in samples.names() for name in _ids(samples, each)} - set(self.listed)
         assert others <= self.model.seen.keys() | self.model.expected
         assert _ids(samples, "cyberun_agent_gpu_capacity") == set(self.listed)
-        assert reading.truncated is not whole
+        assert result.truncated is not whole
 
     def _series(self, samples: Samples) -> dict[tuple[str, str], float]:
         values = {}
@@ -112,10 +112,10 @@ class AgentHistory(RuleBasedStateMachine):
     def fail(self, failing: int) -> None:
         """A walk that fails at a page has changed nothing."""
         try:
-            reading = self._poll(failing=failing)
+            result = self._poll(failing=failing)
         except ServerFailed:
             return
-        self._compare(reading, whole=True)
+        self._compare(result, whole=True)
 
 
 def _ids(samples: Samples, name: str) -> set[str]:

@@ -21,8 +21,15 @@ def test_task() -> None:
     )
     page = wire.Page(1, [full, wire.Task(id="t2")], 2, 100, Counter())
     assert list(read_tasks(page, Counter())) == [
-        Task("t1", 1739196000.0, 1739196005.0, 1739196090.0, 3, GPU),
-        Task("t2", None, None, None, 0, NONE),
+        Task(
+            task_id="t1",
+            created_at=1739196000.0,
+            started_at=1739196005.0,
+            completed_at=1739196090.0,
+            retries=3,
+            labels=GPU,
+        ),
+        Task(task_id="t2"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What one task's way leaves in the counters and histograms."""
+"""What one task's way pages in the counters and histograms."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -22,7 +22,7 @@ class Implausible(SchemaMismatch):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PollResult:
     """The samples of one list, and how far they can be trusted."""
 
     samples: Samples
@@ -38,7 +38,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentsReading(Reading):
+class AgentsResult(PollResult):
     """One complete walk over a team's agents."""
 
     presence: Presence
@@ -47,7 +47,7 @@ class AgentsReading(Reading):
 
 
 @dataclass(frozen=True, slots=True)
-class TasksReading(Reading):
+class TasksResult(PollResult):
     """One look at a team's tasks."""
 
     timings: Timings
