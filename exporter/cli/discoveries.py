@@ -6,12 +6,13 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from exporter.cli.credentials import OriginKey, discovery_name, origin_key
-from exporter.collect.discovery import ME_PATH, Discovery, Found
+from exporter.collect.discovery import Discovery, Found
 from exporter.collect.history import Clock
 from exporter.config import Discover, Settings, Team
 from exporter.expose.counters import ApiCounters
 from exporter.log import event
-from exporter.platform.client import REFRESH_PATH, Platform
+from exporter.platform import paths
+from exporter.platform.client import Platform
 from exporter.platform.credentials import TokenSource
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Discoveries:
             client = platform.team(name, sources[key], None)
             self._known[key] = before.get(key) or Discovery(name, client, self._clock.monotonic, random.random)
             self._known[key].reconfigure(name, client)
-            self._counters.start(name, (ME_PATH, REFRESH_PATH) if sources[key].renews else (ME_PATH,))
+            self._counters.start(name, (paths.ME, paths.REFRESH) if sources[key].renews else (paths.ME,))
             names.add(name)
         for name in self._names - names:
             self._counters.forget(name)

@@ -7,11 +7,9 @@ from typing import Final, NamedTuple, TypeVar
 
 from exporter.cli.credentials import discovery_name, open_credential
 from exporter.cli.wiring import Assembly, Shard, assembled
-from exporter.collect.discovery import ME_PATH
-from exporter.collect.team import TASKS_PATH
 from exporter.config import Origin, Settings, format_duration
 from exporter.errors import ConfigError
-from exporter.platform.client import REFRESH_PATH
+from exporter.platform import paths
 from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, TeamStatus
 
 ADVICE: Final = {
@@ -115,11 +113,11 @@ def _discoveries(settings: Settings, assembly: Assembly) -> Iterator[_Line]:
         name, discovery = discovery_name(i), assembly.discoveries.of(discover)
         yield from _refreshed(name, assembly)
         if discovery.failure is not None:
-            yield _Line(name, ME_PATH, False, _failed(discovery.failure.reason, str(discovery.failure)))
+            yield _Line(name, paths.ME, False, _failed(discovery.failure.reason, str(discovery.failure)))
             continue
         wanted = [found.name for found in discovery.teams if discover.wants(found.name)]
         words = f"{len(discovery.teams)} teams, {len(wanted)} of them wanted{': ' if wanted else ''}{', '.join(wanted)}"
-        yield _Line(name, ME_PATH, True, words)
+        yield _Line(name, paths.ME, True, words)
 
 
 def _teams(assembly: Assembly) -> Iterator[_Line]:
@@ -127,15 +125,15 @@ def _teams(assembly: Assembly) -> Iterator[_Line]:
         team = assembly.exporter.team(status.name)
         yield from _refreshed(status.name, assembly)
         for collector in status.collectors:
-            path = team.agents_path if team and collector.name == "agents" else TASKS_PATH
+            path = team.agents_path if team and collector.name == "agents" else paths.TASKS
             yield _collected(status, collector, path, assembly.counters.requests[status.name, path])
-        if status.credential_kind != "integration" and assembly.counters.requests[status.name, ME_PATH]:
-            yield _asked(status.name, ME_PATH, "quotas can be read", assembly)
+        if status.credential_kind != "integration" and assembly.counters.requests[status.name, paths.ME]:
+            yield _asked(status.name, paths.ME, "quotas can be read", assembly)
 
 
 def _refreshed(name: str, assembly: Assembly) -> Iterator[_Line]:
-    if assembly.counters.requests[name, REFRESH_PATH]:
-        yield _asked(name, REFRESH_PATH, "session renewed, the new refresh token is in its file", assembly)
+    if assembly.counters.requests[name, paths.REFRESH]:
+        yield _asked(name, paths.REFRESH, "session renewed, the new refresh token is in its file", assembly)
 
 
 def _asked(name: str, path: str, words: str, assembly: Assembly) -> _Line:

@@ -198,7 +198,7 @@ async def _retire(platform: Platform, patience: float, sources: Iterable[TokenSo
 
 
 async def _settle(sources: Iterable[TokenSource]) -> None:
-    await asyncio.gather(*(source.settle() for source in sources))
+    await asyncio.gather(*(source.finish_renewal() for source in sources))
 
 
 async def _let_go(sources: Collection[TokenSource], patience: float | None = None) -> None:

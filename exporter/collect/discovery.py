@@ -8,11 +8,10 @@ from typing import Final
 
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
 from exporter.log import event
-from exporter.platform import wire
+from exporter.platform import paths, wire
 from exporter.platform.client import TeamClient
 from exporter.platform.pacing import Backoff
 
-ME_PATH: Final = "/users/me"
 INTERVAL: Final = 300.0
 """Seconds between two looks."""
 RETRY: Final = 30.0
@@ -65,11 +64,11 @@ class Discovery:
         self.attempted = True
 
     async def _ask(self) -> tuple[Found, ...]:
-        body = await self._client.get(ME_PATH, {})
+        body = await self._client.get(paths.ME, {})
         try:
             return _teams(wire.decode_me(body))
         except (Undecodable, SchemaMismatch) as error:
-            self._client.fail(ME_PATH, error)
+            self._client.fail(paths.ME, error)
             raise
 
     async def keep_looking(
@@ -88,6 +87,6 @@ class Discovery:
 
 def _teams(me: wire.Me) -> tuple[Found, ...]:
     if me.team_list is None:
-        raise SchemaMismatch(f"GET {ME_PATH}: no team_list of at most {wire.MOST_ITEMS} teams")
+        raise SchemaMismatch(f"GET {paths.ME}: no team_list of at most {wire.MAX_ITEMS} teams")
     found = {team.id: Found(team.id, team.display_name or team.id) for team in me.team_list if team and team.id}
     return tuple(found[team_id] for team_id in sorted(found))

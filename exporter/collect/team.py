@@ -9,7 +9,6 @@ from typing import Final, TypeVar
 
 from exporter.catalog import Scope
 from exporter.collect.agents import AgentRules, collect_agents
-from exporter.collect.discovery import ME_PATH
 from exporter.collect.history import Clock, History
 from exporter.collect.result import AgentsResult, Implausible, PollResult, TasksResult, Unknown
 from exporter.collect.tasks import collect_tasks
@@ -23,13 +22,12 @@ from exporter.fleet.quotas import own_quotas
 from exporter.fleet.tasks import without_eligible_agent
 from exporter.fleet.timings import Timings
 from exporter.log import event
-from exporter.platform import wire
-from exporter.platform.client import REFRESH_PATH, TeamClient
+from exporter.platform import paths, wire
+from exporter.platform.client import TeamClient
 from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import MAX_RETRY_AFTER
 from exporter.status import TeamStatus
 
-TASKS_PATH: Final = "/r/tasks"
 ME_INTERVAL: Final = 3600.0
 """Seconds between two looks at the quotas, which people change rarely."""
 ME_RETRY: Final = 300.0
@@ -99,13 +97,13 @@ class Team:
         """Where this team's agents are listed: integration keys may use the runtime surface only."""
         if self.rules.agents_path is not None:
             return self.rules.agents_path
-        return "/r/agents" if self._credential.kind == "integration" else "/agents"
+        return paths.RUNTIME_AGENTS if self._credential.kind == "integration" else paths.AGENTS
 
     @property
     def _paths(self) -> tuple[str, ...]:
         """What it is going to ask."""
-        more = () if self._credential.kind == "integration" else (ME_PATH,)
-        return (TASKS_PATH, self.agents_path, *more, *((REFRESH_PATH,) if self._credential.renews else ()))
+        more = () if self._credential.kind == "integration" else (paths.ME,)
+        return (paths.TASKS, self.agents_path, *more, *((paths.REFRESH,) if self._credential.renews else ()))
 
     def is_of(self, team_id: str | None, credential: TokenSource) -> bool:
         """Whether this is the platform's team of that id, read with that credential."""
@@ -150,7 +148,7 @@ class Team:
     async def _poll(self) -> None:
         # Waiting for a turn is a part of the poll: it is what grows when the pace is too slow for the intervals.
         started = self._clock.monotonic()
-        async with self._client.turn(), asyncio.TaskGroup() as group:
+        async with self._client.poll_permit(), asyncio.TaskGroup() as group:
             if self._due(self._tasks):
                 group.create_task(self._poll_tasks(started))
             if self._due(self._agents):
@@ -196,7 +194,7 @@ class Team:
             prepared = await asyncio.to_thread(_prepared, result)
         except PlatformError as error:
             if isinstance(error, Implausible):
-                self._client.fail(TASKS_PATH if scope is Scope.TASKS else self.agents_path, error)
+                self._client.fail(paths.TASKS if scope is Scope.TASKS else self.agents_path, error)
             history.failed(started, error)
             self._hold(error)
         except Exception as error:  # noqa: BLE001  a mistake of ours must not end the others' polls; the log is loud
@@ -235,7 +233,7 @@ class Team:
     async def _poll_quotas(self) -> None:
         self._quotas_due = self._clock.monotonic() + ME_INTERVAL
         try:
-            me = await self._get(ME_PATH, {}, wire.decode_me)
+            me = await self._get(paths.ME, {}, wire.decode_me)
         except PlatformError as error:  # counted by the client; without an answer there are no quota series
             self._quotas = {}
             self._quotas_due = self._clock.monotonic() + ME_RETRY
@@ -251,7 +249,7 @@ class Team:
 
     async def _fetch_tasks(self, status: str, number: int) -> wire.Page[wire.Task]:
         query: dict[str, str | int] = {"status": status, "current_page": number, "per_page": wire.PER_PAGE}
-        return await self._get(TASKS_PATH, query, lambda body: wire.decode_tasks(body, number, status))
+        return await self._get(paths.TASKS, query, lambda body: wire.decode_tasks(body, number, status))
 
     async def _fetch_agents(self, number: int) -> wire.Page[wire.Agent]:
         query = {"current_page": number, "per_page": wire.PER_PAGE}

@@ -12,7 +12,7 @@ from exporter.fleet.timings import Timings
 from exporter.platform import wire
 
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
-_PLACES = [(str(position),) for position in range(wire.MOST_GPUS)]
+_PLACES = [(str(position),) for position in range(wire.MAX_GPUS)]
 
 
 def add_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_labels: bool) -> None:

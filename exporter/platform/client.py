@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 import aiohttp
 from pydantic import SecretStr
@@ -25,16 +25,14 @@ from exporter.errors import (
     Unauthorized,
     Undecodable,
 )
-from exporter.platform import wire
+from exporter.platform import paths, wire
 from exporter.platform.body import read_body
 from exporter.platform.credentials import TokenSource
-from exporter.platform.failures import Broken, breakdown, error_message, printable, refusal
+from exporter.platform.failures import ConnectionBroken, connection_error, error_for_status, error_message, printable
 from exporter.platform.pacing import Pacer, parse_http_date, parse_retry_after
 
 _MAX_ERROR_BYTES = 64 * 1024
 """As much of an error's body as is looked at for the platform's words."""
-
-REFRESH_PATH: Final = "/auth/refresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +154,8 @@ class Platform:
                 return await self._exchange(call)
         except (TooLarge, Undecodable) as error:
             kind, why = type(error), f"200, but {error}"
-        except (aiohttp.ClientError, OSError, ValueError, Broken) as error:
-            kind, why = breakdown(error, self._limits.timeout)
+        except (aiohttp.ClientError, OSError, ValueError, ConnectionBroken) as error:
+            kind, why = connection_error(error, self._limits.timeout)
         finally:
             self.log.answered(call.path, asyncio.get_running_loop().time() - started)
         return kind(f"{call.method} {call.path}: {printable(why, call.secret)}")
@@ -188,7 +186,7 @@ class Platform:
                 body = await _body(response, min(_MAX_ERROR_BYTES, self._limits.max_response_bytes))
                 words = printable(error_message(body), call.secret)
         text = f"{call.method} {call.path}: {response.status}{': ' if words else ''}{words}"
-        return refusal(response.status)(text, retry_after=wait)
+        return error_for_status(response.status)(text, retry_after=wait)
 
     def _note_clock(self, response: aiohttp.ClientResponse, elapsed: float) -> None:
         moment = parse_http_date(response.headers.get("Date", ""))
@@ -207,9 +205,9 @@ class TeamClient:
         self._team_id = team_id
         self._hung = False
 
-    def turn(self) -> AbstractAsyncContextManager[object]:
+    def poll_permit(self) -> AbstractAsyncContextManager[object]:
         """The team's turn to be polled; it ends with the block."""
-        return self._platform.pacer.turn(suspect=self._hung)
+        return self._platform.pacer.poll_permit(likely_to_hang=self._hung)
 
     async def get(self, path: str, query: Mapping[str, str | int]) -> bytes:
         """The decompressed body of a 200.
@@ -253,16 +251,16 @@ class TeamClient:
 
     async def _refresh(self, refresh_token: SecretStr) -> wire.Tokens | PlatformError:
         token = refresh_token.get_secret_value
-        outcome = await self._send(Call("POST", REFRESH_PATH, token(), body={"refresh_token": token()}))
+        outcome = await self._send(Call("POST", paths.REFRESH, token(), body={"refresh_token": token()}))
         tokens = outcome if isinstance(outcome, PlatformError) else wire.decode_tokens(outcome)
         if isinstance(tokens, PlatformError):
-            self.fail(REFRESH_PATH, tokens)
+            self.fail(paths.REFRESH, tokens)
         elif tokens.access_token is None:  # what remains is of use all the same
-            self.fail(REFRESH_PATH, SchemaMismatch("the answer holds no access_token"))
+            self.fail(paths.REFRESH, SchemaMismatch("the answer holds no access_token"))
         return tokens
 
     async def _send(self, call: Call) -> bytes | PlatformError:
-        async with self._platform.pacer.slot(suspect=self._hung):
+        async with self._platform.pacer.request_permit(likely_to_hang=self._hung):
             self._platform.log.request(self._name, call.path)
             outcome = await self._platform.send(call)
         self._hung = isinstance(outcome, RequestTimeout)
@@ -273,7 +271,7 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise Broken from error
+        raise ConnectionBroken from error
 
 
 async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -55,7 +55,7 @@ class TokenSource(Protocol):
     async def renewed(self, refused: str, refresh: Refresh) -> str:
         """The token to send after a 401 on `refused`, which is that one again when there is no other."""
 
-    async def settle(self) -> None:
+    async def finish_renewal(self) -> None:
         """Wait until nothing is under way that must not be cut off."""
 
     def release(self) -> None:
@@ -170,7 +170,7 @@ class Credential:
         self.reread()
         return self.current()
 
-    async def settle(self) -> None:
+    async def finish_renewal(self) -> None:
         """Nothing ever is under way."""
 
     def release(self) -> None:

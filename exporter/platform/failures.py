@@ -29,7 +29,7 @@ _LEAVES: dict[int, type[PlatformError]] = {401: Unauthorized, 403: Forbidden, 40
 _FAMILIES: dict[int, type[PlatformError]] = {3: Redirected, 4: ClientRefused}
 
 
-class Broken(Exception):
+class ConnectionBroken(Exception):
     """A broken connection, its cause, in an envelope that aiohttp does not know, or it would send the GET again."""
 
 
@@ -50,12 +50,12 @@ def error_message(body: bytes) -> str:
     return message if isinstance(message, str) else ""
 
 
-def refusal(status: int) -> type[PlatformError]:
+def error_for_status(status: int) -> type[PlatformError]:
     """The error that a status other than 200 stands for."""
     return _LEAVES.get(status) or _FAMILIES.get(status // 100) or ServerFailed
 
 
-def breakdown(error: Exception, timeout: float) -> tuple[type[PlatformError], str]:
+def connection_error(error: Exception, timeout: float) -> tuple[type[PlatformError], str]:
     """The error that a request without a whole answer stands for, and why, in words.
 
     The texts of aiohttp's own errors are not repeated: some quote headers.
@@ -69,7 +69,7 @@ def breakdown(error: Exception, timeout: float) -> tuple[type[PlatformError], st
     if (refused := _tls_cause(error)) is not None:
         why = getattr(refused, "verify_message", None) or refused.reason or "no reason given"
         return TlsFailed, f"TLS failed: {why}"
-    return ConnectFailed, _why_broken(error.__cause__ if isinstance(error, Broken) else error)
+    return ConnectFailed, _why_broken(error.__cause__ if isinstance(error, ConnectionBroken) else error)
 
 
 def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:

@@ -16,7 +16,7 @@ from exporter.errors import SchemaMismatch, Undecodable
 
 SUSPICIOUS: Final = 1024 * 1024
 """Bytes of a page above which its values are counted before they are read: eight times a page of agents."""
-MOST_VALUES: Final = 200_000
+MAX_VALUES: Final = 200_000
 """Values of one page: fifty times a page of agents. More would take seconds and gigabytes to refuse."""
 
 
@@ -30,8 +30,8 @@ def validated(adapter: TypeAdapter[Any], body: bytes) -> tuple[Any, Counter[str]
         Undecodable: the body is not JSON.
         SchemaMismatch: what is wrong is more than a part of an item.
     """
-    if len(body) > SUSPICIOUS and body.count(b",") > MOST_VALUES:
-        raise SchemaMismatch(f"more than {MOST_VALUES} values in one page")
+    if len(body) > SUSPICIOUS and body.count(b",") > MAX_VALUES:
+        raise SchemaMismatch(f"more than {MAX_VALUES} values in one page")
     try:
         return adapter.validate_json(body), Counter()
     except ValidationError as error:

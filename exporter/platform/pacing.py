@@ -1,6 +1,6 @@
-"""How fast, how many at once, and when to leave the platform alone for a while.
+"""How fast requests start, how many run at once, and when a team backs off.
 
-Both objects here are mutable. Times are seconds of one monotonic or Unix clock that the caller chooses and keeps to.
+Both classes are mutable. Times are seconds of one clock, which the caller chooses and keeps.
 """
 
 import asyncio
@@ -12,30 +12,30 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from datetime import UTC
 
 MAX_RETRY_AFTER = 900.0
-"""Seconds; a platform that asks for more is asked again after these."""
+"""Seconds; longer waits that the platform asks for are cut to this."""
 
 MAX_BACKOFF = 300.0
-"""Seconds; only an interval that is longer itself is above."""
+"""Seconds between two polls that fail; a longer interval stays as it is."""
 
-PATIENCE = 3
-"""Failures in a row from which the polls of a collector are spaced out."""
+FAILURES_BEFORE_BACKOFF = 3
+"""Failed polls in a row after which a collector backs off."""
 
-SUSPECTS = 4
-"""One place in so many is open to requests that are likely to hang."""
+HANGING_SHARE = 4
+"""One in this many request places is open to requests that are likely to hang."""
 
-SPARE = 4
-"""For so many places one team more is polled at once: with none, the last teams would leave most places idle, and with
-many, what their polls hold would make garbage collections long."""
+EXTRA_POLLS_PER = 4
+"""One extra team may poll for every four request places: none leaves places idle at the end of a cycle, many lengthen
+garbage collections."""
 
 _DOUBLINGS = 32
-"""Enough for every interval to reach the limit, few enough for a float."""
+"""Enough for every interval to reach MAX_BACKOFF, few enough for a float."""
 
 
 class Pacer:
-    """The pace of all requests of all teams. Mutable. First come, first served; a waiter that gives up costs nothing.
+    """Grants the requests of all teams their permits, first come, first served. Mutable.
 
-    The concurrency is taken first and the pace second: a permit of the pace is used the moment it is given, so a
-    burst never builds up behind slow answers.
+    A request takes its place first and waits for the pace second: it starts the moment the pace allows, so slow
+    answers never build up a burst. A caller that is cancelled while it waits costs nothing.
     """
 
     def __init__(
@@ -52,36 +52,36 @@ class Pacer:
         self._due = clock() - self._ahead
         self._clock = clock
         self._sleep = sleep
-        self._places = asyncio.Semaphore(concurrency)
-        self._turns = asyncio.Semaphore(concurrency + max(1, concurrency // SPARE))
-        self._suspects = asyncio.Semaphore(max(1, concurrency // SUSPECTS))
+        self._requests = asyncio.Semaphore(concurrency)
+        self._polls = asyncio.Semaphore(concurrency + max(1, concurrency // EXTRA_POLLS_PER))
+        self._hanging = asyncio.Semaphore(max(1, concurrency // HANGING_SHARE))
         self._queue = asyncio.Lock()
 
-    def slot(self, *, suspect: bool = False) -> AbstractAsyncContextManager[None]:
-        """Wait until one request may start; the place is free again when the context ends.
+    def request_permit(self, *, likely_to_hang: bool = False) -> AbstractAsyncContextManager[None]:
+        """Wait until one request may start; its place is free again when the context ends.
 
         Args:
-            suspect: whether the request is likely to hang. Such requests share a part of the places, so that teams
-                that hang cannot hold those that the others need.
+            likely_to_hang: whether the team's last request timed out. Such requests share a part of the places, so
+                teams that hang cannot hold the places that the others need.
         """
-        return self._slot(suspect=suspect)
+        return self._wait_for_permit(likely_to_hang=likely_to_hang)
 
-    def turn(self, *, suspect: bool = False) -> AbstractAsyncContextManager[object]:
-        """Wait until one more team may be polled: what a poll has read so far is held until it ends.
+    def poll_permit(self, *, likely_to_hang: bool = False) -> AbstractAsyncContextManager[object]:
+        """Wait until one more team may poll: a poll holds what it has read until it ends, so few run at once.
 
         Args:
-            suspect: whether its requests are likely to hang. It waits in its requests then, not here.
+            likely_to_hang: whether the team's last request timed out. Then its requests wait, not its poll.
         """
-        return nullcontext() if suspect else self._turns
+        return nullcontext() if likely_to_hang else self._polls
 
     @asynccontextmanager
-    async def _slot(self, *, suspect: bool) -> AsyncIterator[None]:
-        async with self._suspects if suspect else nullcontext(), self._places:
-            await self._turn()
+    async def _wait_for_permit(self, *, likely_to_hang: bool) -> AsyncIterator[None]:
+        async with self._hanging if likely_to_hang else nullcontext(), self._requests:
+            await self._wait_for_pace()
             yield
 
-    async def _turn(self) -> None:
-        """A token bucket told by time: a token is due every gap, and at most a second's worth may lie unused."""
+    async def _wait_for_pace(self) -> None:
+        """A token bucket kept as one due time: a token is due every gap, and at most a second's worth is saved up."""
         async with self._queue:
             early = self._due - self._clock()
             if early > 0:
@@ -108,22 +108,22 @@ class Backoff:
         self.until: float | None = None
 
     def failed(self, now: float, retry_after: float | None) -> None:
-        """Note a failed poll; `retry_after` is what the platform asked for, in seconds."""
+        """Note a failed poll; `retry_after` is the wait that the platform asked for, in seconds."""
         self.failures += 1
         asked = min(retry_after or 0.0, MAX_RETRY_AFTER)
         delay = max(asked, self._spacing())
         self.until = now + delay if delay > 0 else None
 
     def succeeded(self) -> None:
-        """Note a poll that went well: the next one comes at the interval."""
+        """Note a successful poll: the next one starts at the interval."""
         self.failures = 0
         self.until = None
 
     def _spacing(self) -> float:
-        """Seconds from our own rules: doubled with each failure, the upper half of it by chance."""
-        if self.failures < PATIENCE:
+        """Seconds by our own rules: doubled with each failure, its upper half random."""
+        if self.failures < FAILURES_BEFORE_BACKOFF:
             return 0.0
-        doublings = min(self.failures - PATIENCE + 1, _DOUBLINGS)
+        doublings = min(self.failures - FAILURES_BEFORE_BACKOFF + 1, _DOUBLINGS)
         ceiling = min(self.interval * 2.0**doublings, MAX_BACKOFF)
         return max(self.interval, ceiling * (1 + self._random()) / 2)
 
@@ -136,7 +136,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         now: Unix seconds.
 
     Returns:
-        0 to 900 seconds, 0 for a date gone by; None when there is no header or it means nothing.
+        0 to 900 seconds, 0 for a past date; None without a header or for one that cannot be read.
     """
     if value is None:
         return None
@@ -147,7 +147,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def parse_http_date(value: str) -> float | None:
-    """Unix seconds of an HTTP date; None when it is none. A date without a zone is in UTC, as HTTP has no other."""
+    """Unix seconds of an HTTP date, or None if it is not one. A date without a zone is UTC, the only zone of HTTP."""
     try:
         moment = email.utils.parsedate_to_datetime(value)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -21,11 +21,11 @@ from exporter.platform.credentials import CredentialKind, Refresh, expiry_of
 from exporter.platform.tokenfile import TokenFile
 from exporter.platform.wire import Tokens
 
-AHEAD: Final = 0.2
+RENEWAL_MARGIN: Final = 0.2
 """Part of a JWT's life before whose end it is renewed."""
-PAUSE: Final = 10.0
+RETRY_DELAY: Final = 10.0
 """Seconds before what failed is tried again, doubled each time: every request of a poll wants a JWT."""
-MAX_PAUSE: Final = 60.0
+MAX_RETRY_DELAY: Final = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -102,12 +102,12 @@ class Session:
         """Another JWT than the refused one; that one again when it is so young that its refusal has other reasons."""
         access = self._access
         if access is not None and access.token.get_secret_value() == refused:
-            if self._clock() < access.made_at + PAUSE:
+            if self._clock() < access.made_at + RETRY_DELAY:
                 return refused
             self._access = None
         return await self.token(refresh)
 
-    async def settle(self) -> None:
+    async def finish_renewal(self) -> None:
         """Wait until a trade under way has ended and what it gave is in the file."""
         if self._work is not None:
             await asyncio.wait((self._work,))
@@ -152,7 +152,7 @@ class Session:
 
     def _pause(self) -> float:
         asked = self._failure.retry_after if self._failure else None
-        return max(min(PAUSE * 2.0 ** min(self._failures - 1, 9), MAX_PAUSE), asked or 0.0)
+        return max(min(RETRY_DELAY * 2.0 ** min(self._failures - 1, 9), MAX_RETRY_DELAY), asked or 0.0)
 
     async def _trade(self, refresh: Refresh) -> PlatformError | None:
         """Trade the token in the file; gives what went wrong."""
@@ -203,5 +203,5 @@ class Session:
 
 def _accessed(token: str, lifetime: float | None, began: float) -> _Access:
     expires_at = began + lifetime if lifetime is not None else expiry_of(token)
-    renew_at = None if expires_at is None else expires_at - AHEAD * max(0.0, expires_at - began)
+    renew_at = None if expires_at is None else expires_at - RENEWAL_MARGIN * max(0.0, expires_at - began)
     return _Access(SecretStr(token), began, renew_at, expires_at)

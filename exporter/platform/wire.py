@@ -20,10 +20,10 @@ from exporter.platform.lenient import validated
 
 PER_PAGE: Final = 100
 """The largest page the platform serves."""
-MOST_ITEMS: Final = 1000
+MAX_ITEMS: Final = 1000
 """Items of one page: a platform that ignores `per_page` is read, one that never ends is not."""
-MOST_LABELS: Final = 256
-MOST_GPUS: Final = 64
+MAX_LABELS: Final = 256
+MAX_GPUS: Final = 64
 """Longer lists are no labels and no machine. Without bounds, one body of nothing but mistakes takes gigabytes."""
 MAX_TOKEN: Final = 32 * 1024
 """Characters; a JWT has a few thousand at most."""
@@ -36,7 +36,7 @@ Text = Annotated[str, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
 Bytes = Annotated[float, Strict(), Field(ge=0, lt=2**63, allow_inf_nan=False)]
 Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
-Labels = Annotated[list[Text | None], Field(max_length=MOST_LABELS)]
+Labels = Annotated[list[Text | None], Field(max_length=MAX_LABELS)]
 
 
 # The standard library's own times: those that pydantic makes cost five times as much whenever they are compared or
@@ -82,7 +82,7 @@ class SystemStats:
     comfyui_version: Text | None = None
     pytorch_version: Text | None = None
     os_type: Text | None = None
-    gpu_devices: Annotated[list[GpuDevice | None], Field(max_length=MOST_GPUS)] | None = None
+    gpu_devices: Annotated[list[GpuDevice | None], Field(max_length=MAX_GPUS)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class PageMeta:
 class TaskList:
     """The answer of `GET /r/tasks`."""
 
-    task_list: Annotated[list[Task | None], Field(max_length=MOST_ITEMS)] | None
+    task_list: Annotated[list[Task | None], Field(max_length=MAX_ITEMS)] | None
     page_meta: PageMeta
 
 
@@ -127,7 +127,7 @@ class TaskList:
 class AgentList:
     """The answer of `GET /agents` and `GET /r/agents`."""
 
-    agent_list: Annotated[list[Agent | None], Field(max_length=MOST_ITEMS)] | None
+    agent_list: Annotated[list[Agent | None], Field(max_length=MAX_ITEMS)] | None
     page_meta: PageMeta
 
 
@@ -230,7 +230,7 @@ class OwnTeam:
 class Me:
     """The answer of `GET /users/me`. The shape of the quotas is inferred: names with numbers, -1 for unlimited."""
 
-    team_list: Annotated[list[OwnTeam | None], Field(max_length=MOST_ITEMS)] | None = None
+    team_list: Annotated[list[OwnTeam | None], Field(max_length=MAX_ITEMS)] | None = None
     quotas: dict[str, Any] | None = None
 
 

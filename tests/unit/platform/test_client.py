@@ -708,11 +708,11 @@ class NotingPacer(Pacer):
 
     def __init__(self) -> None:
         super().__init__(1000, 8)
-        self.suspects: list[bool] = []
+        self.likely: list[bool] = []
 
-    def slot(self, *, suspect: bool = False) -> AbstractAsyncContextManager[None]:
-        self.suspects.append(suspect)
-        return super().slot(suspect=suspect)
+    def request_permit(self, *, likely_to_hang: bool = False) -> AbstractAsyncContextManager[None]:
+        self.likely.append(likely_to_hang)
+        return super().request_permit(likely_to_hang=likely_to_hang)
 
 
 async def test_a_team_is_suspect_from_a_timeout_to_its_next_answer(server: Server) -> None:
@@ -726,4 +726,4 @@ async def test_a_team_is_suspect_from_a_timeout_to_its_next_answer(server: Serve
         for _ in range(2):
             await client.get("/r/tasks", {})
     assert isinstance(wiring.pacer, NotingPacer)
-    assert wiring.pacer.suspects == [False, True, False]
+    assert wiring.pacer.likely == [False, True, False]

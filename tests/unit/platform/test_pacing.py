@@ -32,7 +32,7 @@ async def _starts(rate: float, requests: int, pauses: dict[int, float] | None = 
     pacer = Pacer(rate, requests, clock=time.clock, sleep=time.sleep)
     for number in range(requests):
         time.now += (pauses or {}).get(number, 0.0)
-        async with pacer.slot():
+        async with pacer.request_permit():
             starts.append(time.now)
     return starts
 
@@ -69,7 +69,7 @@ async def test_a_slow_sleep_earns_no_second_request() -> None:
 
     pacer, starts = Pacer(1, 1, clock=time.clock, sleep=oversleep), []
     for _ in range(3):
-        async with pacer.slot():
+        async with pacer.request_permit():
             starts.append(time.now - 1000.0)
     assert starts == [0.0, 1.75, 3.5]
 
@@ -81,7 +81,7 @@ async def test_at_most_the_concurrency_is_under_way_first_come_first_served() ->
 
     async def request(number: int) -> None:
         nonlocal busy, most
-        async with pacer.slot():
+        async with pacer.request_permit():
             order.append(number)
             busy += 1
             most = max(most, busy)
@@ -100,7 +100,7 @@ async def test_turns_are_given_one_by_one() -> None:
     pacer = Pacer(1, 5, clock=time.clock, sleep=time.sleep)
 
     async def request(number: int) -> None:
-        async with pacer.slot():
+        async with pacer.request_permit():
             starts.append((number, time.now - 1000.0))
 
     await asyncio.gather(*(request(number) for number in range(5)))
@@ -120,7 +120,7 @@ async def test_a_waiter_that_gives_up_costs_nothing() -> None:
     started: list[str] = []
 
     async def request(name: str) -> None:
-        async with pacer.slot():
+        async with pacer.request_permit():
             started.append(name)
             if name == "inside":
                 await asyncio.Event().wait()
@@ -142,7 +142,7 @@ async def test_an_error_inside_frees_the_place() -> None:
     pacer = Pacer(1000, 1)
     for _ in range(3):
         with pytest.raises(LookupError):
-            async with pacer.slot():
+            async with pacer.request_permit():
                 raise LookupError
 
 
@@ -265,15 +265,15 @@ async def test_requests_likely_to_hang_share_a_part_of_the_places() -> None:
     held = asyncio.Event()
     inside: list[str] = []
 
-    async def request(name: str, *, suspect: bool) -> None:
-        async with pacer.slot(suspect=suspect):
+    async def request(name: str, *, likely_to_hang: bool) -> None:
+        async with pacer.request_permit(likely_to_hang=likely_to_hang):
             inside.append(name)
             await held.wait()
 
-    hanging = [asyncio.create_task(request("hanging", suspect=True)) for _ in range(20)]
+    hanging = [asyncio.create_task(request("hanging", likely_to_hang=True)) for _ in range(20)]
     for _ in range(50):
         await asyncio.sleep(0)
-    healthy = [asyncio.create_task(request("healthy", suspect=False)) for _ in range(6)]
+    healthy = [asyncio.create_task(request("healthy", likely_to_hang=False)) for _ in range(6)]
     for _ in range(50):
         await asyncio.sleep(0)
     assert (inside.count("hanging"), inside.count("healthy")) == (2, 6)
@@ -288,13 +288,13 @@ async def test_teams_take_turns_but_those_that_hang() -> None:
     inside: list[str] = []
     done = asyncio.Event()
 
-    async def poll(name: str, *, suspect: bool) -> None:
-        async with pacer.turn(suspect=suspect):
+    async def poll(name: str, *, likely_to_hang: bool) -> None:
+        async with pacer.poll_permit(likely_to_hang=likely_to_hang):
             inside.append(name)
             await done.wait()
 
-    polls = [asyncio.create_task(poll("healthy", suspect=False)) for _ in range(5)]
-    polls += [asyncio.create_task(poll("hanging", suspect=True)) for _ in range(5)]
+    polls = [asyncio.create_task(poll("healthy", likely_to_hang=False)) for _ in range(5)]
+    polls += [asyncio.create_task(poll("hanging", likely_to_hang=True)) for _ in range(5)]
     for _ in range(20):
         await asyncio.sleep(0)
     assert (inside.count("healthy"), inside.count("hanging")) == (2, 5)
@@ -310,9 +310,9 @@ async def test_the_last_teams_do_not_have_the_places_to_themselves() -> None:
     under_way: list[asyncio.Event] = []
 
     async def poll() -> None:
-        async with pacer.turn():
+        async with pacer.poll_permit():
             for _ in range(requests):
-                async with pacer.slot():
+                async with pacer.request_permit():
                     answered = asyncio.Event()
                     under_way.append(answered)
                     await answered.wait()

@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from exporter.errors import ConfigError, ConnectFailed, PlatformError, RateLimited, SchemaMismatch, Unauthorized
 from exporter.platform.client import Limits, Platform
 from exporter.platform.pacing import Pacer
-from exporter.platform.session import MAX_PAUSE, PAUSE, Session
+from exporter.platform.session import MAX_RETRY_DELAY, RETRY_DELAY, Session
 from exporter.platform.wire import Tokens
 from support.scripted import MARKER, NOW, Log, Script, Server, everything_in
 
 LIFETIME = 3600.0
-AHEAD = 720.0
+RENEWAL_MARGIN = 720.0
 """Seconds before its end that a JWT of this lifetime is renewed."""
 
 
@@ -121,7 +121,7 @@ async def test_a_jwt_is_renewed_ahead_of_its_end(authority: Authority) -> None:
     """It serves for four fifths of its life; then the next request renews it."""
     session = authority.open()
     await session.token(authority.refresh)
-    authority.now = NOW + LIFETIME - AHEAD - 1
+    authority.now = NOW + LIFETIME - RENEWAL_MARGIN - 1
     assert await session.token(authority.refresh) == f"eyJ{MARKER}-1"
     authority.now += 1
     assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
@@ -156,7 +156,7 @@ async def test_a_refused_jwt_is_renewed(authority: Authority) -> None:
     """After a 401 the JWT is traded; a request that was refused with the old one gets the new one without a trade."""
     session = authority.open()
     old = await session.token(authority.refresh)
-    authority.now += PAUSE
+    authority.now += RETRY_DELAY
     new = await session.renewed(old, authority.refresh)
     assert new == f"eyJ{MARKER}-2"
     assert await session.renewed(old, authority.refresh) == new
@@ -167,7 +167,7 @@ async def test_a_jwt_that_is_refused_at_once_is_not_traded(authority: Authority)
     """A platform that refuses whatever it gives costs one trade in a while, not one with every request."""
     session = authority.open()
     token = await session.token(authority.refresh)
-    authority.now += PAUSE - 1
+    authority.now += RETRY_DELAY - 1
     assert await session.renewed(token, authority.refresh) == token
     assert len(authority.sent) == 1
 
@@ -177,7 +177,7 @@ async def test_requests_that_wait_share_one_trade(authority: Authority) -> None:
     session = authority.open()
     tokens = await asyncio.gather(*(session.token(authority.refresh) for _ in range(20)))
     assert (set(tokens), len(authority.sent)) == ({f"eyJ{MARKER}-1"}, 1)
-    authority.now += PAUSE
+    authority.now += RETRY_DELAY
     tokens = await asyncio.gather(*(session.renewed(tokens[0], authority.refresh) for _ in range(20)))
     assert (set(tokens), len(authority.sent)) == ({f"eyJ{MARKER}-2"}, 2)
 
@@ -205,7 +205,7 @@ async def test_settling_waits_for_the_file(authority: Authority) -> None:
     asked = asyncio.create_task(session.token(authority.refresh))
     await authority.asked.wait()
     asked.cancel()
-    settling = asyncio.create_task(session.settle())
+    settling = asyncio.create_task(session.finish_renewal())
     await asyncio.sleep(0)
     assert not settling.done()
     authority.gate.set()
@@ -228,7 +228,7 @@ async def test_who_cannot_wait_says_what_may_be_lost(authority: Authority, caplo
     assert "may be lost" in caplog.text
     asked.cancel()
     authority.gate.set()
-    await session.settle()
+    await session.finish_renewal()
 
 
 # What goes wrong
@@ -241,18 +241,24 @@ async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
     session = authority.open()
     token = await session.token(authority.refresh)
     authority.failure = ConnectFailed("POST /auth/refresh: no connection")
-    authority.now = start = NOW + LIFETIME - AHEAD
+    authority.now = start = NOW + LIFETIME - RENEWAL_MARGIN
     asked = []
     while authority.now < NOW + LIFETIME:
         before = len(authority.sent)
         assert await session.token(authority.refresh) == token
         asked += [authority.now - start] if len(authority.sent) > before else []
         authority.now += 1
-    assert asked == [0, PAUSE, 3 * PAUSE, 7 * PAUSE, *range(int(7 * PAUSE + MAX_PAUSE), int(AHEAD), int(MAX_PAUSE))]
+    assert asked == [
+        0,
+        RETRY_DELAY,
+        3 * RETRY_DELAY,
+        7 * RETRY_DELAY,
+        *range(int(7 * RETRY_DELAY + MAX_RETRY_DELAY), int(RENEWAL_MARGIN), int(MAX_RETRY_DELAY)),
+    ]
     assert str(await failure(session, authority)) == "POST /auth/refresh: no connection"
     assert [record.getMessage() for record in caplog.records] == ["session not renewed"]
     authority.failure = None
-    authority.now += MAX_PAUSE
+    authority.now += MAX_RETRY_DELAY
     caplog.set_level(logging.INFO)
     assert await session.token(authority.refresh) != token
     assert [record.getMessage() for record in caplog.records] == ["session not renewed", "session is renewed again"]
@@ -345,7 +351,7 @@ async def test_on_a_full_disk_the_jwt_serves_and_the_token_is_kept(
     assert MARKER not in caplog.text
     assert {each.name for each in authority.file.parent.iterdir()} == {"operator", ".operator.lock"}
     monkeypatch.undo()
-    authority.now += MAX_PAUSE
+    authority.now += MAX_RETRY_DELAY
     assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
     assert authority.sent == [f"rt-{MARKER}-0", f"rt-{MARKER}-1"]
     assert authority.saved == authority.live
@@ -357,7 +363,7 @@ async def test_a_late_write_is_no_trade(authority: Authority, fill_disk: Fill, m
     fill_disk()
     token = await session.token(authority.refresh)
     monkeypatch.undo()
-    authority.now += PAUSE
+    authority.now += RETRY_DELAY
     assert await session.token(authority.refresh) == token
     assert (authority.saved, len(authority.sent)) == (authority.live, 1)
 
@@ -371,7 +377,7 @@ async def test_settling_writes_what_was_not_written(
     await session.token(authority.refresh)
     assert authority.saved != authority.live
     monkeypatch.undo()
-    await session.settle()
+    await session.finish_renewal()
     assert authority.saved == authority.live
 
 
@@ -515,7 +521,7 @@ async def test_a_refusal_renews_and_asks_once_more(server: Server, wire: Wire) -
         client = platform.team("render", wire.session, "019abc12")
         with pytest.raises(Unauthorized, match="GET /agents: 401"):  # refused while it is young
             await client.get("/agents", {})
-        wire.now[0] += PAUSE
+        wire.now[0] += RETRY_DELAY
         assert await client.get("/agents", {}) == b"{}"
     paths = [request.path.removeprefix("/api/v1") for request in server.requests]
     assert paths == ["/auth/refresh", "/agents", "/agents", "/auth/refresh", "/agents"]
@@ -535,7 +541,7 @@ async def test_no_failure_of_a_request_leads_to_the_jwt(server: Server, wire: Wi
     server.script = script
     async with wire.platform as platform:
         client = platform.team("render", wire.session, "019abc12")
-        for age in (0.0, PAUSE):
+        for age in (0.0, RETRY_DELAY):
             wire.now[0] += age
             with pytest.raises(PlatformError) as caught:
                 await client.get("/r/tasks", {})
@@ -555,6 +561,6 @@ async def test_a_missing_access_token_keeps_the_refresh_token(authority: Authori
 
     with pytest.raises(SchemaMismatch):
         await session.token(refresh)
-    authority.now += PAUSE
+    authority.now += RETRY_DELAY
     assert await session.token(refresh) == f"eyJ{MARKER}"
     assert sent == [f"rt-{MARKER}-0", f"rt-{MARKER}-x"]
