@@ -15,12 +15,14 @@ RUN python -m venv --without-pip /opt/cyberun-exporter && python -m venv --witho
 # Dependencies before the source: they change less often.
 COPY requirements/runtime.txt requirements/build.txt requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/cyberun-exporter/bin/python install --require-hashes -r requirements/runtime.txt && \
-    pip --python /opt/hatch/bin/python install --require-hashes -r requirements/build.txt
+    pip --python /opt/cyberun-exporter/bin/python install --require-hashes --no-deps -r requirements/runtime.txt && \
+    pip --python /opt/hatch/bin/python install --require-hashes --no-deps -r requirements/build.txt && \
+    pip --python /opt/hatch/bin/python check
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
 RUN /opt/hatch/bin/python -m hatchling build -t wheel && \
-    pip --python /opt/cyberun-exporter/bin/python install --no-index --no-deps --no-cache-dir dist/*.whl
+    pip --python /opt/cyberun-exporter/bin/python install --no-index --no-deps --no-cache-dir dist/*.whl && \
+    pip --python /opt/cyberun-exporter/bin/python check
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=""

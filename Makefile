@@ -13,8 +13,9 @@ PREVIEW_ARGS ?=
 export PATH := $(PATH):$(CURDIR)/.tools/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-PIP := $(BIN)/python -m pip install --quiet
-LOCKED := $(PIP) --require-hashes --no-deps
+# Exactly the wheels of a lock: nothing is resolved, nothing is built, and what is missing fails.
+PIP := $(BIN)/python -m pip
+LOCKED := $(PIP) install --quiet --require-hashes --no-deps --only-binary=:all:
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--python-version 3.11 $(LOCK_ARGS)
 # Folders too: a deleted file changes nothing but its folder.
@@ -54,6 +55,11 @@ lock: $(VENV)/.dev ## pin the dependencies anew; LOCK_ARGS=--upgrade takes the n
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
 	$(COMPILE) pyproject.toml requirements/dev.in -c requirements/runtime.txt -c requirements/build.txt -o requirements/dev.txt
+	@set -e; for python in $$(tools/make-venv --supported); do for machine in x86_64 aarch64; do \
+		echo "Looking for the wheels for Python $$python on $$machine"; \
+		$(BIN)/uv pip install --quiet --dry-run --target $(VENV)/none --require-hashes --no-deps --no-build \
+			--python-version $$python --python-platform $$machine-manylinux_2_28 -r requirements/dev.txt; \
+	done; done
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
@@ -73,11 +79,13 @@ $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt | $(VENV)/.mad
 
 $(VENV)/.dev: requirements/dev.txt | $(VENV)/.runtime
 	$(LOCKED) -r requirements/dev.txt
+	$(PIP) check
 	@touch $@
 
-# The wheel is what is served and tested, never the source folder.
+# The wheel is what is served and tested, never the source folder. What it asks for must be in the lock.
 $(VENV)/.wheel: $(SOURCES) $(VENV)/.runtime
 	rm -rf dist
 	$(BIN)/python -m hatchling build -t wheel
-	$(PIP) --no-index --no-deps --force-reinstall dist/*.whl
+	$(PIP) install --quiet --no-index --no-deps --force-reinstall dist/*.whl
+	$(PIP) check
 	@touch $@

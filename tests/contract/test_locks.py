@@ -1,0 +1,67 @@
+import re
+import subprocess
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("runtime", "build", "dev")}
+INSTALLERS = ["Makefile", "Dockerfile", ".github/workflows", "tools", ".ci"]
+
+
+def pins(lock: str) -> dict[str, str]:
+    """The distributions of a lock with their versions."""
+    found = re.findall(r"^([\w.-]+)==(\S+)", LOCKS[lock].read_text(encoding="utf-8"), re.MULTILINE)
+    assert found
+    return dict(found)
+
+
+def commands() -> list[tuple[str, str]]:
+    """Each command of pip or uv that installs, in all files that build, test or release, after its file's name."""
+    listed = subprocess.run(["git", "ls-files", *INSTALLERS], cwd=ROOT, check=True, capture_output=True, text=True)
+    found = []
+    for name in listed.stdout.split():
+        text = re.sub(r"\\\n\s*", "", (ROOT / name).read_text(encoding="utf-8"))
+        for variable, value in reversed(re.findall(r"^(PIP|LOCKED) := (.*)$", text, re.MULTILINE)):
+            text = re.sub(rf"^{variable} := .*", "", text, flags=re.MULTILINE).replace(f"$({variable})", value)
+        lines = [line.strip() for line in re.split(r"\n|&&|;", text)]
+        found += [(name, line) for line in lines if re.search(r"\b(pip|uv)\b.* install\b", line)]
+    return found
+
+
+def test_every_install_takes_a_lock_and_nothing_else() -> None:
+    """Whatever an index offers today, an install takes the hashed wheels of a lock, or the wheel built here."""
+    found = commands()
+    assert {name for name, _ in found} == {"Makefile", "Dockerfile", ".github/workflows/release.yml"}
+    for name, line in found:
+        assert "--no-deps" in line, f"{name}: {line}"
+        locked = "--require-hashes" in line and re.search(r"-r requirements/\w+\.txt", line)
+        assert locked or ("--no-index" in line and line.endswith("dist/*.whl")), f"{name}: {line}"
+        if locked and name != "Dockerfile":  # there it is a variable of the whole stage
+            assert "--only-binary=:all:" in line or "--no-build" in line, f"{name}: {line}"
+
+
+@pytest.mark.parametrize("lock", ["runtime", "build"])
+def test_what_is_tested_is_what_is_shipped(lock: str) -> None:
+    """The lock of the tests holds the very versions of the image's locks."""
+    assert pins(lock).items() <= pins("dev").items()
+
+
+def test_the_supported_pythons_are_listed_alike() -> None:
+    """Metadata, tools/make-venv, the type checker, CI and the documents name the same versions of Python."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = re.findall(r"Python :: (3\.\d+)", str(project["project"]["classifiers"]))
+    assert all(int(b[2:]) == int(a[2:]) + 1 for a, b in pairwise(found)), "in order, without a gap"
+    assert project["project"]["requires-python"] == f">={found[0]}"
+    assert project["tool"]["ruff"]["target-version"] == f"py{found[0].replace('.', '')}"
+    listed = subprocess.run([ROOT / "tools/make-venv", "--supported"], check=True, capture_output=True, text=True)
+    assert listed.stdout.split() == found[::-1]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == found
+    page = (ROOT / "docs/compatibility.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| Python \| ([\d., ]+) \|", page, re.MULTILINE)
+    assert row.split(", ") == found
+    assert f"Python {found[0]} to {found[-1]}." in (ROOT / "README.md").read_text(encoding="utf-8")
