@@ -1,9 +1,14 @@
 """What the chart makes of the repository's rules and dashboards, and what it tells."""
 
+import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from helm_python import Chart, HelmError
 
 from support.chart import CHART, ROOT, Release, case, render, rendered, strict_load
 
@@ -69,13 +74,102 @@ def test_rules_follow_the_values() -> None:
     assert ">= 5  # minimum: tasks" in rules["CyberunQueueGrowing"]["expr"]
     assert rules["CyberunTeamDown"]["for"] == "15m"
     assert not rules.keys() & set(values["disabled"])
-    assert not any("cyberun.*" in rule["expr"] for rule in rules.values())
+    assert _jobs(rules) == [values["job"]]
     alerts = {name: rule for name, rule in rules.items() if "alert" in rule}
     for name, alert in alerts.items():
         assert alert["labels"]["team"] == "gpu-operations"
         assert alert["labels"]["severity"] in {"critical", "warning", "info"}
         assert alert["annotations"]["runbook_url"] == f"https://wiki.example.org/runbooks/{name}.md"
         assert alert["annotations"]["dashboard_url"].startswith("https://grafana.example.org/d/cyberun-")
+
+
+def _jobs(rules: dict[str, dict[str, Any]]) -> list[str]:
+    """The patterns of job labels that rules read."""
+    texts = {text for rule in rules.values() for text in re.findall(r'job=~("[^"\\]*(?:\\.[^"\\]*)*")', rule["expr"])}
+    return [json.loads(text) for text in texts]
+
+
+def _operators_job(release: Release) -> str:
+    """The label `job` that the Prometheus Operator gives to targets of the release's only monitor."""
+    kinds = ("ServiceMonitor", "PodMonitor", "ScrapeConfig")
+    (monitor,) = (each for each in release.objects if each["kind"] in kinds)
+    if monitor["kind"] == "ScrapeConfig":
+        return str(monitor["spec"]["jobName"])
+    if monitor["kind"] == "ServiceMonitor":
+        labelled = release.one("Service")["metadata"]
+        otherwise = labelled["name"]
+    else:
+        labelled = release.workload["spec"]["template"]["metadata"]
+        otherwise = f"{monitor['metadata']['namespace']}/{monitor['metadata']['name']}"
+    return str(labelled["labels"].get(monitor["spec"]["jobLabel"]) or otherwise)
+
+
+@pytest.mark.parametrize("monitor", ["serviceMonitor", "podMonitor", "scrapeConfig"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"nameOverride": "gpu.fleet"},
+        {"fullnameOverride": "gpu-fleet"},
+        {"jobLabel": "app.kubernetes.io/instance"},
+        {"jobLabel": "no-such-label"},
+        {"jobLabel": ""},
+        {"jobLabel": "fleet", "service": {"labels": {"fleet": "gpu"}}, "podLabels": {"fleet": "gpu"}},
+    ],
+    ids=str,
+)
+def test_rules_read_the_job_that_the_monitor_gives(monitor: str, values: dict[str, Any]) -> None:
+    """However the chart is named and its targets labelled, the rules' pattern matches that job alone."""
+    if monitor != "scrapeConfig" and "jobLabel" in values:
+        of_monitor = {"enabled": True, "jobLabel": values["jobLabel"]}
+    else:
+        of_monitor = {"enabled": True}
+    others = {name: value for name, value in values.items() if name != "jobLabel"}
+    release = render({monitor: of_monitor, "prometheusRule": {"enabled": True}, **others})
+    (pattern,) = _jobs(_rules(release))
+    job = _operators_job(release)
+    assert re.fullmatch(pattern, job)
+    assert not re.fullmatch(pattern, f"{job}x")
+    assert not re.fullmatch(pattern, job.replace(".", "x")) or "." not in job
+
+
+def test_rules_read_every_enabled_monitor_and_no_other_exporter() -> None:
+    """Two monitors make two alternatives; without one the pattern is that of the rule files."""
+    both = {"serviceMonitor": {"enabled": True}, "scrapeConfig": {"enabled": True, "jobName": "probes"}}
+    assert _jobs(_rules(render({"prometheusRule": {"enabled": True}, **both}))) == ["cyberun-exporter|probes"]
+    (pattern,) = _jobs(_rules(render({"prometheusRule": {"enabled": True}})))
+    assert [job for job in ("cyberun", "cyberun-exporter") if re.fullmatch(pattern, job)] == [
+        "cyberun",
+        "cyberun-exporter",
+    ]
+    assert not re.fullmatch(pattern, "cyberun-node-exporter")
+
+
+def test_rules_follow_the_alias_in_an_umbrella_chart(tmp_path: Path) -> None:
+    """An alias changes the job of the monitor and of the rules together."""
+    umbrella = {
+        "apiVersion": "v2",
+        "name": "gpu-platform",
+        "version": "1.0.0",
+        "dependencies": [{"name": "cyberun-exporter", "version": "*", "alias": "gpu"}],
+    }
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(umbrella), encoding="utf-8")
+    shutil.copytree(CHART, tmp_path / "charts" / "cyberun-exporter")
+    values = {"gpu": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}}
+    texts = Chart.load(tmp_path).render(values, name="demo", namespace="monitoring")
+    objects = (strict_load(text) for name, text in texts.items() if name.endswith(".yaml"))
+    release = Release(tuple(each for each in objects if each), "")
+    assert _operators_job(release) == "gpu"
+    assert _jobs(_rules(release)) == ["gpu"]
+
+
+def test_a_relabelled_job_must_be_said() -> None:
+    """What relabelling makes of `job` the chart cannot know, so it asks for `prometheusRule.job`."""
+    monitor = {"enabled": True, "relabelings": [{"targetLabel": "job", "replacement": "gpu"}]}
+    with pytest.raises(HelmError, match=r"prometheusRule\.job: serviceMonitor\.relabelings change the label job"):
+        render({"serviceMonitor": monitor, "prometheusRule": {"enabled": True}})
+    said = render({"serviceMonitor": monitor, "prometheusRule": {"enabled": True, "job": "gpu"}})
+    assert _jobs(_rules(said)) == ["gpu"]
 
 
 def test_no_link_leads_to_a_placeholder() -> None:

@@ -33,7 +33,7 @@ from support.rules import (
     selectors,
 )
 
-JOB = 'job=~"cyberun.*"'
+JOB = 'job=~"cyberun|cyberun-exporter"'
 BUILT_IN = {"up", "ALERTS"}
 OF_COUNTERS = {"rate", "irate", "increase", "resets"}
 OF_GAUGES = {"deriv", "delta", "idelta", "predict_linear", "changes"}
@@ -133,7 +133,7 @@ def test_every_selector_of_scraped_series_names_the_job(rule: Rule) -> None:
     for selector in selectors(rule.expression):
         scraped = selector.name not in RECORDS and selector.name != "ALERTS"
         jobs = [m for m in selector.matchers.matchers if m.name == "job"]
-        assert [(m.op, m.value) for m in jobs] == ([(promql.MatchOp.Re, "cyberun.*")] if scraped else [])
+        assert [(m.op, m.value) for m in jobs] == ([(promql.MatchOp.Re, "cyberun|cyberun-exporter")] if scraped else [])
     assert rule.text.count("job=") == rule.text.count(JOB)
 
 
@@ -217,7 +217,10 @@ def test_templates_use_labels_that_are_there(alert: Rule) -> None:
 @each_alert
 def test_links_of_alerts(alert: Rule) -> None:
     """Links lead to the alert's own runbook, and to a dashboard that exists and has the variables they set."""
-    assert alert.annotations["runbook_url"] == f"https://example.com/cyberun-exporter/docs/runbooks/{alert.name}.md"
+    assert (
+        alert.annotations["runbook_url"]
+        == f"https://github.com/cyberun-cloud/cyberun-exporter/blob/main/docs/runbooks/{alert.name}.md"
+    )
     url = urlsplit(re.sub(r"\{\{ urlquery \$labels\.(\w+) \}\}", r"\1", alert.annotations["dashboard_url"]))
     assert (url.scheme, url.netloc) == ("http", "localhost:3000")
     uid = Path(url.path).name

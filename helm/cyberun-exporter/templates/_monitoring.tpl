@@ -55,3 +55,48 @@ basicAuth:
 {{- list (printf "%s:%d" $service (int .Values.service.port)) | toJson -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The `job` of the ScrapeConfig's targets. */}}
+{{- define "cyberun-exporter.scrapeConfigJob" -}}
+{{- .Values.scrapeConfig.jobName | default .Chart.Name -}}
+{{- end -}}
+
+{{/*
+The regular expression of the `job` labels that rules read: prometheusRule.job, or what the enabled monitors give, as the
+Prometheus Operator does it. Without a monitor it is what the rule files have.
+*/}}
+{{- define "cyberun-exporter.jobPattern" -}}
+{{- if .Values.prometheusRule.job -}}
+{{- .Values.prometheusRule.job -}}
+{{- else -}}
+{{- $jobs := list -}}
+{{- with .Values.serviceMonitor -}}
+{{- if .enabled -}}
+{{- $labels := include "cyberun-exporter.labels" (dict "root" $ "labels" $.Values.service.labels) | fromJson -}}
+{{- $jobs = append $jobs (get $labels .jobLabel | default (include "cyberun-exporter.fullname" $)) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.podMonitor -}}
+{{- if .enabled -}}
+{{- $labels := include "cyberun-exporter.labels" (dict "root" $ "labels" $.Values.podLabels) | fromJson -}}
+{{- $name := printf "%s/%s" (.namespace | default $.Release.Namespace) (include "cyberun-exporter.fullname" $) -}}
+{{- $jobs = append $jobs (get $labels .jobLabel | default $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.scrapeConfig.enabled -}}
+{{- $jobs = append $jobs (include "cyberun-exporter.scrapeConfigJob" .) -}}
+{{- end -}}
+{{- range $name := list "serviceMonitor" "podMonitor" "scrapeConfig" -}}
+{{- with index $.Values $name -}}
+{{- range ternary .relabelings list .enabled -}}
+{{- if eq (.targetLabel | default "") "job" -}}
+{{- fail (printf "prometheusRule.job: %s.relabelings change the label job; say which jobs the rules shall read" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $job := $jobs | default (list "cyberun" "cyberun-exporter") | uniq -}}
+{{- if $i }}|{{ end }}{{ regexQuoteMeta $job -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

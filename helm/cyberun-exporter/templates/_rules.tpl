@@ -7,9 +7,10 @@ comments inside the expressions, so `> 900  # threshold: seconds` can be found a
 {{- define "cyberun-exporter.groups" -}}
 {{- $values := .Values.prometheusRule -}}
 {{- $left := concat $values.disabled (keys $values.thresholds) (keys $values.minimums) (keys $values.for) -}}
+{{- $job := include "cyberun-exporter.jobPattern" . | toJson -}}
 {{- $groups := list -}}
 {{- range $path, $_ := .Files.Glob "files/rules/*.yml" -}}
-{{- $text := $.Files.Get $path | replace "job=~\"cyberun.*\"" (printf "job=~%s" (toJson $values.job)) -}}
+{{- $text := $.Files.Get $path | replace "job=~\"cyberun|cyberun-exporter\"" (printf "job=~%s" $job) -}}
 {{- range (fromYaml $text).groups -}}
 {{- $rules := list -}}
 {{- range .rules -}}
@@ -46,7 +47,7 @@ comments inside the expressions, so `> 900  # threshold: seconds` can be found a
 {{- end -}}
 {{- $_ := set $rule "labels" (merge $rule.labels .values.additionalLabels) -}}
 {{- $links := dict
-      "runbook_url" (list "https://example.com/cyberun-exporter/docs/runbooks" .values.runbookUrl)
+      "runbook_url" (list "https://github.com/cyberun-cloud/cyberun-exporter/blob/main/docs/runbooks" .values.runbookUrl)
       "dashboard_url" (list "http://localhost:3000" .values.dashboardUrl) -}}
 {{- range $annotation, $replacement := $links -}}
 {{- $url := index $rule.annotations $annotation -}}
