@@ -14,7 +14,7 @@ from rig import GPUS, Naive, report
 
 from exporter.demo import SimulatedPlatform
 from exporter.expose import families
-from exporter.expose.payload import batch
+from exporter.expose.series_store import compress_families
 from exporter.expose.text import Samples, header
 from exporter.fleet.agents import Agent, read_agents
 from exporter.platform import wire
@@ -61,7 +61,7 @@ def main() -> None:
     ours = best(lambda: list(rendered(agents).families()))
     steps = {
         "to text": ours,
-        "compress": best(lambda: batch(samples)),
+        "compress": best(lambda: compress_families(samples)),
         "generate_latest, text": best(lambda: generate_latest(registry), 2),
         "generate_latest, OpenMetrics": best(lambda: openmetrics.generate_latest(registry), 2),  # type: ignore[no-untyped-call]  # theirs has no types
     }

@@ -26,7 +26,7 @@ from rig import Fleet, Gauges, Naive, exporting, report, simulated
 
 from exporter.cli.serve import settle
 from exporter.collect.exporter import Exporter
-from exporter.expose import about, payload, pieces, text
+from exporter.expose import compression, self_metrics, series_store, text
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
@@ -120,9 +120,9 @@ class Calls:
 def counted() -> Iterator[Calls]:
     """Counts, wherever it is asked for, that lines of agents are made and that text is compressed."""
     calls = Calls()
-    deflate, subjects = pieces.deflate, text.Samples.subjects
+    deflate, subjects = compression.deflate, text.Samples.subjects
 
-    def counting_deflate(lines: bytes) -> pieces.Piece:
+    def counting_deflate(lines: bytes) -> compression.DeflatedText:
         calls.compressions += 1
         return deflate(lines)
 
@@ -131,8 +131,8 @@ def counted() -> Iterator[Calls]:
         return subjects(samples, *common, names=names)
 
     with (
-        patch.object(payload, "deflate", counting_deflate),
-        patch.object(about, "deflate", counting_deflate),
+        patch.object(series_store, "deflate", counting_deflate),
+        patch.object(self_metrics, "deflate", counting_deflate),
         patch.object(text.Samples, "subjects", counting_subjects),
     ):
         yield calls

@@ -9,7 +9,7 @@ from exporter.config import Settings, format_duration
 from exporter.platform.credentials import TokenSource
 from exporter.platform.proxy import environment_proxy
 from exporter.platform.trust import trust
-from exporter.web.door import Door
+from exporter.web.access import AccessControl
 
 
 def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
@@ -22,11 +22,11 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
     credentials = open_credentials(settings, environ, {}, lock=False)
     trust(settings.api.ca_file)
     environment_proxy(settings.api.base_url)
-    door = Door(settings.web.config_file) if settings.web.config_file else None
+    access = AccessControl(settings.web.config_file) if settings.web.config_file else None
     print(f"platform   {settings.api.base_url}")
     print(*_table(settings, credentials), sep="\n", end="\n\n")
     print(*_budget(settings), sep="\n")
-    for doubt in door.file.doubts() if door else ():
+    for doubt in access.file.doubts() if access else ():
         print(f"warning    {doubt}")
     return 0
 

@@ -12,7 +12,7 @@ from exporter.cli.wiring import Assembly
 from exporter.config import Settings
 from exporter.errors import ConfigError
 from exporter.log import event
-from exporter.web.door import Door
+from exporter.web.access import AccessControl
 
 _log = logging.getLogger(__name__)
 
@@ -23,11 +23,13 @@ WATCH_EVERY: Final = 2.0
 class Reloader:
     """Reloads, one at a time. Mutable: it knows the settings in force, and which of its two files has mistakes."""
 
-    def __init__(self, assembly: Assembly, settings: Settings, load: Callable[[], Settings], door: Door | None) -> None:
+    def __init__(
+        self, assembly: Assembly, settings: Settings, load: Callable[[], Settings], access: AccessControl | None
+    ) -> None:
         self._assembly = assembly
         self._settings = settings
         self._load = load
-        self._door = door
+        self._access = access
         self._settings_ok = self._door_ok = True
         self._one = asyncio.Lock()
 
@@ -41,13 +43,13 @@ class Reloader:
             try:
                 # Thousands of teams take a second to read: not in the loop that answers scrapes.
                 settings = await asyncio.to_thread(self._load)
-                rules = await self._door.read() if self._door else None
+                rules = await self._access.read() if self._access else None
                 await self._assembly.apply(settings)
             except ConfigError as error:
-                return self._refuse(error, settings_ok=False, door_ok=self._door_ok)
-            if self._door and rules:
-                self._door.enter_into_force(rules)
-            self._note(settings_ok=True, door_ok=True)
+                return self._refuse(error, settings_ok=False, access_ok=self._door_ok)
+            if self._access and rules:
+                self._access.apply(rules)
+            self._note(settings_ok=True, access_ok=True)
             self._settle(settings)
             return ()
 
@@ -60,27 +62,27 @@ class Reloader:
 
     async def renew(self) -> None:
         """Go by the web configuration and its certificates if they were written since; or by the old ones still."""
-        if self._door is None or not await asyncio.to_thread(self._door.changed):
+        if self._access is None or not await asyncio.to_thread(self._access.changed):
             return
         async with self._one:
             try:
-                rules = await self._door.read()
+                rules = await self._access.read()
             except ConfigError as error:
-                self._refuse(error, settings_ok=self._settings_ok, door_ok=False)
+                self._refuse(error, settings_ok=self._settings_ok, access_ok=False)
                 return
-            self._door.enter_into_force(rules)
-            self._note(settings_ok=self._settings_ok, door_ok=True)
+            self._access.apply(rules)
+            self._note(settings_ok=self._settings_ok, access_ok=True)
             event(_log, logging.INFO, "web configuration reloaded")
 
-    def _refuse(self, error: ConfigError, *, settings_ok: bool, door_ok: bool) -> Sequence[str]:
-        self._note(settings_ok=settings_ok, door_ok=door_ok)
+    def _refuse(self, error: ConfigError, *, settings_ok: bool, access_ok: bool) -> Sequence[str]:
+        self._note(settings_ok=settings_ok, access_ok=access_ok)
         for mistake in error.mistakes:
             event(_log, logging.ERROR, "configuration not reloaded", mistake=mistake)
         return error.mistakes
 
-    def _note(self, *, settings_ok: bool, door_ok: bool) -> None:
-        self._settings_ok, self._door_ok = settings_ok, door_ok
-        self._assembly.exporter.note_reload(ok=settings_ok and door_ok)
+    def _note(self, *, settings_ok: bool, access_ok: bool) -> None:
+        self._settings_ok, self._door_ok = settings_ok, access_ok
+        self._assembly.exporter.note_reload(ok=settings_ok and access_ok)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

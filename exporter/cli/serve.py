@@ -14,8 +14,8 @@ from exporter.cli.reload import Reloader
 from exporter.cli.wiring import Assembly, Shard, assembled
 from exporter.config import Settings
 from exporter.log import event
+from exporter.web.access import AccessControl
 from exporter.web.app import make_app
-from exporter.web.door import Door
 from exporter.web.serve import listening
 
 _log = logging.getLogger(__name__)
@@ -55,13 +55,13 @@ async def serve(
     """
     async with stop_signal() as stop, assembled(settings, environ, shard) as assembly:
         path, address = settings.web.config_file, settings.web.listen_address
-        door = None if path is None else await asyncio.to_thread(Door, path)
-        reloader = Reloader(assembly, settings, load or (lambda: settings), door)
+        access = None if path is None else await asyncio.to_thread(AccessControl, path)
+        reloader = Reloader(assembly, settings, load or (lambda: settings), access)
         lifecycle = reloader.reload if settings.web.enable_lifecycle else None
-        app = make_app(assembly.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, door=door)
-        context = None if door is None else door.ssl_context
+        app = make_app(assembly.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, access=access)
+        context = None if access is None else access.ssl_context
         async with listening(app, address.host, address.port, context) as ports, reloader.running():
-            _announce(settings, f"{address.host or ''}:{ports[0]}", door)
+            _announce(settings, f"{address.host or ''}:{ports[0]}", access)
             settle()
             return await _poll_until(stop, assembly)
 
@@ -72,7 +72,7 @@ def settle() -> None:
     gc.freeze()
 
 
-def _announce(settings: Settings, address: str, door: Door | None) -> None:
+def _announce(settings: Settings, address: str, access: AccessControl | None) -> None:
     least, most = requests_per_minute(settings)
     event(
         _log,
@@ -80,12 +80,12 @@ def _announce(settings: Settings, address: str, door: Door | None) -> None:
         "listening",
         version=__version__,
         address=address,
-        tls=door is not None and door.ssl_context is not None,
-        basic_auth=door is not None and door.wants_passwords,
+        tls=access is not None and access.ssl_context is not None,
+        basic_auth=access is not None and access.wants_passwords,
         teams=len(settings.teams),
         requests_per_minute=f"{least:.0f} to {most:.0f}",
     )
-    for doubt in (*doubts(settings), *(door.file.doubts() if door else ())):
+    for doubt in (*doubts(settings), *(access.file.doubts() if access else ())):
         event(_log, logging.WARNING, doubt)
 
 

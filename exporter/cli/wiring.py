@@ -23,7 +23,7 @@ from exporter.config import Settings
 from exporter.config import Team as TeamSettings
 from exporter.errors import ConfigError
 from exporter.expose.counters import ApiCounters
-from exporter.expose.payload import Payload
+from exporter.expose.series_store import SeriesStore
 from exporter.platform.client import Limits, Platform
 from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import Pacer
@@ -66,7 +66,7 @@ class Assembly:
         self._retired: list[asyncio.Task[None]] = []
         self._stopping: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
-        self._payload, self.counters = Payload(CLOCK.monotonic), ApiCounters()
+        self._payload, self.counters = SeriesStore(CLOCK.monotonic), ApiCounters()
         self.discoveries = Discoveries(CLOCK, self.counters)
         self._schedule = Schedule(CLOCK)
         self.exporter = Exporter(self._schedule, payload=self._payload, counters=self.counters, clock=CLOCK)

@@ -14,7 +14,7 @@ from typing import Final
 from exporter.catalog import OTHER
 from exporter.collect.result import AgentsResult, FetchAgents, Implausible, Unknown
 from exporter.expose import families
-from exporter.expose.payload import Batch, batch
+from exporter.expose.series_store import CompressedFamilies, compress_families
 from exporter.expose.text import Samples
 from exporter.fleet.agents import Agent, read_agents
 from exporter.fleet.presence import Presence
@@ -67,7 +67,7 @@ class _Walk:
         self._rules = rules
         self._before = before
         self._samples = Samples()
-        self._packed: list[Batch] = []
+        self._packed: list[CompressedFamilies] = []
         self._totals: list[int] = []
         self._raw = 0
         self._unnamed = 0
@@ -125,7 +125,7 @@ class _Walk:
         self._add_agents(self._samples, admitted)
         self._dropped += self._cost([agent for agent in new if agent.agent_id not in self._exposed])
         if page.number % PAGES_PACKED == 0:
-            self._packed.append(batch(self._samples))
+            self._packed.append(compress_families(self._samples))
             self._samples = Samples()
 
     def _add_agents(self, samples: Samples, agents: Sequence[Agent]) -> None:

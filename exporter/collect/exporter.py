@@ -8,10 +8,10 @@ from exporter import __version__
 from exporter.collect.history import Clock
 from exporter.collect.schedule import Schedule
 from exporter.collect.team import Team
-from exporter.expose.about import About
+from exporter.expose.compression import Exposition
 from exporter.expose.counters import ApiCounters
-from exporter.expose.payload import Payload
-from exporter.expose.pieces import Answer
+from exporter.expose.self_metrics import SelfMetrics
+from exporter.expose.series_store import SeriesStore
 from exporter.status import ExporterStatus, TeamStatus
 
 FEW_TEAMS: Final = 50
@@ -21,11 +21,11 @@ FEW_TEAMS: Final = 50
 class Exporter:
     """The source of every answer. Mutable: a reload replaces its teams."""
 
-    def __init__(self, schedule: Schedule, *, payload: Payload, counters: ApiCounters, clock: Clock) -> None:
+    def __init__(self, schedule: Schedule, *, payload: SeriesStore, counters: ApiCounters, clock: Clock) -> None:
         self._schedule = schedule
         self._payload = payload
         self._counters = counters
-        self._about = About(counters)
+        self._self_metrics = SelfMetrics(counters)
         self._clock = clock
         self._teams: dict[str, Team] = {}
         self._stale_after = 0.0
@@ -71,12 +71,12 @@ class Exporter:
             for team in self._teams.values():
                 group.create_task(team.poll())
 
-    def exposition(self, *, openmetrics: bool) -> Answer:
+    def exposition(self, *, openmetrics: bool) -> Exposition:
         """The payload of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
-        about = self._about.whole(self.status(), openmetrics=openmetrics)
-        return self._payload.answer(about, openmetrics=openmetrics)
+        self_metrics = self._self_metrics.render(self.status(), openmetrics=openmetrics)
+        return self._payload.exposition(self_metrics, openmetrics=openmetrics)
 
-    async def scrape(self, *, openmetrics: bool) -> Answer:
+    async def scrape(self, *, openmetrics: bool) -> Exposition:
         """The same without a stall of the event loop when there are many teams."""
         if len(self._teams) <= FEW_TEAMS:
             return self.exposition(openmetrics=openmetrics)
@@ -85,10 +85,12 @@ class Exporter:
             teams.append(team)
             if len(teams) % FEW_TEAMS == 0:
                 await asyncio.sleep(0)
-        about = await asyncio.to_thread(self._about.whole, self._status_of(teams), openmetrics=openmetrics)
-        return self._payload.answer(about, openmetrics=openmetrics)
+        self_metrics = await asyncio.to_thread(
+            self._self_metrics.render, self._status_of(teams), openmetrics=openmetrics
+        )
+        return self._payload.exposition(self_metrics, openmetrics=openmetrics)
 
-    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Answer:  # noqa: ASYNC109  not ours to raise
+    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  not ours to raise
         """One team alone, polled now: together with whoever else asks, and not more often than once a second.
 
         Args:
@@ -104,8 +106,8 @@ class Exporter:
             probe.add_done_callback(lambda _: self._probes.pop(name, None))
         await asyncio.wait((probe,), timeout=timeout)
         status = team.status(self._schedule.next_polls().get(name))
-        about = self._about.team(status, up=probe.done() and status.up, openmetrics=openmetrics)
-        return self._payload.team_answer(about, name, openmetrics=openmetrics)
+        self_metrics = self._self_metrics.render_team(status, up=probe.done() and status.up, openmetrics=openmetrics)
+        return self._payload.team_exposition(self_metrics, name, openmetrics=openmetrics)
 
     def status(self) -> ExporterStatus:
         """What is known about the polls at this moment."""

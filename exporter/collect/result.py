@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from exporter.errors import SchemaMismatch
-from exporter.expose.payload import Batch
+from exporter.expose.series_store import CompressedFamilies
 from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.fleet.timings import Timings
@@ -26,7 +26,7 @@ class PollResult:
     """The samples of one list, and how far they can be trusted."""
 
     samples: Samples
-    packed: tuple[Batch, ...]
+    packed: tuple[CompressedFamilies, ...]
     """The samples of earlier pages, compressed already."""
     pages: int
     items: int

@@ -15,7 +15,7 @@ from exporter.collect.tasks import collect_tasks
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
 from exporter.expose import families
 from exporter.expose.counters import ApiCounters
-from exporter.expose.payload import Batch, Payload, batch, joined
+from exporter.expose.series_store import CompressedFamilies, SeriesStore, compress_families, concatenate_families
 from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.fleet.quotas import own_quotas
@@ -64,7 +64,7 @@ class Team:
         *,
         client: TeamClient,
         credential: TokenSource,
-        payload: Payload,
+        payload: SeriesStore,
         counters: ApiCounters,
         clock: Clock,
         random: Callable[[], float],
@@ -218,7 +218,7 @@ class Team:
         """Publish nothing any more: the team is gone, or another one has its name."""
         self._retired = True
 
-    def _put(self, scope: Scope, prepared: Batch, fresh_until: float | None) -> None:
+    def _put(self, scope: Scope, prepared: CompressedFamilies, fresh_until: float | None) -> None:
         if not self._retired:
             self._payload.put(self.rules.name, scope, prepared, fresh_until)
 
@@ -228,7 +228,7 @@ class Team:
         (required, tasks_until), (offered, agents_until) = self._required, self._offered
         samples = Samples()
         families.add_eligibility(samples, self.rules.name, without_eligible_agent(required, offered))
-        self._put(Scope.ELIGIBILITY, batch(samples), min(tasks_until, agents_until))
+        self._put(Scope.ELIGIBILITY, compress_families(samples), min(tasks_until, agents_until))
 
     async def _poll_quotas(self) -> None:
         self._quotas_due = self._clock.monotonic() + ME_INTERVAL
@@ -245,7 +245,7 @@ class Team:
         samples = Samples()
         families.add_team(samples, self.rules.name, self.rules.team_id, self._credential.kind)
         families.add_quotas(samples, self.rules.name, self._quotas)
-        self._put(Scope.TEAM, batch(samples), None)
+        self._put(Scope.TEAM, compress_families(samples), None)
 
     async def _fetch_tasks(self, status: str, number: int) -> wire.Page[wire.Task]:
         query: dict[str, str | int] = {"status": status, "current_page": number, "per_page": wire.PER_PAGE}
@@ -279,5 +279,5 @@ class Team:
         self._was_slow = slow
 
 
-def _prepared(result: PollResult) -> Batch:
-    return joined((*result.packed, batch(result.samples)))
+def _prepared(result: PollResult) -> CompressedFamilies:
+    return concatenate_families((*result.packed, compress_families(result.samples)))

@@ -13,7 +13,7 @@ from exporter.catalog import CATALOG, Kind, Metric
 OPENMETRICS_END: Final = b"# EOF\n"
 _PLACES: Final = {metric: place for place, metric in enumerate(CATALOG)}
 _CUT: Final = "\0"
-"""Stands in no label value: control characters were replaced at the door."""
+"""Placeholder that cannot occur in a label value (`label_text` removes control characters)."""
 
 
 class Samples:

@@ -2,18 +2,19 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from aiohttp import hdrs, web
 
+from exporter.expose.compression import Exposition
 from exporter.status import ExporterStatus
 from exporter.web import negotiate, page, status_json
-from exporter.web.door import Door
+from exporter.web.access import AccessControl
+from exporter.web.responses import NO_STORE, Handler, line
 from exporter.web.send import send
 from exporter.web.words import listed
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Reload = Callable[[], Awaitable[Sequence[str]]]
 """Reads the configuration anew; gives the mistakes, none when it is in force."""
 
@@ -29,9 +30,7 @@ TIMEOUT_MARGIN: Final = 0.5
 LONGEST_PROBE: Final = 30.0
 """Seconds a probe may take for those who do not say how long they wait."""
 
-_NEVER_STORED: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
-_LINE: Final[dict[str, str]] = _NEVER_STORED | {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
-_PAGE_HEADERS: Final[dict[str, str]] = _NEVER_STORED | {
+_PAGE_HEADERS: Final[dict[str, str]] = NO_STORE | {
     hdrs.CONTENT_TYPE: "text/html; charset=utf-8",
     "Content-Security-Policy": (
         f"default-src 'none'; style-src '{page.STYLE_HASH}'; "
@@ -42,21 +41,6 @@ _PAGE_HEADERS: Final[dict[str, str]] = _NEVER_STORED | {
 }
 _PIECES_AT_A_TIME: Final = 10
 """How many pieces of a page (a team each) are made before others get their turn: a few milliseconds' worth."""
-
-
-class Exposition(Protocol):
-    """One payload in one format, prepared; immutable, so that a slow reader gets what it was promised."""
-
-    @property
-    def gzip(self) -> tuple[bytes, ...]:
-        """One gzip member, in parts to send in order."""
-
-    @property
-    def text_length(self) -> int:
-        """Bytes when decompressed."""
-
-    def text(self) -> Iterator[bytes]:
-        """Yield the decompressed bytes, in slices of at most 256 KiB."""
 
 
 class Source(Protocol):
@@ -76,7 +60,11 @@ class Source(Protocol):
 
 
 def make_app(
-    source: Source, *, telemetry_path: str = "/metrics", reload: Reload | None = None, door: Door | None = None
+    source: Source,
+    *,
+    telemetry_path: str = "/metrics",
+    reload: Reload | None = None,
+    access: AccessControl | None = None,
 ) -> web.Application:
     """Build the application.
 
@@ -84,15 +72,15 @@ def make_app(
         source: what to show.
         telemetry_path: where the metrics are. "/" takes the place of the status page.
         reload: reads the configuration anew; None where that is not allowed over HTTP.
-        door: lets requests in; None where everybody may ask everything.
+        access: decides who may ask; None where everybody may ask everything.
     """
-    routes = _Routes(source, telemetry_path, reload, door)
+    routes = _Routes(source, telemetry_path, reload, access)
     app = web.Application(middlewares=[_plain_errors])
     app.on_response_prepare.append(_common_headers)
-    if door is not None:
+    if access is not None:
         # Probes of Kubernetes send no password. What these two say is no secret.
-        app.middlewares.insert(0, door.middleware(routes.healthy, routes.ready))
-        app.on_response_prepare.append(door.add_headers)
+        app.middlewares.insert(0, access.middleware(routes.healthy, routes.ready))
+        app.on_response_prepare.append(access.add_headers)
     paths: dict[str, Handler] = {
         "/": routes.page,
         STATUS_PATH: routes.status,
@@ -110,11 +98,13 @@ def make_app(
 class _Routes:
     """The handlers of one source."""
 
-    def __init__(self, source: Source, telemetry_path: str, reload: Reload | None, door: Door | None) -> None:
+    def __init__(
+        self, source: Source, telemetry_path: str, reload: Reload | None, access: AccessControl | None
+    ) -> None:
         self._source = source
         self._telemetry_path = telemetry_path
         self._reload = reload
-        self._door = door
+        self._access = access
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Send prepared bytes: nothing is rendered or compressed here."""
@@ -127,9 +117,9 @@ class _Routes:
         """Poll one team and send its metrics. Only configured teams have a name, so nobody is sent anywhere else."""
         names = request.query.getall("team", ())
         if len(names) != 1 or not names[0]:
-            return web.Response(status=400, text="One team is wanted: /probe?team=NAME.\n", headers=_LINE)
+            return line(400, "One team is wanted: /probe?team=NAME.")
         if all(team.name != names[0] for team in self._source.status().teams):
-            return web.Response(status=404, text="No such team. /sd lists those there are.\n", headers=_LINE)
+            return line(404, "No such team. /sd lists those there are.")
         openmetrics = negotiate.prefers_openmetrics(_header(request, hdrs.ACCEPT))
         timeout = scrape_timeout(_header(request, SCRAPE_TIMEOUT))
         exposition = await self._source.probe(names[0], openmetrics=openmetrics, timeout=timeout)
@@ -141,16 +131,16 @@ class _Routes:
             {"targets": [request.host], "labels": {"__metrics_path__": PROBE_PATH, "__param_team": team.name}}
             for team in self._source.status().teams
         ]
-        return web.json_response(targets, headers=_NEVER_STORED)
+        return web.json_response(targets, headers=NO_STORE)
 
     async def reload(self, _: web.Request) -> web.Response:
         """Read the configuration anew, where that is allowed."""
         if self._reload is None:
-            return web.Response(status=403, text="Not enabled: start with --web.enable-lifecycle.\n", headers=_LINE)
+            return line(403, "Not enabled: start with --web.enable-lifecycle.")
         mistakes = await self._reload()
         if mistakes:
-            return web.Response(status=500, text="".join(f"{mistake}\n" for mistake in mistakes), headers=_LINE)
-        return web.Response(text="Reloaded.\n", headers=_LINE)
+            return line(500, "\n".join(mistakes))
+        return line(200, "Reloaded.")
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """Send the status page."""
@@ -159,27 +149,27 @@ class _Routes:
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """Send the same as JSON."""
-        headers: dict[str, str] = _NEVER_STORED | {hdrs.CONTENT_TYPE: "application/json"}
+        headers: dict[str, str] = NO_STORE | {hdrs.CONTENT_TYPE: "application/json"}
         return await _send_pieces(request, headers, status_json.render(self._source.status()))
 
     async def healthy(self, _: web.Request) -> web.Response:
         """Say whether this process works; the platform is not asked."""
         if self._source.healthy():
-            return web.Response(text="Healthy.\n", headers=_LINE)
-        return web.Response(status=503, text="Not healthy: the poll schedule stands still.\n", headers=_LINE)
+            return line(200, "Healthy.")
+        return line(503, "Not healthy: the poll schedule stands still.")
 
     async def ready(self, _: web.Request) -> web.Response:
         """Say whether every team was polled once, and which were not."""
         status = self._source.status()
         if status.ready:
-            return web.Response(text="Ready.\n", headers=_LINE)
-        if self._door is not None and self._door.wants_passwords:
+            return line(200, "Ready.")
+        if self._access is not None and self._access.wants_passwords:
             # This path needs none, and names are for those who have one.
-            return web.Response(status=503, text="Not ready.\n", headers=_LINE)
+            return line(503, "Not ready.")
         missing = [team.name for team in status.teams if not team.attempted]
         if not missing:
-            return web.Response(status=503, text="Not ready: the teams are not discovered yet.\n", headers=_LINE)
-        return web.Response(status=503, text=f"Not ready: not polled yet: {listed(missing, 20)}.\n", headers=_LINE)
+            return line(503, "Not ready: the teams are not discovered yet.")
+        return line(503, f"Not ready: not polled yet: {listed(missing, 20)}.")
 
 
 def _header(request: web.Request, name: str) -> str:
@@ -188,7 +178,7 @@ def _header(request: web.Request, name: str) -> str:
 
 
 async def _send_exposition(request: web.Request, exposition: Exposition, *, openmetrics: bool) -> web.StreamResponse:
-    headers: dict[str, str] = _NEVER_STORED | {
+    headers: dict[str, str] = NO_STORE | {
         hdrs.CONTENT_TYPE: negotiate.OPENMETRICS_TYPE if openmetrics else negotiate.TEXT_TYPE,
         hdrs.VARY: "Accept, Accept-Encoding",
     }
@@ -229,8 +219,7 @@ async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        return web.Response(status=404, text="Not found. / lists what there is.\n", headers=_LINE)
+        return line(404, "Not found. / lists what there is.")
     except web.HTTPMethodNotAllowed as refused:
         allowed = ", ".join(sorted(refused.allowed_methods))
-        headers = _LINE | {hdrs.ALLOW: allowed}
-        return web.Response(status=405, text=f"Method not allowed. Allowed here: {allowed}.\n", headers=headers)
+        return line(405, f"Method not allowed. Allowed here: {allowed}.", **{hdrs.ALLOW: allowed})

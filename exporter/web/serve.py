@@ -18,7 +18,7 @@ on a scrape that is just setting out."""
 SHUTDOWN_PHASE: Final = 1.5
 """Seconds of each of the two waits at the end: first for answers to finish by themselves, then for cancelled ones."""
 
-DEAFNESS_EVERY: Final = 60.0
+ACCEPT_ERROR_EVERY: Final = 60.0
 """Seconds between two lines about a lack of descriptors."""
 
 
@@ -27,7 +27,7 @@ def _worth_a_line(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
-class SparseDeafness:
+class AcceptErrorThrottle:
     """Thins out what asyncio says while no descriptor is left: it writes a hundred lines a second. Mutable."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -35,20 +35,20 @@ class SparseDeafness:
         self._next = 0.0
 
     def __call__(self, record: logging.LogRecord) -> bool:
-        """Whether the line is to be written: any other one, and of these one in `DEAFNESS_EVERY` seconds."""
+        """Whether the line is to be written: any other one, and of these one in `ACCEPT_ERROR_EVERY` seconds."""
         if "socket.accept() out of system resource" not in record.getMessage():
             return True
         now = self._clock()
         if now < self._next:
             return False
-        self._next = now + DEAFNESS_EVERY
+        self._next = now + ACCEPT_ERROR_EVERY
         record.msg, record.args, record.exc_info = "no more connections are accepted: no descriptor is left", (), None
         return True
 
 
 _log = logging.getLogger(__name__)
 _log.addFilter(_worth_a_line)
-logging.getLogger("asyncio").addFilter(SparseDeafness(time.monotonic))
+logging.getLogger("asyncio").addFilter(AcceptErrorThrottle(time.monotonic))
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ CLIENT_AUTH: Final = {
 }
 
 
-class LatestContext(ssl.SSLContext):
+class ReloadableContext(ssl.SSLContext):
     """Makes each connection as the latest context says. Mutable: `current` is replaced when certificates are.
 
     OpenSSL can exchange a certificate within a context, but not take back an authority of clients: a new context for
@@ -41,9 +41,9 @@ class LatestContext(ssl.SSLContext):
         return self.current.wrap_bio(*args, **more)
 
 
-def latest(context: ssl.SSLContext) -> LatestContext:
+def reloadable_context(context: ssl.SSLContext) -> ReloadableContext:
     """A context that can be exchanged, now the one given."""
-    outer = LatestContext(ssl.PROTOCOL_TLS_SERVER)
+    outer = ReloadableContext(ssl.PROTOCOL_TLS_SERVER)
     outer.current = context
     return outer
 

@@ -9,8 +9,8 @@ from exporter.catalog import AGENTS
 from exporter.collect.agents import AgentRules, collect_agents
 from exporter.collect.result import AgentsResult
 from exporter.errors import SchemaMismatch, ServerFailed
-from exporter.expose.payload import batch, joined
-from exporter.expose.pieces import Answer, deflate, splice
+from exporter.expose.compression import Exposition, concatenate, deflate
+from exporter.expose.series_store import compress_families, concatenate_families
 from exporter.fleet.presence import Presence
 from exporter.platform import wire
 
@@ -60,9 +60,9 @@ async def walk(
 
 
 def lines(result: AgentsResult, metric: str) -> list[str]:
-    whole = joined((*result.packed, batch(result.samples)))
-    answer = Answer.of(deflate(b""), splice(whole.pieces.values()))
-    text = b"".join(answer.text()).decode()
+    whole = concatenate_families((*result.packed, compress_families(result.samples)))
+    exposition = Exposition.of(deflate(b""), concatenate(whole.texts.values()))
+    text = b"".join(exposition.text()).decode()
     return [line.removeprefix(metric) for line in text.splitlines() if line.startswith(metric + "{")]
 
 

@@ -6,14 +6,14 @@ import pytest
 from exporter import __version__
 from exporter.collect.exporter import FEW_TEAMS, Exporter
 from exporter.collect.schedule import Schedule
+from exporter.expose.compression import Exposition
 from exporter.expose.counters import ApiCounters
-from exporter.expose.payload import Payload
-from exporter.expose.pieces import Answer
+from exporter.expose.series_store import SeriesStore
 from fixtures import NOW, FakeClient, FakeClock, Rig, make_team
 from support import Samples, parse_text
 
 
-def read(answer: Answer) -> Samples:
+def read(answer: Exposition) -> Samples:
     return parse_text(b"".join(answer.text()).decode())
 
 
@@ -46,7 +46,7 @@ async def test_reload_is_noted() -> None:
 async def test_teams_are_replaced() -> None:
     """Teams that are gone take their series and counters along; those that stay keep theirs."""
     clock, counters = FakeClock(), ApiCounters()
-    payload = Payload(clock.clock.monotonic)
+    payload = SeriesStore(clock.clock.monotonic)
     exporter = Exporter(Schedule(clock.clock), payload=payload, counters=counters, clock=clock.clock)
     render, film = (make_team(FakeClient(name, counters, clock), payload=payload) for name in ("render", "film"))
     exporter.set_teams([render, film], stale_after=120.0)
@@ -65,7 +65,7 @@ async def test_teams_are_replaced() -> None:
 async def test_scrape_of_many_teams(monkeypatch: pytest.MonkeyPatch, *, openmetrics: bool) -> None:
     """What is gathered in steps is what is gathered at once, and others have their turn meanwhile."""
     clock, counters = FakeClock(), ApiCounters()
-    payload = Payload(clock.clock.monotonic)
+    payload = SeriesStore(clock.clock.monotonic)
     exporter = Exporter(Schedule(clock.clock), payload=payload, counters=counters, clock=clock.clock)
     names = [f"t{number}" for number in range(2 * FEW_TEAMS + 1)]
     teams = [make_team(FakeClient(name, counters, clock), payload=payload) for name in names]
@@ -90,7 +90,7 @@ async def test_scrape_of_many_teams(monkeypatch: pytest.MonkeyPatch, *, openmetr
     assert len([line for line in ours(found) if line.startswith("cyberun_up{")]) == len(names)
 
 
-def ours(answer: Answer) -> list[str]:
+def ours(answer: Exposition) -> list[str]:
     """Lines about everything but the process, which is never the same."""
     lines = b"".join(answer.text()).decode().splitlines()
     return [line for line in lines if not line.startswith("process_")]

@@ -1,47 +1,33 @@
 """A source that holds what a test puts into it, and teams in every condition."""
 
 import asyncio
-import gzip
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
 from aiohttp import ClientSession
 
+from exporter.expose.compression import Exposition, deflate
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
 NOW = 1_760_000_000.0  # 2025-10-09 08:53:20 UTC
-SLICE = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class HeldExposition:
-    """A payload, compressed in parts of a given size."""
+@dataclass(frozen=True)
+class HeldExposition(Exposition):
+    """An exposition that notes how much of its text was taken."""
 
-    body: bytes
     ended: asyncio.Queue[int]
-    part: int = 70_000
-
-    @property
-    def gzip(self) -> tuple[bytes, ...]:
-        """Compress on demand, cut into parts."""
-        packed = gzip.compress(self.body, 1)
-        return tuple(packed[start : start + self.part] for start in range(0, len(packed), self.part))
-
-    @property
-    def text_length(self) -> int:
-        """Bytes of the body."""
-        return len(self.body)
 
     def text(self) -> Iterator[bytes]:
         """Yield the body in slices."""
         sent = 0
         try:
-            while sent < len(self.body):
-                yield self.body[sent : sent + SLICE]
-                sent += SLICE
+            for part in super().text():
+                sent += len(part)
+                yield part
         finally:
             self.ended.put_nowait(sent)
 
@@ -62,7 +48,9 @@ class HeldSource:
     async def scrape(self, *, openmetrics: bool) -> HeldExposition:
         """Return what is held for the format, and note what was asked."""
         self.asked.append(openmetrics)
-        return HeldExposition(self.openmetrics_body if openmetrics else self.text_body, self.ended)
+        body = deflate(self.openmetrics_body if openmetrics else self.text_body)
+        exposition = Exposition.of(deflate(b""), body)
+        return HeldExposition(exposition.gzip, exposition.text_length, self.ended)
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> HeldExposition:  # noqa: ASYNC109  as the real one
         """Return the same as `scrape`, and note the team and the time."""

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.web import send
 from exporter.web.app import make_app
-from exporter.web.serve import DEAFNESS_EVERY, SparseDeafness, listening
+from exporter.web.serve import ACCEPT_ERROR_EVERY, AcceptErrorThrottle, listening
 
 if TYPE_CHECKING:
     from unit.web.conftest import HeldSource
@@ -145,7 +145,7 @@ async def test_the_end_lets_an_answer_finish(source: "HeldSource") -> None:
 def test_a_lack_of_descriptors_is_told_now_and_then() -> None:
     """Of the hundreds of lines that asyncio writes then, one a minute is left, in words; others pass."""
     now = [1000.0]
-    thin = SparseDeafness(lambda: now[0])
+    thin = AcceptErrorThrottle(lambda: now[0])
 
     def record(message: str) -> logging.LogRecord:
         return logging.LogRecord("asyncio", logging.ERROR, "x", 1, message, None, (OSError, OSError(24, "x"), None))
@@ -159,5 +159,5 @@ def test_a_lack_of_descriptors_is_told_now_and_then() -> None:
     other = record("Task was destroyed")
     assert thin(other)
     assert other.exc_info is not None
-    now[0] += DEAFNESS_EVERY
+    now[0] += ACCEPT_ERROR_EVERY
     assert thin(record("socket.accept() out of system resource"))

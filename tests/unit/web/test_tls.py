@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from exporter.errors import ConfigError
-from exporter.web.door import Door
+from exporter.web.access import AccessControl
 from exporter.web.serve import listening
 from exporter.web.tls import names_of
 
@@ -65,13 +65,13 @@ def files(tmp_path: Path) -> Files:
 
 
 @asynccontextmanager
-async def serving(door: Door) -> AsyncIterator[int]:
+async def serving(access: AccessControl) -> AsyncIterator[int]:
     async def hello(_: web.Request) -> web.Response:
         return web.Response(text="hello")
 
-    app = web.Application(middlewares=[door.middleware()])
+    app = web.Application(middlewares=[access.middleware()])
     app.router.add_get("/", hello)
-    async with listening(app, "127.0.0.1", 0, door.ssl_context) as (port,):
+    async with listening(app, "127.0.0.1", 0, access.ssl_context) as (port,):
         yield port
 
 
@@ -107,7 +107,7 @@ V1, V2, V3 = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv
 )
 async def test_versions(files: Files, tls: dict[str, str], served: list[ssl.TLSVersion]) -> None:
     """The versions between the two are served, no others; below 1.2 only where it is asked for."""
-    async with serving(Door(files.write(tls))) as port:
+    async with serving(AccessControl(files.write(tls))) as port:
         answers = {version: await status(port, files.client(version=version)) for version in (V1, V2, V3)}
     assert [version for version, line in answers.items() if line == "200"] == served, answers
 
@@ -115,7 +115,7 @@ async def test_versions(files: Files, tls: dict[str, str], served: list[ssl.TLSV
 async def test_suites(files: Files) -> None:
     """Of TLS 1.2 only the chosen suites are served."""
     tls = {"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"]}
-    async with serving(Door(files.write(tls))) as port:
+    async with serving(AccessControl(files.write(tls))) as port:
         _, suite = await ask(port, files.client(version=V2))
         assert suite.endswith("AES256-GCM-SHA384")
         other = files.client(version=V2)
@@ -129,7 +129,9 @@ async def test_whose_order_counts(files: Files, *, prefers: bool, cipher: str) -
     suites = [
         f"TLS_ECDHE_{key}_WITH_AES_{rest}" for rest in ("256_GCM_SHA384", "128_GCM_SHA256") for key in ("ECDSA", "RSA")
     ]
-    async with serving(Door(files.write({"cipher_suites": suites, "prefer_server_cipher_suites": prefers}))) as port:
+    async with serving(
+        AccessControl(files.write({"cipher_suites": suites, "prefer_server_cipher_suites": prefers}))
+    ) as port:
         client = files.client(version=V2)
         client.set_ciphers("ECDHE+AES128+AESGCM:ECDHE+AES256+AESGCM")
         _, suite = await ask(port, client)
@@ -138,7 +140,7 @@ async def test_whose_order_counts(files: Files, *, prefers: bool, cipher: str) -
 
 async def test_one_curve(files: Files) -> None:
     """Only the curve that is named is served."""
-    async with serving(Door(files.write({"curve_preferences": ["CurveP384"]}))) as port:
+    async with serving(AccessControl(files.write({"curve_preferences": ["CurveP384"]}))) as port:
         answers = {}
         for curve in ("secp384r1", "prime256v1"):
             client = files.client()
@@ -150,7 +152,7 @@ async def test_one_curve(files: Files) -> None:
 async def test_a_required_certificate_is_required(files: Files) -> None:
     """Without a certificate, or with one of another authority, no request is answered; in either version."""
     tls = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}
-    async with serving(Door(files.write(tls))) as port:
+    async with serving(AccessControl(files.write(tls))) as port:
         for version in (V2, V3):
             assert await status(port, files.client("prom.example", version=version)) == "200"
             for client in (files.client(version=version), files.client("prom", ca=trustme.CA(), version=version)):
@@ -160,7 +162,7 @@ async def test_a_required_certificate_is_required(files: Files) -> None:
 async def test_a_certificate_if_given(files: Files) -> None:
     """None is needed, a wrong one is refused."""
     tls = {"client_auth_type": "VerifyClientCertIfGiven", "client_ca": (files.folder / "ca.pem").read_text()}
-    async with serving(Door(files.write(tls))) as port:
+    async with serving(AccessControl(files.write(tls))) as port:
         assert await status(port, files.client()) == "200"
         assert await status(port, files.client("prom")) == "200"
         assert await status(port, files.client("prom", ca=trustme.CA())) == "refused"
@@ -174,7 +176,7 @@ async def test_allowed_names(files: Files, allowed: str) -> None:
         "client_ca_file": "ca.pem",
         "client_allowed_sans": [allowed, "unused"],
     }
-    async with serving(Door(files.write(tls))) as port:
+    async with serving(AccessControl(files.write(tls))) as port:
         known = files.client("prom.example", "10.0.0.1", "2001:db8::1", "ops@example.com")
         assert await status(port, known) == "200"
         stranger = files.client("prom.example.org", "10.0.0.2", "2001:db8::2", "dev@example.com")
@@ -236,6 +238,6 @@ def test_unusable_files_are_mistakes(files: Files, case: str) -> None:
     change, mistake = BROKEN[case]
     change(files)
     with pytest.raises(ConfigError) as caught:
-        Door(path)
+        AccessControl(path)
     (line,) = caught.value.mistakes
     assert line.startswith(f"{path}: tls_server_config.{mistake}")

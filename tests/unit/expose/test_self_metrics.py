@@ -4,10 +4,10 @@ from functools import partial
 
 import pytest
 
-from exporter.expose import about as module
-from exporter.expose.about import REVISION_VARIABLE, About
+from exporter.expose import self_metrics as module
+from exporter.expose.compression import inflate
 from exporter.expose.counters import ApiCounters
-from exporter.expose.pieces import inflate
+from exporter.expose.self_metrics import REVISION_VARIABLE, SelfMetrics
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
 from support import Samples, parse_openmetrics, parse_text
 
@@ -32,11 +32,11 @@ STATUS = ExporterStatus("1.2.3", NOW, NOW - 60, 120.0, None, (TEAM,))
 
 
 def samples_of(status: ExporterStatus, counters: ApiCounters | None = None) -> Samples:
-    return parse_text(text_of(About(counters or ApiCounters()), status))
+    return parse_text(text_of(SelfMetrics(counters or ApiCounters()), status))
 
 
-def text_of(about: About, status: ExporterStatus, *, openmetrics: bool = False) -> str:
-    return inflate(about.whole(status, openmetrics=openmetrics)).decode()
+def text_of(about: SelfMetrics, status: ExporterStatus, *, openmetrics: bool = False) -> str:
+    return inflate(about.render(status, openmetrics=openmetrics)).decode()
 
 
 def test_what_is_not_known_has_no_series() -> None:
@@ -103,7 +103,7 @@ def test_both_formats_parse_and_end_open() -> None:
     counters.start("render", ("/agents",))
     counters.answered("/agents", 0.2)
     counters.clock_skew(-0.25)
-    about = About(counters)
+    about = SelfMetrics(counters)
     openmetrics = text_of(about, STATUS, openmetrics=True)
     assert "# EOF" not in openmetrics
     found = parse_openmetrics(openmetrics + "# EOF\n")
@@ -118,7 +118,7 @@ def test_one_team() -> None:
     counters = ApiCounters()
     counters.start("render", ("/agents",))
     counters.start("film", ("/agents",))
-    found = parse_text(inflate(About(counters).team(TEAM, up=False, openmetrics=False)).decode())
+    found = parse_text(inflate(SelfMetrics(counters).render_team(TEAM, up=False, openmetrics=False)).decode())
     assert {dict(labels).get("team_name") for _, labels in found.values} == {"render"}
     assert found.value("cyberun_up", team_name="render") == 0
     assert found.value("cyberun_exporter_api_requests_total", team_name="render", path="/agents") == 0
@@ -136,7 +136,7 @@ def test_what_is_remembered_is_never_old() -> None:
     """After any change of what is known or counted, the text is what a fresh start would write."""
     counters = ApiCounters()
     counters.start("render", ("/agents",))
-    about, status = About(counters), STATUS
+    about, status = SelfMetrics(counters), STATUS
     nothing = partial(counters.start, "render", ("/agents",))
     changes = [
         nothing,
@@ -162,7 +162,7 @@ def test_what_is_remembered_is_never_old() -> None:
         for openmetrics in (False, True):
             for _ in range(2):
                 found = text_of(about, status, openmetrics=openmetrics)
-                assert ours(found) == ours(text_of(About(counters), status, openmetrics=openmetrics))
+                assert ours(found) == ours(text_of(SelfMetrics(counters), status, openmetrics=openmetrics))
 
 
 def ours(text: str) -> list[str]:
@@ -174,7 +174,7 @@ def test_what_did_not_change_is_not_written_again(monkeypatch: pytest.MonkeyPatc
     film = replace(TEAM, name="film")
     counters, calls = ApiCounters(), Counter[str]()
     counters.start("film", ("/agents",))
-    about = About(counters)
+    about = SelfMetrics(counters)
 
     def count(name: str) -> None:
         real = getattr(module, name)
@@ -185,14 +185,14 @@ def test_what_did_not_change_is_not_written_again(monkeypatch: pytest.MonkeyPatc
 
         monkeypatch.setattr(module, name, counted)
 
-    about.whole(replace(STATUS, teams=(TEAM, film)), openmetrics=False)
+    about.render(replace(STATUS, teams=(TEAM, film)), openmetrics=False)
     count("deflate")
     count("_lines")
-    about.whole(replace(STATUS, teams=(replace(TEAM, next_poll_at=NOW), film)), openmetrics=False)
+    about.render(replace(STATUS, teams=(replace(TEAM, next_poll_at=NOW), film)), openmetrics=False)
     assert calls == {}
-    about.whole(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
+    about.render(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
     assert calls == {"deflate": 1, "_lines": 2}
     calls.clear()
     counters.request("film", "/agents")
-    about.whole(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
+    about.render(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
     assert calls == {"deflate": 1, "_lines": 2}  # not about its failures

@@ -1,9 +1,9 @@
-"""What stands before every request: the web configuration file, in force and read again when it changes."""
+"""Who may ask, by the web configuration file, which is read again when it changes."""
 
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,16 +14,16 @@ from aiohttp.typedefs import Middleware
 from exporter.config import RateLimit, WebFile, load_web_file
 from exporter.errors import ConfigError
 from exporter.web.auth import BusyError, Users
-from exporter.web.tls import LatestContext, latest, names_of, server_context
+from exporter.web.responses import Handler, line
+from exporter.web.tls import ReloadableContext, names_of, reloadable_context, server_context
 
 Stamps = tuple[tuple[int, int, int] | None, ...]
 """Of each file when it was last written, its inode and its size; None where there is none."""
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CHALLENGE: Final = 'Basic realm="cyberun-exporter", charset="UTF-8"'
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AccessRules:
     """One state of the file, whole and usable."""
 
     file: WebFile
@@ -52,8 +52,8 @@ class Bucket:
         return True
 
 
-class Door:
-    """Lets requests in by the rules in force. Mutable: `enter_into_force` replaces them."""
+class AccessControl:
+    """Decides who may ask by the rules in force. Mutable: `apply` replaces them."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the file.
@@ -66,7 +66,9 @@ class Door:
         self._seen: Stamps = ()
         self._files: tuple[Path, ...] = (path,)
         self._rules = self._read()
-        self.ssl_context: LatestContext | None = latest(self._rules.context) if self._rules.context else None
+        self.ssl_context: ReloadableContext | None = (
+            reloadable_context(self._rules.context) if self._rules.context else None
+        )
 
     @property
     def file(self) -> WebFile:
@@ -86,7 +88,7 @@ class Door:
         """Whether the file or one that it names was written since it was last read, with or without success."""
         return self._stamps() != self._seen
 
-    async def read(self) -> Rules:
+    async def read(self) -> AccessRules:
         """Read the file again, without any effect yet.
 
         Raises:
@@ -100,7 +102,7 @@ class Door:
             )
         return rules
 
-    def enter_into_force(self, rules: Rules) -> None:
+    def apply(self, rules: AccessRules) -> None:
         """Go by these rules: certificates and versions for new connections, all else for new requests."""
         self._rules = rules
         if self.ssl_context is not None and rules.context is not None:
@@ -130,26 +132,26 @@ class Door:
         certificate = request.transport.get_extra_info("peercert") if request.transport else None
         if not certificate:
             # Opened before certificates were required.
-            return _line(403, "A client certificate is required now.")
+            return line(403, "A client certificate is required now.")
         if tls.client_allowed_sans and names_of(certificate).isdisjoint(tls.client_allowed_sans):
-            return _line(403, "No name of the client certificate is allowed.")
+            return line(403, "No name of the client certificate is allowed.")
         return None
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
         """The answer to a request that has no right to another one; None when it has."""
         rules = self._rules
         if rules.bucket is not None and not rules.bucket.take():
-            return _line(429, "Too many requests.")
+            return line(429, "Too many requests.")
         if rules.users is None:
             return None
         try:
             if await rules.users.admits(request.headers.getall(hdrs.AUTHORIZATION, ())):
                 return None
         except BusyError:
-            return _line(503, "Too many passwords are being checked.", **{hdrs.RETRY_AFTER: "1"})
-        return _line(401, "A name and a password are wanted.", **{hdrs.WWW_AUTHENTICATE: CHALLENGE})
+            return line(503, "Too many passwords are being checked.", **{hdrs.RETRY_AFTER: "1"})
+        return line(401, "A name and a password are wanted.", **{hdrs.WWW_AUTHENTICATE: CHALLENGE})
 
-    def _read(self) -> Rules:
+    def _read(self) -> AccessRules:
         # Noted before it is read: what is written meanwhile is seen the next time.
         self._seen = self._stamps()
         file = load_web_file(self._path)
@@ -158,7 +160,7 @@ class Door:
             self._files = files
             self._seen = (self._seen[0], *self._stamps()[1:])
         limit = file.rate_limit
-        return Rules(
+        return AccessRules(
             file,
             server_context(self._path, file),
             Users(file.basic_auth_users) if file.basic_auth_users else None,
@@ -175,8 +177,3 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
-
-
-def _line(status: int, text: str, **headers: str) -> web.Response:
-    headers = {hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_TYPE: "text/plain; charset=utf-8", **headers}
-    return web.Response(status=status, text=f"{text}\n", headers=headers)

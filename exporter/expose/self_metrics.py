@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from exporter import catalog
 from exporter.catalog import EXPORTER_METRICS, Metric
 from exporter.errors import REASONS
+from exporter.expose.compression import DeflatedText, concatenate, deflate, store
 from exporter.expose.counters import ApiCounters
-from exporter.expose.pieces import Piece, deflate, merge, store
 from exporter.expose.process import process_lines
 from exporter.expose.text import Samples, header
 from exporter.status import CollectorStatus, ExporterStatus, TeamStatus
@@ -40,10 +40,10 @@ class _Told:
     teams: tuple[TeamStatus, ...]
     counted: int
     reload: tuple[bool, float | None]
-    piece: Piece
+    text: DeflatedText
 
 
-class About:
+class SelfMetrics:
     """Writes about the exporter and its process. Mutable: it remembers what it wrote, and of which values.
 
     May run in a thread while polls go on counting: what is counted is copied at once before it is looked at.
@@ -56,16 +56,16 @@ class About:
         self._told: dict[bool, _Told] = {}
         """By format."""
 
-    def whole(self, status: ExporterStatus, *, openmetrics: bool) -> Piece:
+    def render(self, status: ExporterStatus, *, openmetrics: bool) -> DeflatedText:
         """All there is to say, headers included, without an end mark."""
         counted, reload = self._counters.version, (status.last_reload_ok, status.last_reload_ok_at)
         told = self._told.get(openmetrics)
         if told is None or (told.counted, told.reload, told.teams) != (counted, reload, status.teams):
-            piece = deflate(_text(self._all(status), openmetrics=openmetrics))
-            told = self._told[openmetrics] = _Told(status.teams, counted, reload, piece)
-        return merge((told.piece, store(process_lines(openmetrics=openmetrics))))
+            text = deflate(_text(self._all(status), openmetrics=openmetrics))
+            told = self._told[openmetrics] = _Told(status.teams, counted, reload, text)
+        return concatenate((told.text, store(process_lines(openmetrics=openmetrics))))
 
-    def team(self, team: TeamStatus, *, up: bool, openmetrics: bool) -> Piece:
+    def render_team(self, team: TeamStatus, *, up: bool, openmetrics: bool) -> DeflatedText:
         """What there is to say about one team's polls, the last of which was `up`; nothing about the process."""
         rows = (_polls(team, up=up), _requests(team.name, self._counters), _failures(team.name, self._counters))
         return deflate(_text(map(_lines, rows), openmetrics=openmetrics))

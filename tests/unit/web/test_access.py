@@ -13,8 +13,8 @@ from aiohttp import ClientSession
 from exporter.config import RateLimit
 from exporter.errors import ConfigError
 from exporter.status import TeamStatus
+from exporter.web.access import AccessControl, Bucket
 from exporter.web.app import make_app
-from exporter.web.door import Bucket, Door
 from exporter.web.serve import listening
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def users(password: str = "secret") -> str:  # noqa: S107  made up
 
 
 @asynccontextmanager
-async def serving(source: "HeldSource", door: Door) -> AsyncIterator[ClientSession]:
+async def serving(source: "HeldSource", access: AccessControl) -> AsyncIterator[ClientSession]:
     async with (
-        listening(make_app(source, door=door), "127.0.0.1", 0) as (port,),
+        listening(make_app(source, access=access), "127.0.0.1", 0) as (port,),
         ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         yield session
@@ -55,7 +55,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
 async def test_every_path_wants_a_password(source: "HeldSource", path: Path, method: str) -> None:
     """Without it nothing is told, not even which paths there are; but the two checks answer everybody."""
-    async with serving(source, Door(path)) as client:
+    async with serving(source, AccessControl(path)) as client:
         for place in PATHS if method == "GET" else (*PATHS, *OPEN):
             for headers in ({}, WRONG):
                 if method == "HEAD" and place in OPEN:
@@ -74,14 +74,14 @@ async def test_every_path_wants_a_password(source: "HeldSource", path: Path, met
 async def test_readiness_names_no_team_to_strangers(source: "HeldSource", path: Path, new_team: TeamStatus) -> None:
     """Where passwords are wanted, what needs none tells no names."""
     source.current = type(source.current)("1", 0.0, 0.0, 1.0, None, (new_team,))
-    async with serving(source, Door(path)) as client, client.get("/-/ready") as answer:
+    async with serving(source, AccessControl(path)) as client, client.get("/-/ready") as answer:
         assert (answer.status, await answer.text()) == (503, "Not ready.\n")
 
 
 async def test_headers_are_on_every_answer(source: "HeldSource", path: Path) -> None:
     """The headers of the file are set, instead of those of the page too, also where nothing else is told."""
     write(path, users() + "http_server_config: {headers: {X-Frame-Options: sameorigin}}")
-    async with serving(source, Door(path)) as client:
+    async with serving(source, AccessControl(path)) as client:
         for place in (*PATHS, *OPEN):
             for headers in ({}, RIGHT):
                 async with client.get(place, headers=headers) as answer:
@@ -90,15 +90,15 @@ async def test_headers_are_on_every_answer(source: "HeldSource", path: Path) -> 
 
 async def test_what_changes_is_in_force_at_once(source: "HeldSource", path: Path) -> None:
     """A new password counts on the open connection, the old one no longer."""
-    door = Door(path)
-    async with serving(source, door) as client:
-        assert not door.changed()
+    access = AccessControl(path)
+    async with serving(source, access) as client:
+        assert not access.changed()
         async with client.get("/metrics", headers=RIGHT) as answer:
             assert answer.status == 200
         write(path, users("other"))
-        assert door.changed()
-        door.enter_into_force(await door.read())
-        assert not door.changed()
+        assert access.changed()
+        access.apply(await access.read())
+        assert not access.changed()
         async with client.get("/metrics", headers=RIGHT) as answer:
             assert answer.status == 401
 
@@ -113,48 +113,48 @@ async def test_what_changes_is_in_force_at_once(source: "HeldSource", path: Path
 )
 async def test_a_bad_file_changes_nothing(source: "HeldSource", path: Path, text: str | None, mistake: str) -> None:
     """What was in force stays, and the mistake is told once, until the file is written again."""
-    door = Door(path)
+    access = AccessControl(path)
     write(path, text)
-    assert door.changed()
+    assert access.changed()
     with pytest.raises(ConfigError, match=mistake):
-        await door.read()
-    assert not door.changed()
-    async with serving(source, door) as client:
+        await access.read()
+    assert not access.changed()
+    async with serving(source, access) as client:
         for headers, status in (({}, 401), (RIGHT, 200)):
             async with client.get("/metrics", headers=headers) as answer:
                 assert answer.status == status
     write(path, users("other"))
-    assert door.changed()
+    assert access.changed()
 
 
 async def test_tls_is_not_turned_on_by_the_way(path: Path, tmp_path: Path) -> None:
     """Whether TLS is served is decided at the start."""
     leaf = trustme.CA().issue_cert("localhost")
     leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
-    door = Door(path)
+    access = AccessControl(path)
     write(path, "tls_server_config: {cert_file: both.pem, key_file: both.pem}")
     with pytest.raises(ConfigError, match="found a section where there was none; allowed: TLS is turned on and off by"):
-        await door.read()
+        await access.read()
 
 
 def test_files_that_appear_are_watched(path: Path, tmp_path: Path) -> None:
     """A certificate that was missing when the file was read is noticed when it comes, and so is a link that moves."""
-    door = Door(path)
+    access = AccessControl(path)
     write(path, "tls_server_config: {cert_file: a, key_file: b}")
     with pytest.raises(ConfigError):
-        door._read()
-    assert not door.changed()
+        access._read()
+    assert not access.changed()
     (tmp_path / "one").write_text("")
     (tmp_path / "a").symlink_to("one")
-    assert door.changed()
+    assert access.changed()
     with pytest.raises(ConfigError):
-        door._read()
-    assert not door.changed()
+        access._read()
+    assert not access.changed()
     (tmp_path / "two").write_text("")
     os.utime(tmp_path / "two", ns=((tmp_path / "one").stat().st_mtime_ns,) * 2)
     (tmp_path / "a").unlink()
     (tmp_path / "a").symlink_to("two")
-    assert door.changed()
+    assert access.changed()
 
 
 def test_tokens_come_back_with_time() -> None:
@@ -171,7 +171,7 @@ def test_tokens_come_back_with_time() -> None:
 async def test_a_limit_spares_the_checks(source: "HeldSource", path: Path) -> None:
     """Beyond the limit requests get 429, but a probe of Kubernetes never does, or it would restart the pod."""
     write(path, "rate_limit: {interval: 1h, burst: 2}")
-    async with serving(source, Door(path)) as client:
+    async with serving(source, AccessControl(path)) as client:
         found = []
         for place in ("/metrics", "/-/healthy", "/metrics", "/metrics", "/-/ready"):
             async with client.get(place) as answer:

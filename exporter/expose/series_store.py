@@ -1,0 +1,192 @@
+"""The teams' series as they are served: compressed per team and family, concatenated family by family."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from math import inf
+from typing import Final
+
+from exporter.catalog import DOMAIN_METRICS, Metric, Scope
+from exporter.expose.compression import DeflatedText, Exposition, concatenate, deflate, inflate
+from exporter.expose.text import OPENMETRICS_END, Samples, header
+
+SMALL_TEXT: Final = 8 * 1024
+"""Bytes below which a text is compressed together with its neighbours: alone it would take twice the space."""
+TEAMS_PER_GROUP: Final = 16
+"""Teams whose small texts are compressed together. More would save a few per cent of space, and have each poll
+compress more of other teams' text."""
+
+_TextsByFamily = Mapping[Metric, Sequence[DeflatedText]]
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedFamilies:
+    """What one poll gave of one scope, by family."""
+
+    texts: Mapping[Metric, DeflatedText]
+    series: int
+
+
+def compress_families(samples: Samples) -> CompressedFamilies:
+    """Compress the samples of a poll. For a large team this takes milliseconds, mostly without the interpreter lock."""
+    return CompressedFamilies({metric: deflate(text) for metric, text in samples.families()}, samples.count)
+
+
+def concatenate_families(parts: Sequence[CompressedFamilies]) -> CompressedFamilies:
+    """Join parts that each hold some of the samples of one poll."""
+    if len(parts) == 1:
+        return parts[0]
+    metrics = dict.fromkeys(metric for part in parts for metric in part.texts)
+    texts = {metric: concatenate(part.texts[metric] for part in parts if metric in part.texts) for metric in metrics}
+    return CompressedFamilies(texts, sum(part.series for part in parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    families: CompressedFamilies
+    fresh_until: float
+
+
+class _TeamSeries:
+    """The series of one team, by scope. Mutable: every poll replaces some."""
+
+    def __init__(self) -> None:
+        self.served: dict[Scope, _Served] = {}
+
+    def fresh(self, now: float) -> list[_Served]:
+        """What may be served now. Series about the team as a whole are served only beside fresh data of a list."""
+        fresh = [served for served in self.served.values() if now < served.fresh_until]
+        return fresh if any(served.fresh_until < inf for served in fresh) else []
+
+
+class _TeamGroup:
+    """A few teams whose small texts, which compress badly alone, are compressed together. Mutable.
+
+    Attributes:
+        teams: by name.
+    """
+
+    def __init__(self) -> None:
+        self.teams: dict[str, _TeamSeries] = {}
+        self._sources: _TextsByFamily = {}
+        self._packed: _TextsByFamily = {}
+        self._fresh_until = inf
+
+    def pack(self, now: float) -> None:
+        """Follow a change of `teams`. Only families that differ from before are compressed again."""
+        before, known = self._sources, self._packed
+        self._sources, self._fresh_until = self._collect(now)
+        self._packed = {
+            metric: known[metric] if before.get(metric) == texts else list(_packed(texts))
+            for metric, texts in self._sources.items()
+        }
+
+    def texts(self, now: float) -> tuple[_TextsByFamily, float]:
+        """What to serve now, and until when. Once some of it is stale the rest is not packed until the next change."""
+        return (self._packed, self._fresh_until) if now < self._fresh_until else self._collect(now)
+
+    def _collect(self, now: float) -> tuple[_TextsByFamily, float]:
+        fresh = [served for team in self.teams.values() for served in team.fresh(now)]
+        texts: dict[Metric, list[DeflatedText]] = {}
+        for served in fresh:
+            for metric, text in served.families.texts.items():
+                texts.setdefault(metric, []).append(text)
+        return texts, min((served.fresh_until for served in fresh), default=inf)
+
+
+def _packed(texts: Iterable[DeflatedText]) -> Iterator[DeflatedText]:
+    for small, neighbours in groupby(texts, key=lambda text: text.length < SMALL_TEXT):
+        several = tuple(neighbours)
+        if small and len(several) > 1:
+            yield deflate(b"".join(map(inflate, several)))
+        else:
+            yield from several
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    text: DeflatedText
+    fresh_until: float
+
+
+class SeriesStore:
+    """All teams' series, for the event loop alone. Mutable; concatenates them once after each change."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._groups: list[_TeamGroup] = []
+        self._group_of: dict[str, _TeamGroup] = {}
+        self._bodies: dict[bool, _Body] = {}
+        """By format: whether it is OpenMetrics."""
+
+    def put(self, team: str, scope: Scope, families: CompressedFamilies, fresh_until: float | None) -> None:
+        """Serve these series as the team's of this scope until then; None: as long as other series of the team."""
+        group = self._group_of.get(team) or self._add_to_group(team)
+        group.teams[team].served[scope] = _Served(families, inf if fresh_until is None else fresh_until)
+        group.pack(self._clock())
+        self._bodies.clear()
+
+    def remove(self, team: str) -> None:
+        """Stop serving the team's series."""
+        if group := self._group_of.pop(team, None):
+            del group.teams[team]
+            group.pack(self._clock())
+            if not group.teams:
+                self._groups.remove(group)
+            self._bodies.clear()
+
+    def _add_to_group(self, team: str) -> _TeamGroup:
+        group = next((group for group in self._groups if len(group.teams) < TEAMS_PER_GROUP), None)
+        if group is None:
+            group = _TeamGroup()
+            self._groups.append(group)
+        group.teams[team] = _TeamSeries()
+        self._group_of[team] = group
+        return group
+
+    def series(self, team: str) -> int:
+        """Count the team's domain series that are served now."""
+        return sum(served.families.series for served in self._fresh(team))
+
+    def exposition(self, self_metrics: DeflatedText, *, openmetrics: bool) -> Exposition:
+        """The metrics about the exporter, then all teams' series."""
+        now = self._clock()
+        body = self._bodies.get(openmetrics)
+        if body is None or now >= body.fresh_until:
+            body = self._bodies[openmetrics] = self._concatenated(now, openmetrics=openmetrics)
+        return Exposition.of(self_metrics, body.text)
+
+    def team_exposition(self, self_metrics: DeflatedText, team: str, *, openmetrics: bool) -> Exposition:
+        """The same of one team alone."""
+        sources = [{metric: (text,) for metric, text in each.families.texts.items()} for each in self._fresh(team)]
+        return Exposition.of(self_metrics, concatenate(_family_by_family(sources, openmetrics=openmetrics)))
+
+    def _fresh(self, team: str) -> list[_Served]:
+        group = self._group_of.get(team)
+        return group.teams[team].fresh(self._clock()) if group else []
+
+    def _concatenated(self, now: float, *, openmetrics: bool) -> _Body:
+        groups = [group.texts(now) for group in self._groups]
+        text = concatenate(_family_by_family([texts for texts, _ in groups], openmetrics=openmetrics))
+        return _Body(text, min((until for _, until in groups), default=inf))
+
+
+def _family_by_family(sources: Sequence[_TextsByFamily], *, openmetrics: bool) -> Iterator[DeflatedText]:
+    for metric in DOMAIN_METRICS:
+        texts = [text for source in sources for text in source.get(metric, ())]
+        if texts:
+            yield _header(metric, openmetrics=openmetrics)
+            yield from texts
+    if openmetrics:
+        yield _end()
+
+
+@cache
+def _header(metric: Metric, *, openmetrics: bool) -> DeflatedText:
+    return deflate(header(metric, openmetrics=openmetrics))
+
+
+@cache
+def _end() -> DeflatedText:
+    return deflate(OPENMETRICS_END)
