@@ -72,14 +72,14 @@ async def test_reader_that_is_slow(
     port: int, source: "HeldSource", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A client that goes on reading gets the whole body, however long that takes in all."""
-    monkeypatch.setattr(send, "READER_PATIENCE", 0.5)
+    monkeypatch.setattr(send, "READER_PATIENCE", 2.0)
     source.text_body = b"x" * BIG
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
     writer.write(ASK.replace(b"Host: x", b"Host: x\r\nConnection: close"))
     await reader.readuntil(b"\r\n\r\n")
     for _ in range(16):
         await reader.readexactly(BIG // 32)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
     assert await drained(reader) == BIG // 2
     writer.close()
     assert not caplog.records
