@@ -1,38 +1,102 @@
-"""What may be printed: text without credentials, on one line."""
+"""What a credential looks like, and which text may be printed: without credentials, on one line."""
 
 import json
 import re
+from typing import Final, Literal
 
-_KEY = r"""(?P<kind>[sda]k-|eyJ)[^\s"'`<>,;()\[\]{}]++"""
+Kind = Literal["integration", "device", "agent", "jwt"]
+
+PREFIXES: Final[dict[str, Kind]] = {"sk-": "integration", "dk-": "device", "ak-": "agent", "eyJ": "jwt"}
+"""How the platform's credentials begin."""
+MIN_LENGTH: Final = 16
+"""Characters after the prefix from which text is taken for a credential: `sk-bratislava` may be a team."""
+MAX_LINE: Final = 200
+"""Characters of a text from outside that `one_line` keeps."""
+_LONGEST: Final = 4096
+"""Characters of it that are looked at."""
+_FRAGMENT: Final = 8
+"""Letters and digits in a row that identify a part of a known secret."""
+
+_CREDENTIAL: Final = (
+    rf"(?P<prefix>{'|'.join(PREFIXES)})(?=[^\s\"'`<>,;()\[\]{{}}]{{{MIN_LENGTH}}})"
+    r"""[^\s"'`<>,;()\[\]{}]++"""
+)
 # Bounded and possessive repetitions: hostile text costs no more than its length.
-_SECRET = re.compile(
-    rf"""(?<![A-Za-z0-9]){_KEY}"""
+_SECRET: Final = re.compile(
+    rf"""(?<![A-Za-z0-9]){_CREDENTIAL}"""
     r"""|(?<=Bearer )[^\s"'`<>,;]++"""
     r"""|(?<=://)[^\s"'`<>]{0,256}@"""
     r"""|(?<![^\s"'`<>(=,])[^\s"'`<>(=,:/@]{1,64}+:(?!//)[^\s"'`<>]{1,256}@"""
     r"""|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]*+"""
     r"""|\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]++"""
 )
-_WHOLE = re.compile(_KEY)
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\U0010ffff]")
+_WHOLE: Final = re.compile(_CREDENTIAL)
+_INVISIBLE: Final = re.compile(r"[\x00-\x1f\x7f-\U0010ffff]")
+# A letter or digit as text spells it: percent-encoded (once or more), as an escape of JSON, as HTML, or as it is.
+_SPELLED: Final = re.compile(
+    r"%(?:25)*(?P<percent>[0-9A-Fa-f]{2})|\\u00(?P<escape>[0-9A-Fa-f]{2})|\\[bfnrt]"
+    r"|&#x0*(?P<hex>[0-9A-Fa-f]{2});|&#0*(?P<decimal>[0-9]{2,3});|(?P<plain>[A-Za-z0-9])"
+)
 
 
-def redact(text: str) -> str:
+def redact(text: str, secret: str = "") -> str:
     """The text with everything that looks like a credential masked.
 
     Masked are the platform's keys (`sk-`, `dk-`, `ak-`), JSON Web Tokens, bearer tokens, the user part of URLs,
     private keys in PEM and bcrypt hashes.
+
+    Args:
+        text: of any origin.
+        secret: one that the text may repeat; parts of it are masked however they are spelled or broken up.
     """
-    return _SECRET.sub(_mask, text)
+    return _SECRET.sub(_mask, _without(secret, text) if secret else text)
 
 
 def _mask(found: re.Match[str]) -> str:
-    return f"{found['kind'] or ''}***{'@' if found[0].endswith('@') else ''}"
+    return f"{found['prefix'] or ''}***{'@' if found[0].endswith('@') else ''}"
+
+
+def _without(secret: str, text: str) -> str:
+    """Mask every run of the secret's letters and digits, whatever case they have and whatever stands between them."""
+    needle = "".join(_letter(found) for found in _SPELLED.finditer(secret))
+    size = min(_FRAGMENT, len(needle))
+    fragments = {needle[i : i + size] for i in range(len(needle) - size + 1)} if size else set()
+    spelled = [(_letter(found), found.start(), found.end()) for found in _SPELLED.finditer(text)]
+    spelled = [(letter, start, end) for letter, start, end in spelled if letter]
+    letters = "".join(letter for letter, _, _ in spelled)
+    pieces, done = [], 0
+    for i in range(len(letters) - size + 1):
+        if letters[i : i + size] in fragments:
+            start, end = spelled[i][1], spelled[i + size - 1][2]
+            if start >= done:
+                pieces += [text[done:start], "***"]
+            done = end
+    return "".join((*pieces, text[done:]))
+
+
+def _letter(found: re.Match[str]) -> str:
+    """The letter or digit in lower case; nothing for what merely stands between two."""
+    digits = found["percent"] or found["escape"] or found["hex"]
+    char = chr(int(digits, 16)) if digits else chr(int(found["decimal"])) if found["decimal"] else found["plain"] or ""
+    return char.lower() if char.isascii() and char.isalnum() else ""
 
 
 def is_credential(text: str) -> bool:
     """Whether the text as a whole looks like one of the platform's credentials."""
     return _WHOLE.fullmatch(text.strip()) is not None
+
+
+def kind_of(credential: str) -> Kind | None:
+    """The kind of credential that begins like this, or None; nothing follows the prefix alone."""
+    begins = (kind for prefix, kind in PREFIXES.items() if credential.startswith(prefix) and credential != prefix)
+    return next(begins, None)
+
+
+def one_line(text: str, secret: str = "") -> str:
+    """Text from outside as one printable line of at most `MAX_LINE` characters, redacted as by `redact`."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[:_LONGEST]).split())
+    line = redact(line, secret)
+    return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
 
 
 def quoted(text: str) -> str:

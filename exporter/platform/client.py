@@ -28,8 +28,9 @@ from exporter.errors import (
 from exporter.platform import paths, wire
 from exporter.platform.body import read_body
 from exporter.platform.credentials import TokenSource
-from exporter.platform.failures import ConnectionBroken, connection_error, error_for_status, error_message, printable
+from exporter.platform.failures import ConnectionBroken, connection_error, error_for_status, error_message
 from exporter.platform.pacing import Pacer, parse_http_date, parse_retry_after
+from exporter.redact import one_line
 
 _MAX_ERROR_BYTES = 64 * 1024
 """As much of an error's body as is looked at for the platform's words."""
@@ -158,7 +159,7 @@ class Platform:
             kind, why = connection_error(error, self._limits.timeout)
         finally:
             self.log.answered(call.path, asyncio.get_running_loop().time() - started)
-        return kind(f"{call.method} {call.path}: {printable(why, call.secret)}")
+        return kind(f"{call.method} {call.path}: {one_line(why, call.secret)}")
 
     async def _exchange(self, call: Call) -> bytes | PlatformError:
         if self._session is None:
@@ -184,7 +185,7 @@ class Platform:
         with suppress(TimeoutError, aiohttp.ClientError, OSError, TooLarge, Undecodable):
             async with asyncio.timeout(patience):
                 body = await _body(response, min(_MAX_ERROR_BYTES, self._limits.max_response_bytes))
-                words = printable(error_message(body), call.secret)
+                words = one_line(error_message(body), call.secret)
         text = f"{call.method} {call.path}: {response.status}{': ' if words else ''}{words}"
         return error_for_status(response.status)(text, retry_after=wait)
 

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from exporter.errors import ConfigError, PlatformError, Unauthorized
 from exporter.platform.wire import Tokens
+from exporter.redact import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +66,6 @@ class TokenSource(Protocol):
 MAX_BYTES = 64 * 1024
 """A larger file is no credential; a JWT has a few KiB at most."""
 
-_KINDS: dict[str, CredentialKind] = {"sk-": "integration", "dk-": "device", "eyJ": "jwt"}
-_PREFIXES = tuple(prefix.encode() for prefix in _KINDS)
 _PRINTABLE = bytes(range(0x21, 0x7F))
 _WANTED = "expected one sk- key, dk- key or user JWT"
 
@@ -237,9 +236,13 @@ def _parse(
     if problem is not None:
         return f"{source}: {problem}"
     text = raw.strip().decode("ascii")
-    kind = _KINDS[text[:3]]
-    expiry = expiry_of(text) if kind == "jwt" else None
-    return _Token(SecretStr(text), kind, expiry, signature, open_to_others)
+    match kind_of(text):
+        case "integration" | "device" as kind:
+            return _Token(SecretStr(text), kind, None, signature, open_to_others)
+        case "jwt":
+            return _Token(SecretStr(text), "jwt", expiry_of(text), signature, open_to_others)
+        case _:
+            return f"{source}: holds no known kind of credential; {_WANTED} (eyJ…)"
 
 
 def _problem(raw: bytes) -> str | None:
@@ -250,10 +253,9 @@ def _problem(raw: bytes) -> str | None:
         (not text.isascii(), f"holds bytes outside of ASCII; {_WANTED}"),
         (bool(text.translate(None, _PRINTABLE)), f"holds white space or control characters inside; {_WANTED}"),
         (
-            text.startswith(b"ak-"),
+            kind_of(text.decode("ascii", "replace")) == "agent",
             "holds an agent key, never accepted on REST; use an sk- key, a dk- key or a user JWT",
         ),
-        (not text.startswith(_PREFIXES) or text in _PREFIXES, f"holds no known kind of credential; {_WANTED} (eyJ…)"),
     ]
     return next((problem for wrong, problem in found if wrong), None)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import ssl
 
 import aiohttp
@@ -21,23 +20,12 @@ from exporter.errors import (
     Unauthorized,
 )
 
-MAX_TEXT = 200
-"""Characters of the platform's own words that an error repeats."""
-
-_CREDENTIAL = re.compile(r"(?<![A-Za-z0-9])(?:[sda]k-|eyJ)\S+")
 _LEAVES: dict[int, type[PlatformError]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 429: RateLimited}
 _FAMILIES: dict[int, type[PlatformError]] = {3: Redirected, 4: ClientRefused}
 
 
 class ConnectionBroken(Exception):
     """A broken connection, its cause, in an envelope that aiohttp does not know, or it would send the GET again."""
-
-
-def printable(text: str, secret: str) -> str:
-    """One printable line of at most `MAX_TEXT` characters, without `secret` or anything else like a credential."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    line = _CREDENTIAL.sub("[credential]", line.replace(secret, "[credential]"))
-    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
 def error_message(body: bytes) -> str:

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from exporter.log import event
 from exporter.platform.wire import MAX_TOKEN, is_token
+from exporter.redact import kind_of
 
 WANTED: Final = "expected a refresh token in a file that can be replaced when it is rotated"
-_KEYS: Final = ("sk-", "dk-", "ak-")
 
 _log = logging.getLogger(__name__)
 
@@ -144,8 +144,8 @@ def _read(path: Path) -> SecretStr | str:
     text = raw.decode("ascii", "replace").strip()
     if not text:
         return f"{path}: is empty"
-    if text.startswith(_KEYS):
-        return f"{path}: holds a key, which belongs into a token_file"
+    if kind_of(text) not in (None, "jwt"):
+        return f"{path}: contains an API key; configure it as token_file"
     return SecretStr(text) if is_token(text) else f"{path}: holds no token"
 
 

@@ -1,9 +1,11 @@
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from aiohttp import web
@@ -205,7 +207,12 @@ def echo(token: str) -> web.Response:
     words = json.dumps({"error_message": f"no such key: {token}, only {token[:12]}… Bearer {token}"})
     item = {"id": "a", "agent_id": "a", "task_status": token, "agent_status": token}
     page = {"task_list": [item], "agent_list": [item, item], "page_meta": {"total_count": 1, token: token}}
+    bare, coded = token.removeprefix("sk-"), "".join(f"%{ord(char):02x}" for char in token)
+    broken = " ".join(token[i : i + 5] for i in range(0, len(token), 5))
     answers: dict[str, dict[str, Any]] = {
+        "bare": {"status": 403, "text": json.dumps({"error_message": f"{bare} or {bare.lower()} is unknown"})},
+        "coded": {"status": 403, "text": json.dumps({"error_message": f"no ?key={coded}, {quote(coded)}"})},
+        "broken": {"status": 403, "text": json.dumps({"error_message": f"no {broken}, {'-'.join(bare)}"})},
         "message": {"status": 400, "text": words},
         "auth": {"status": 401, "text": words},
         "reason": {"status": 500, "reason": token, "text": token},
@@ -220,7 +227,21 @@ def echo(token: str) -> web.Response:
     return web.Response(**answers[token.rpartition("-")[2]])
 
 
-ECHOES = ("message", "auth", "reason", "location", "header", "encoding", "html", "total", "list", "item")
+ECHOES = (
+    "bare",
+    "coded",
+    "broken",
+    "message",
+    "auth",
+    "reason",
+    "location",
+    "header",
+    "encoding",
+    "html",
+    "total",
+    "list",
+    "item",
+)
 
 
 async def test_a_credential_that_is_thrown_back_is_not_shown(
@@ -258,4 +279,39 @@ async def test_a_credential_that_is_thrown_back_is_not_shown(
     shown.append(exporter.logs)
     assert all(f"team_name={way} " in exporter.logs for way in ECHOES)
     for text in shown:
-        assert MARKER[:6] not in text, text[max(0, text.index(MARKER[:6]) - 300) :][:600]
+        plain = re.sub(r"[^a-z0-9]", "", unquote(unquote(text)).lower())
+        assert MARKER[:6].lower() not in plain, text
+
+
+LEAK = "ask https://bob:hunter2@vault.internal/ for it, or send Bearer rt-0123456789abcdef; not sk-proj-AbCd-0123456789"
+LEAKED = ("bob", "hunter2", "rt-0123", "AbCd", "0123456789")
+
+
+async def test_other_peoples_credentials_in_an_error_are_shown_nowhere(
+    prepare: Callable[..., RunningExporter], programs: AsyncExitStack
+) -> None:
+    """The platform's words are masked in the same way on the page, in its JSON, in the log and by every command."""
+
+    async def script(_: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"error_message": LEAK}, status=400)
+
+    server = await programs.enter_async_context(serving(script))
+    config = {
+        "api": {**API, "base_url": server.base_url},
+        "collect": {"interval": "1s"},
+        "teams": [{"name": "render"}],
+        "log": {"level": "debug"},
+    }
+    exporter = await programs.enter_async_context(prepare(config, tokens={"render": "dk-some-other-key"}))
+    await exporter.wait_ready()
+    shown = {path: (await exporter.get(path)).text for path in ("/", "/?team=render", "/api/v1/status", "/metrics")}
+    for command in (["once"], ["check", "--online"]):
+        done = await run_exporter(*command, f"--config.file={exporter.config_path}", directory=exporter.directory)
+        assert done.code == 1
+        shown[command[0]] = done.stdout + done.stderr
+    assert await exporter.stop() == 0
+    shown["log"] = exporter.logs
+    for name in ("/", "/api/v1/status", "once", "check", "log"):
+        assert "https://***@vault.internal/ for it, or send Bearer ***; not sk-***" in shown[name], shown[name]
+    for name, text in shown.items():
+        assert not any(part in text for part in LEAKED), (name, text)

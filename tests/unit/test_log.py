@@ -101,9 +101,13 @@ def test_credentials_are_masked_everywhere(stream: io.StringIO, format: Literal[
         try:
             int("https://user:marker@host")
         except ValueError as cause:
-            raise RuntimeError("sk-marker") from cause
+            raise RuntimeError("sk-marker-0123456789") from cause
     except RuntimeError:
-        log.exception("failed with %s", "sk-marker", extra={"fields": {"f": "eyJmarker.x", "sk-marker": 1}})
+        log.exception(
+            "failed with %s",
+            "sk-marker-0123456789",
+            extra={"fields": {"f": "eyJmarker0123456789.x", "sk-marker-0123456789": 1}},
+        )
     log.info("plain extra", extra={"url": "https://marker@h"})
     event(log, logging.INFO, "event", header="Bearer marker")
     text = stream.getvalue()

@@ -39,7 +39,7 @@ def test_metrics(run: Run) -> None:
 
 def test_check(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """`check` of a configuration without a mistake ends with 0."""
-    monkeypatch.setenv("RENDER", "sk-MARKER")
+    monkeypatch.setenv("RENDER", "sk-MARKER-0123456789")
     code, out, err = run("check", "teams: [{name: render, token_env: RENDER}]")
     assert (code, err) == (0, "")
     assert "render" in out
@@ -74,11 +74,11 @@ def test_bad_configuration(
     [
         "teams: [{name: render, token_env: BAD}]",
         "teams: [{name: render, token_file: bad}]",
-        "teams: [{name: render, token_env: sk-MARKER}]",
-        "teams: [{name: render, token: sk-MARKER}]",
-        "teams: [{name: sk-MARKER, token_file: bad, team_id: sk-MARKER}]",
-        "teams: sk-MARKER",
-        "teams: [sk-MARKER",
+        "teams: [{name: render, token_env: sk-MARKER-0123456789}]",
+        "teams: [{name: render, token: sk-MARKER-0123456789}]",
+        "teams: [{name: sk-MARKER-0123456789, token_file: bad, team_id: sk-MARKER-0123456789}]",
+        "teams: sk-MARKER-0123456789",
+        "teams: [sk-MARKER-0123456789",
     ],
 )
 def test_credentials_are_never_printed(

@@ -104,7 +104,7 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
             "{name: a, token_env: A, token_file: f}",
             f"teams[0]: found both token_file and token_env; {ONE_CREDENTIAL}",
         ),
-        ("{name: a, token: sk-marker}", "teams[0].token: unknown key; allowed: token_file or token_env"),
+        ("{name: a, token: sk-marker-0123456789}", "teams[0].token: unknown key; allowed: token_file or token_env"),
         (
             "{name: a, token_env: hunter2-marker}",
             (
@@ -113,7 +113,7 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
             ),
         ),
         (
-            "{name: a, token_file: sk-marker}",
+            "{name: a, token_file: sk-marker-0123456789}",
             'teams[0].token_file: found "sk-***"; allowed: the path of a file, not a credential itself, or null',
         ),
         (
@@ -201,10 +201,13 @@ def test_long_values_are_cut_and_control_characters_shown(tmp_path: Path) -> Non
         (b"a: 2024-99-99", "found malformed YAML (month must be in 1..12)"),
         (b"a: !!timestamp x", "found malformed YAML ("),
         (b"a: \x07", "found malformed YAML ("),
-        (b"a: &x sk-marker\nb: *sk-marker", "line 2, column 4: found malformed YAML (found undefined alias 'sk-***')"),
+        (
+            b"a: &x sk-marker-0123456789\nb: *sk-marker-0123456789",
+            "line 2, column 4: found malformed YAML (found undefined alias 'sk-***')",
+        ),
         (b"[" * 5000, "found malformed YAML (maximum recursion depth exceeded"),
         (b"- a", "found a list; allowed: a mapping of sections"),
-        (b"sk-marker", 'found "sk-***"; allowed: a mapping of sections'),
+        (b"sk-marker-0123456789", 'found "sk-***"; allowed: a mapping of sections'),
         (b"a: \xff", "found byte 3 that is no UTF-8; allowed: a readable YAML file"),
     ],
 )
@@ -232,8 +235,10 @@ def test_a_structure_that_contains_itself_is_a_mistake(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "teams: &a [*a]")
 
 
-KEYS = [str(part) for loc in key_paths() for part in loc] + list(Team.model_fields) + ["sk-marker", "token"]
-SCALARS = st.sampled_from(["sk-marker", "https://u:marker@h", "5s", "a", 1, 1.5, True, None, "eyJmarker.a.b", 10**30])
+KEYS = [str(part) for loc in key_paths() for part in loc] + list(Team.model_fields) + ["sk-marker-0123456789", "token"]
+SCALARS = st.sampled_from(
+    ["sk-marker-0123456789", "https://u:marker@h", "5s", "a", 1, 1.5, True, None, "eyJmarker0123456789.a.b", 10**30]
+)
 DOCUMENTS = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
 )

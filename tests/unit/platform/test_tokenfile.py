@@ -147,8 +147,8 @@ def test_another_process_is_refused(path: Path) -> None:
         (f"{OLD}\n{OLD}".encode(), "holds no token"),
         (b"\xff\xfe", "holds no token"),
         (b"x" * 40_000, "holds no token"),
-        (f"sk-{MARKER}".encode(), "holds a key, which belongs into a token_file"),
-        (f"dk-{MARKER}".encode(), "holds a key, which belongs into a token_file"),
+        (f"sk-{MARKER}".encode(), "contains an API key; configure it as token_file"),
+        (f"dk-{MARKER}".encode(), "contains an API key; configure it as token_file"),
     ],
 )
 def test_a_file_without_a_refresh_token_is_refused(path: Path, content: bytes, problem: str) -> None:
