@@ -15,10 +15,11 @@ from exporter.cli.budget import MOST_PER_POLL
 from exporter.cli.credentials import OriginKey, open_credentials, origin_key, release
 from exporter.cli.discoveries import Discoveries
 from exporter.collect.agents import AgentRules
+from exporter.collect.context import TeamRules
 from exporter.collect.exporter import Exporter
 from exporter.collect.history import Clock
 from exporter.collect.schedule import GRACE, Schedule
-from exporter.collect.team import Team, TeamRules
+from exporter.collect.team import Team
 from exporter.config import Settings
 from exporter.config import Team as TeamSettings
 from exporter.errors import ConfigError
@@ -134,7 +135,7 @@ class Assembly:
             rules,
             client=client,
             credential=source,
-            payload=self._payload,
+            store=self._payload,
             counters=self.counters,
             clock=CLOCK,
             random=random.random,

@@ -8,10 +8,13 @@ from exporter.catalog import AGENT_STATUSES, FINAL_TASK_STATUSES, OTHER
 from exporter.expose.text import Samples, Subjects
 from exporter.fleet.agents import Agent, Gpu
 from exporter.fleet.presence import Presence
+from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 from exporter.fleet.timings import Timings
 from exporter.platform import wire
 
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
+INFO_AND_PRESENCE = 3
+"""Series that every listed agent has: its info, whether it is connected and when it was last seen."""
 _PLACES = [(str(position),) for position in range(wire.MAX_GPUS)]
 
 
@@ -44,6 +47,28 @@ def _add_gpus(each: Subjects, gpus: Sequence[Gpu]) -> None:
     each.add(catalog.AGENT_GPU_INFO, repeat(1, len(gpus)), devices)
 
 
+def series_of_agent(agent: Agent, *, with_labels: bool) -> int:
+    """How many series a listed agent has, those of its presence included, without rendering any."""
+    numbers = (
+        agent.running_tasks,
+        agent.gpu_capacity,
+        agent.tasks_completed,
+        agent.last_heartbeat_at,
+        agent.connected_at,
+        agent.sync,
+    )
+    statuses = 0 if agent.status is None else len(REPORTED_AGENT_STATUSES)
+    gpus = sum(1 + (gpu.vram_size is not None) + (gpu.vram_free is not None) for gpu in agent.gpus)
+    labels = len(agent.labels) if with_labels else 0
+    return statuses + sum(number is not None for number in numbers) + gpus + labels + INFO_AND_PRESENCE
+
+
+def add_agents_snapshot(samples: Samples, team: str, agents: AgentsSnapshot) -> None:
+    """Add what is known about a team's agents together; their own series are added page by page."""
+    add_agent_counts(samples, team, agents.counts)
+    add_presence(samples, team, agents.presence, agents.expected)
+
+
 def add_agent_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> None:
     """Add the number of agents in each status; those `counts` lacks are 0."""
     for status in REPORTED_AGENT_STATUSES:
@@ -57,6 +82,13 @@ def add_presence(samples: Samples, team: str, presence: Presence, expected: froz
     each.add(catalog.AGENT_LAST_SEEN, presence.last_seen.values())
     missing = sorted(expected - presence.last_seen.keys())
     samples.subjects(team, names=missing).add(catalog.AGENT_CONNECTED, repeat(0, len(missing)))
+
+
+def add_tasks_snapshot(samples: Samples, team: str, tasks: TasksSnapshot) -> None:
+    """Add all series about a team's tasks alone."""
+    add_task_counts(samples, team, tasks.counts)
+    add_oldest(samples, team, tasks.oldest_created, tasks.oldest_started)
+    add_timings(samples, team, tasks.timings)
 
 
 def add_task_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> None:

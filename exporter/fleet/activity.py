@@ -1,4 +1,4 @@
-"""The tasks seen in the active statuses: which of them started, which left, whose wait was counted."""
+"""The tasks seen in active statuses: which started, which left, and whose wait was counted."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,22 +10,31 @@ from exporter.catalog import ACTIVE_TASK_STATUSES
 from exporter.fleet.tasks import Task
 
 REMEMBERED: Final = 800
-"""Tasks kept per team: as many as one poll can read of the active statuses."""
+"""Tasks remembered per team: as many as one poll can read of the active statuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveStatusScan:
-    """What one poll read of one active status."""
+    """What one poll read of one active status: its first page and its last one."""
 
+    total: int
     tasks: Sequence[Task]
-    complete: bool
-    """These are all there are."""
+    """Each once."""
+    pages: int
+    """How many were read."""
+    truncated: bool
+    """The pages do not hold what their totals promise."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the tasks read are all there are."""
+        return len(self.tasks) >= self.total
 
 
 Seen = tuple[float | None, float | None, bool]
 """When a task was created and started, in Unix seconds of the platform's clock, and whether its wait was counted.
 
-A plain tuple, for there may be hundreds per team, and tuples of numbers cost the garbage collector nothing.
+A plain tuple because there may be hundreds per team: tuples of numbers cost the garbage collector nothing.
 """
 
 
@@ -34,11 +43,11 @@ class Activity:
     """What is remembered of active tasks between two polls."""
 
     seen: Mapping[str, Seen] = field(default_factory=dict)
-    """By id; the one not seen for longest comes first and is forgotten first."""
+    """By id. The one not seen for the longest time comes first, and is forgotten first."""
     listed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The ids read at the last poll, by status."""
     missed: Mapping[str, float] = field(default_factory=dict)
-    """Tasks that had left at the last poll and were found nowhere: pages move. They are looked for once more."""
+    """Tasks that were missing at the last poll, id to creation time. Pages move, so they are looked for once more."""
     all_running: bool = False
     """Every running task was read at the last poll."""
     latest_start: float = -inf
@@ -50,7 +59,7 @@ class Activity:
 
         Tasks move forward through the statuses, so an absence only means something where these were read completely.
         """
-        found = {task.task_id for listed in active.values() for task in listed.tasks}
+        found = {task.task_id for scan in active.values() for task in scan.tasks}
         gone = {task_id: created_at for task_id, created_at in self.missed.items() if task_id not in found}
         for status in reversed(ACTIVE_TASK_STATUSES):
             if not active[status].complete:
@@ -63,7 +72,7 @@ class Activity:
 
     def started(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, Task]:
         """The tasks that started since the last poll, as far as can be known, and have not ended: by id."""
-        tasks = (task for listed in active.values() for task in listed.tasks)
+        tasks = (task for scan in active.values() for task in scan.tasks)
         return {
             task.task_id: task for task in tasks if task.started_at is not None and self._new(task, task.started_at)
         }
@@ -75,7 +84,7 @@ class Activity:
         return self.all_running or started_at > self.latest_start
 
     def waited(self, task: Task) -> bool:
-        """Whether the wait of this finished task was counted when it started, as far as anybody remembers."""
+        """Whether the wait of this finished task was counted when it started, as far as is remembered."""
         if before := self.seen.get(task.task_id):
             return before[2]
         return task.started_at is not None and task.started_at <= self.forgotten
@@ -104,7 +113,7 @@ class Activity:
             missed={task_id: time for task_id, time in self.gone(active).items() if task_id not in found},
             all_running=active["running"].complete,
             latest_start=_latest(
-                (task.started_at for listed in active.values() for task in listed.tasks), self.latest_start
+                (task.started_at for scan in active.values() for task in scan.tasks), self.latest_start
             ),
             forgotten=_latest((started_at for _, started_at, waited_for in surplus if waited_for), self.forgotten),
         )

@@ -20,22 +20,12 @@ from math import inf
 from typing import Final
 
 from exporter.fleet.order import Key, Order, detect_order
-from exporter.fleet.tasks import Task
+from exporter.fleet.tasks import ListPage, Task
 
 KNOWN: Final = 200
 """Ids kept per status: two pages."""
 MAX_PAGES: Final = 10
 """Pages read per status and poll at most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListPage:
-    """One page of the list as far as it matters here."""
-
-    number: int
-    last: int
-    total: int
-    tasks: Sequence[Task]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +57,7 @@ class FinalList:
 NOTHING: Final = FinalList(order=None, total=0, last=1, known=(), all_known=False, latest=dict.fromkeys(Key, -inf))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinalStatusScan:
     """The pages of one final status read in one poll, in the order they were asked for.
 
@@ -79,6 +69,13 @@ class FinalStatusScan:
     seen_active: Container[str] = frozenset()
     """Ids of tasks that were active at an earlier poll and were in no final status since."""
     pages: tuple[ListPage, ...] = ()
+    stopped: bool = False
+    """Reading ended before all that is new was read."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether some of what is new may be missing."""
+        return self.stopped or not self.stable
 
     @property
     def total(self) -> int:

@@ -1,4 +1,4 @@
-"""Which agents are connected, and which were until lately. The platform only lists those that are."""
+"""Which agents are connected, and which were until recently. The platform only lists those that are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ class Presence:
     """The agents of one team that have a `connected` series."""
 
     last_seen: Mapping[str, float] = field(default_factory=dict)
-    """By agent id: when a poll found it listed. Unix seconds of our clock."""
+    """By agent id, when a poll last found it listed. Unix seconds of our clock."""
     connected: frozenset[str] = frozenset()
-    """Those that count as connected now."""
+    """Ids of those that count as connected now."""
 
     def updated(  # noqa: PLR0913  what was found, and the rules by name
         self,
@@ -28,11 +28,11 @@ class Presence:
 
         Args:
             listed: ids of the agents it found.
-            left_out: ids of more that it found and that have no series: they are not gone either.
+            left_out: ids of agents it found beyond the limit: they have no series, but are not gone either.
             now: Unix seconds of our clock.
-            complete: whether it saw all there are; if not, nobody vanishes who was seen within `memory`.
+            complete: whether it saw the whole list; if not, agents seen within `memory` stay connected.
             memory: seconds for which a vanished agent is remembered.
-            limit: how many vanished agents are remembered at most; the latest seen ones are kept.
+            limit: how many vanished agents are remembered at most; those seen last are kept.
             expected: ids that are never forgotten.
         """
         known = {agent_id: seen for agent_id, seen in self.last_seen.items() if agent_id not in left_out}
@@ -42,7 +42,7 @@ class Presence:
             ((seen, agent_id) for agent_id, seen in recent.items() if agent_id not in connected), reverse=True
         )
         last_seen = {agent_id: seen for seen, agent_id in gone[:limit]}
-        # In order, that two scrapes of the same fleet are the same bytes.
+        # Sorted so that an unchanged fleet renders to identical bytes.
         last_seen |= {agent_id: known[agent_id] for agent_id in sorted((expected | connected) & known.keys() - listed)}
         last_seen |= dict.fromkeys(sorted(listed), now)
         return Presence(last_seen, connected)

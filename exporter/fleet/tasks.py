@@ -1,7 +1,7 @@
 """Tasks, from the platform's items to our values."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,35 @@ class Task:
     """The labels it requires, while it has no agent (inferred)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPage:
+    """One page of a list of tasks, with what it says about the whole list."""
+
+    number: int
+    last: int
+    """The number of the list's last page, by this page's total."""
+    total: int
+    items: int
+    """How many items the page held, readable or not."""
+    missing: int
+    """How many items fewer than its own total promises."""
+    tasks: Sequence[Task]
+    """Those of its items that have an id, in the platform's order."""
+
+
+def read_page(page: wire.Page[wire.Task], unknown: Counter[str]) -> ListPage:
+    """The page in our words; what was not understood is counted in `unknown`."""
+    unknown.update(page.unknown)
+    return ListPage(
+        number=page.number,
+        last=page.last,
+        total=page.total,
+        items=len(page.items),
+        missing=page.missing,
+        tasks=tuple(read_tasks(page, unknown)),
+    )
+
+
 def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str]) -> Iterator[Task]:
     """Yield the page's tasks; count items without an id in `unknown`."""
     for item in page.items:
@@ -42,14 +71,3 @@ def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str]) -> Iterator[Ta
 def oldest(times: Iterable[float | None]) -> float | None:
     """The earliest of the known times; None when there is none."""
     return min((time for time in times if time is not None), default=None)
-
-
-def without_eligible_agent(required: Mapping[frozenset[str], int], offered: Iterable[frozenset[str]]) -> int:
-    """How many tasks no agent can take.
-
-    Args:
-        required: how many tasks require each set of labels.
-        offered: the label sets of the connected agents. An agent is eligible when its set holds all required ones.
-    """
-    offered = tuple(offered)
-    return sum(count for labels, count in required.items() if not any(labels <= has for has in offered))

@@ -1,7 +1,7 @@
 """Counters and histograms over tasks: how long they waited and ran, how they ended.
 
 All start at 0 at the first poll and count each task once. The state between two polls is one frozen value, so a
-poll that fails half way has changed nothing.
+poll that fails halfway changes nothing.
 """
 
 from bisect import bisect_left
@@ -16,7 +16,7 @@ from exporter.fleet.tasks import Task
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Observations per bucket, not cumulated, the last one without bound; and their sum."""
+    """Observations per bucket (not cumulative, the last bucket without a bound) and their sum."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -38,7 +38,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """What a team's tasks did since the first poll."""
+    """What a team's tasks have done since the first poll."""
 
     lists: Mapping[str, FinalList] = field(default_factory=dict)
     """By final status; empty before the first poll."""
@@ -79,7 +79,7 @@ class Timings:
         return Advance(timings, waits.reversed, sum(spans.reversed for spans in runs.values()))
 
     def _first_ends(self, finals: Mapping[str, FinalStatusScan]) -> Mapping[str, list[Task]]:
-        """What is new in each final status and was in no other one before: a failed task may be tried again."""
+        """The tasks that are new in each final status and were in no other one before: a failed task may be retried."""
         counted = self._known()
         new: dict[str, list[Task]] = {}
         for status, reading in finals.items():
@@ -88,7 +88,7 @@ class Timings:
         return new
 
     def _first_starts(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, Task]:
-        """The tasks that started since the last poll; none at the first one. What had ended before starts anew."""
+        """The tasks that started since the last poll, retries of ended ones aside; none at the first poll."""
         if not self.lists:
             return {}
         known = self._known()
@@ -100,7 +100,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The timings after a poll, and how many durations were left out for times in the wrong order."""
+    """The timings after a poll, and how many durations were left out because their times are in the wrong order."""
 
     timings: Timings
     reversed_starts: int
@@ -114,7 +114,7 @@ class _Spans:
 
 
 def _spans(tasks: Iterable[Task], ends: Callable[[Task], tuple[float | None, float | None]]) -> _Spans:
-    """Durations in seconds between two times of each task; those that are missing or negative are left out."""
+    """Durations in seconds between two times of each task, without those that are unknown or negative."""
     spans = [end - begin for begin, end in map(ends, tasks) if begin is not None and end is not None]
     lengths = [span for span in spans if span >= 0]
     return _Spans(lengths, len(spans) - len(lengths))

@@ -8,7 +8,7 @@ from support.exporter import Completed, RunningExporter, run_exporter
 from support.factories import AlertmanagerFactory, CommandFactory, ExporterFactory, PrometheusFactory
 from support.programs import free_port, required, wait_out, wait_until
 from support.prometheus import RunningAlertmanager, RunningPrometheus, Series
-from support.samples import Samples, parse_openmetrics, parse_text
+from support.samples import Samples, parse_families, parse_openmetrics, parse_text
 
 __all__ = [
     "AlertmanagerFactory",
@@ -22,6 +22,7 @@ __all__ = [
     "Samples",
     "Series",
     "free_port",
+    "parse_families",
     "parse_openmetrics",
     "parse_text",
     "required",

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from exporter.catalog import FINAL_TASK_STATUSES
-from exporter.collect.result import TasksResult
 from exporter.collect.tasks import collect_tasks
-from exporter.expose.text import header
+from exporter.expose import families
+from exporter.expose.series_store import compress_families
+from exporter.expose.text import Samples as RenderedSamples
+from exporter.fleet.snapshots import TasksSnapshot
 from exporter.fleet.timings import Timings
 from exporter.platform import wire
-from support.samples import Samples, parse_text
+from support.samples import Samples, parse_families
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class TaskLists:
 
 @dataclass(slots=True)
 class Poller:
-    """Polls such lists as a team does. Mutable: it holds what is remembered, and the last reading.
+    """Polls such lists as a team does. Mutable: it holds what is remembered, and the last snapshot.
 
     A poll that fails raises and changes nothing.
     """
@@ -107,20 +109,20 @@ class Poller:
     lists: TaskLists
     timings: Timings = field(default_factory=Timings)
     unknown: Counter[str] = field(default_factory=Counter)
-    reading: TasksResult | None = None
+    snapshot: TasksSnapshot | None = None
 
     async def poll(self) -> "Poller":
         """One poll."""
         self.lists.requests.clear()
-        reading = await collect_tasks(self.lists.fetch, "render", self.timings, self.unknown)
-        self.timings, self.reading = reading.timings, reading
+        self.snapshot = await collect_tasks(self.lists.fetch, self.timings, self.unknown)
+        self.timings = self.snapshot.timings
         return self
 
     @property
     def truncated(self) -> bool:
-        """What the last reading says of itself."""
-        assert self.reading is not None
-        return self.reading.truncated
+        """Whether the last poll may have missed something."""
+        assert self.snapshot is not None
+        return self.snapshot.coverage.truncated
 
     @property
     def finished(self) -> dict[str, int]:
@@ -146,9 +148,10 @@ class Poller:
     @property
     def samples(self) -> Samples:
         """What the last poll exposes, parsed."""
-        assert self.reading is not None
-        families = self.reading.samples.families()
-        return parse_text(b"".join(header(metric, openmetrics=False) + text for metric, text in families).decode())
+        assert self.snapshot is not None
+        rendered = RenderedSamples()
+        families.add_tasks_snapshot(rendered, "render", self.snapshot)
+        return parse_families(compress_families(rendered))
 
 
 def done(task_id: str, created: float, completed: float, *, wait: float = 1.0, status: str = "completed") -> Item:

@@ -7,6 +7,10 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.expose.compression import inflate
+from exporter.expose.series_store import CompressedFamilies
+from exporter.expose.text import header
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -36,6 +40,12 @@ def parse_text(exposition: str) -> Samples:
         ValueError: it does not parse, or a series or family is there twice.
     """
     return _collect(exposition, text_string_to_metric_families(exposition))
+
+
+def parse_families(families: CompressedFamilies) -> Samples:
+    """What a poll gave of one list."""
+    texts = (header(metric, openmetrics=False) + inflate(text) for metric, text in families.texts.items())
+    return parse_text(b"".join(texts).decode())
 
 
 def parse_openmetrics(exposition: str) -> Samples:

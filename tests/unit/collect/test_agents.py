@@ -6,15 +6,19 @@ from typing import Any
 import pytest
 
 from exporter.catalog import AGENTS
+from exporter.collect import agents
 from exporter.collect.agents import AgentRules, collect_agents
 from exporter.collect.result import AgentsResult
 from exporter.errors import SchemaMismatch, ServerFailed
-from exporter.expose.compression import Exposition, concatenate, deflate
-from exporter.expose.series_store import compress_families, concatenate_families
+from exporter.expose.compression import concatenate, inflate
+from exporter.expose.series_store import CompressedFamilies, compress_families
+from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.platform import wire
 
-RULES = AgentRules("render", 1000, 10_000, 3600.0, frozenset(), with_labels=False)
+RULES = AgentRules(
+    team="render", max_pages=1000, max_agents=10_000, memory=3600.0, expected=frozenset(), with_labels=False
+)
 NOW = 1000.0
 
 
@@ -59,10 +63,14 @@ async def walk(
     )
 
 
+def extent(result: AgentsResult) -> tuple[int, int, bool]:
+    """What was read, what the platform says there is, and whether something may be missing."""
+    coverage = result.snapshot.coverage
+    return coverage.items, coverage.reported, coverage.truncated
+
+
 def lines(result: AgentsResult, metric: str) -> list[str]:
-    whole = concatenate_families((*result.packed, compress_families(result.samples)))
-    exposition = Exposition.of(deflate(b""), concatenate(whole.texts.values()))
-    text = b"".join(exposition.text()).decode()
+    text = inflate(concatenate(result.families.texts.values())).decode()
     return [line.removeprefix(metric) for line in text.splitlines() if line.startswith(metric + "{")]
 
 
@@ -84,9 +92,9 @@ async def test_requests(count: int, pages: int) -> None:
     listed = Listed(names(*range(count)))
     result = await walk(listed)
     assert listed.asked == list(range(1, pages + 1))
-    assert (result.pages, result.items, result.reported, result.truncated) == (pages, count, count, False)
+    assert (result.snapshot.coverage.pages, *extent(result)) == (pages, count, count, False)
     assert exposed(result) == set(listed.items)
-    assert result.presence.connected == set(listed.items)
+    assert result.snapshot.presence.connected == set(listed.items)
     assert f'{{team_name="render",status="idle"}} {count}' in lines(result, AGENTS.name)
 
 
@@ -94,7 +102,7 @@ async def test_smaller_pages() -> None:
     """A platform that serves smaller pages is asked for more of them."""
     listed = Listed(names(*range(42)), size=20)
     result = await walk(listed)
-    assert (listed.asked, result.items, result.truncated) == ([1, 2, 3], 42, False)
+    assert (listed.asked, result.snapshot.coverage.items, result.snapshot.coverage.truncated) == ([1, 2, 3], 42, False)
 
 
 async def test_duplicates_across_pages() -> None:
@@ -108,7 +116,7 @@ async def test_duplicates_across_pages() -> None:
     listed.moved = grow
     result = await walk(listed)
     # What came in front is seen at the next poll; nothing that was there at the start was missed.
-    assert (listed.asked, result.items, result.reported, result.truncated) == ([1, 2], 150, 151, True)
+    assert (listed.asked, *extent(result)) == ([1, 2], 150, 151, True)
     assert exposed(result) == set(names(*range(150)))
     assert len(lines(result, "cyberun_agent_info")) == 150
     assert '{team_name="render",status="idle"} 150' in lines(result, AGENTS.name)
@@ -119,7 +127,7 @@ async def test_duplicates_on_one_page() -> None:
     busy = wire.Agent(agent_id="a", agent_status="busy")
     listed = Listed(["a", "b", busy])
     result = await walk(listed)
-    assert (listed.asked, result.items, result.reported, result.truncated) == ([1], 2, 3, False)
+    assert (listed.asked, *extent(result)) == ([1], 2, 3, False)
     assert {'{team_name="render",status="busy"} 1', '{team_name="render",status="idle"} 1'} <= set(
         lines(result, AGENTS.name)
     )
@@ -136,7 +144,11 @@ async def test_list_that_shrank_is_walked_once_more() -> None:
     listed.moved = shrink
     result = await walk(listed)
     assert listed.asked == [1, 2, 3, 1, 2, 3]
-    assert (result.items, result.reported, result.truncated) == (249, 249, False)
+    assert extent(result) == (
+        249,
+        249,
+        False,
+    )
     assert exposed(result) == set(names(*range(1, 250)))
 
 
@@ -150,8 +162,8 @@ async def test_list_that_keeps_shrinking_is_truncated() -> None:
     listed.moved = shrink
     before = Presence({"gone?": NOW - 60}, frozenset({"gone?"}))
     result = await walk(listed, before=before)
-    assert result.truncated
-    assert (len(listed.asked), result.items, result.reported) == (10, 430, 430)
+    assert result.snapshot.coverage.truncated
+    assert (len(listed.asked), *extent(result)[:2]) == (10, 430, 430)
     assert connected(result)["gone?"] == 1
 
 
@@ -161,7 +173,11 @@ async def test_total_that_is_too_high(count: int, total: int, asked: list[int]) 
     listed = Listed(names(*range(count)), total=total)
     result = await walk(listed)
     assert listed.asked == asked
-    assert (result.items, result.reported, result.truncated) == (count, total, True)
+    assert extent(result) == (
+        count,
+        total,
+        True,
+    )
 
 
 @pytest.mark.parametrize(("count", "total"), [(3, 2), (1, 0), (100, 99)])
@@ -193,7 +209,7 @@ async def test_totals_that_grow_without_end() -> None:
     listed.moved = promise
     result = await walk(listed, replace(RULES, max_pages=5))
     assert listed.asked == [1, 2, 3, 4, 5]
-    assert (result.items, result.truncated) == (500, True)
+    assert (result.snapshot.coverage.items, result.snapshot.coverage.truncated) == (500, True)
 
 
 @pytest.mark.parametrize(("max_pages", "items", "truncated"), [(1, 100, True), (2, 200, True), (3, 201, False)])
@@ -202,7 +218,7 @@ async def test_max_pages(max_pages: int, items: int, *, truncated: bool) -> None
     listed = Listed(names(*range(201)))
     result = await walk(listed, replace(RULES, max_pages=max_pages))
     assert listed.asked == list(range(1, max_pages + 1))
-    assert (result.items, result.truncated) == (items, truncated)
+    assert (result.snapshot.coverage.items, result.snapshot.coverage.truncated) == (items, truncated)
 
 
 async def test_items_without_an_id() -> None:
@@ -210,7 +226,7 @@ async def test_items_without_an_id() -> None:
     unknown = Counter[str]()
     listed = Listed(["a", wire.Agent(), None, "b"])
     result = await walk(listed, unknown=unknown)
-    assert (listed.asked, result.items, result.reported, result.truncated) == ([1], 2, 4, False)
+    assert (listed.asked, *extent(result)) == ([1], 2, 4, False)
     assert unknown == {"agent_id": 2}
 
 
@@ -253,20 +269,20 @@ async def test_max_agents() -> None:
     """Agents beyond the limit are counted in their status and nowhere else; their series are counted as dropped."""
     result = await walk(Listed(names(*range(5))), replace(RULES, max_agents=3))
     assert exposed(result) == connected(result).keys() == set(names(0, 1, 2))
-    assert (result.items, result.truncated) == (5, False)
+    assert (result.snapshot.coverage.items, result.snapshot.coverage.truncated) == (5, False)
     assert '{team_name="render",status="idle"} 5' in lines(result, AGENTS.name)
     unlimited = await walk(Listed(names(*range(5))))
-    assert result.series_dropped == unlimited.samples.count - result.samples.count > 0
+    assert result.snapshot.series_dropped == unlimited.families.series - result.families.series > 0
 
 
 async def test_max_agents_keeps_the_same_agents() -> None:
     """Who was exposed stays exposed, wherever newcomers stand in the list; a free place goes to a newcomer."""
     rules = replace(RULES, max_agents=3)
     first = await walk(Listed(names(5, 6, 7)), rules)
-    second = await walk(Listed(names(*range(9))), rules, first.presence)
+    second = await walk(Listed(names(*range(9))), rules, first.snapshot.presence)
     assert exposed(second) == set(names(5, 6, 7))
-    third = await walk(Listed(names(1, 5, 7)), rules, second.presence)
-    fourth = await walk(Listed(names(1, 5, 7)), rules, third.presence)
+    third = await walk(Listed(names(1, 5, 7)), rules, second.snapshot.presence)
+    fourth = await walk(Listed(names(1, 5, 7)), rules, third.snapshot.presence)
     assert exposed(fourth) == set(names(1, 5, 7))
 
 
@@ -289,10 +305,27 @@ async def test_expected_agents() -> None:
 async def test_vanished_agent() -> None:
     """An agent that left has `connected` 0 and its last-seen time; its other series are gone at once."""
     first = await walk(Listed(["a", "b"]))
-    second = await collect_agents(Listed(["b"]).fetch, RULES, first.presence, NOW + 30, Counter())
+    second = await collect_agents(Listed(["b"]).fetch, RULES, first.snapshot.presence, NOW + 30, Counter())
     assert connected(second) == {"a": 0, "b": 1}
     assert exposed(second) == {"b"}
     assert f'{{team_name="render",agent_id="a"}} {NOW}' in lines(second, "cyberun_agent_last_seen_timestamp_seconds")
+
+
+async def test_pages_are_compressed_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pages there are, the samples of a few at a time are held as text: a megabyte, not a hundred."""
+    compressed: list[int] = []
+
+    def compress(samples: Samples) -> CompressedFamilies:
+        compressed.append(samples.count)
+        return compress_families(samples)
+
+    monkeypatch.setattr(agents, "compress_families", compress)
+    result = await walk(Listed(names(*range(950))))
+    each = 7  # statuses and info; presence comes at the end
+    assert compressed[:2] == [agents.PAGES_TOGETHER * 100 * each] * 2
+    assert len(compressed) == 3
+    assert result.families.series == sum(compressed)
+    assert exposed(result) == set(names(*range(950)))
 
 
 @pytest.mark.parametrize(("with_labels", "count"), [(False, 0), (True, 2)])
@@ -303,4 +336,4 @@ async def test_labels(*, with_labels: bool, count: int) -> None:
     )
     result = await walk(listed, replace(RULES, with_labels=with_labels))
     assert len(lines(result, "cyberun_agent_label")) == 2 * count
-    assert result.offered == {frozenset({"x", "y"})}
+    assert result.snapshot.label_sets == {frozenset({"x", "y"})}

@@ -3,13 +3,12 @@ from dataclasses import replace
 import pytest
 
 from exporter.collect.history import ATTEMPTS_KEPT, INTERNAL, History
-from exporter.collect.result import PollResult
 from exporter.errors import RateLimited, RequestTimeout
-from exporter.expose.text import Samples
+from exporter.fleet.snapshots import Coverage
 from exporter.status import CollectorStatus
 from fixtures import NOW, FakeClock
 
-RESULT = PollResult(Samples(), packed=(), pages=7, items=14, reported=42, truncated=True, series_dropped=0)
+COVERAGE = Coverage(pages=7, items=14, reported=42, truncated=True)
 
 
 @pytest.fixture
@@ -19,14 +18,14 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def history(clock: FakeClock) -> History:
-    return History("tasks", 30.0, 120.0, clock.clock, lambda: 0.5)
+    return History("tasks", 30.0, 120.0, clock=clock.clock, random=lambda: 0.5)
 
 
-def poll(history: History, clock: FakeClock, outcome: PollResult | Exception, seconds: float = 0.5) -> CollectorStatus:
+def poll(history: History, clock: FakeClock, outcome: Coverage | Exception, seconds: float = 0.5) -> CollectorStatus:
     """One poll that takes so long, and what is known after it."""
     started = clock.clock.monotonic()
     clock.advance(seconds)
-    if isinstance(outcome, PollResult):
+    if isinstance(outcome, Coverage):
         history.succeeded(started, outcome)
     else:
         history.failed(started, outcome)
@@ -42,7 +41,7 @@ def test_before_the_first_poll(history: History) -> None:
 
 def test_success(history: History, clock: FakeClock) -> None:
     """A good poll shows when it started and ended, what it read and that it is fresh."""
-    status = poll(history, clock, RESULT)
+    status = poll(history, clock, COVERAGE)
     assert (status.success, status.fresh, status.failures_in_a_row) == (True, True, 0)
     assert (status.last_attempt_at, status.last_success_at) == (NOW, NOW + 0.5)
     assert (status.items, status.items_reported, status.truncated) == (14, 42, True)
@@ -53,7 +52,7 @@ def test_success(history: History, clock: FakeClock) -> None:
 
 def test_failure_keeps_what_was_read_last(history: History, clock: FakeClock) -> None:
     """After a failure the last good result still counts as read; the failure has its reason and its words."""
-    poll(history, clock, RESULT)
+    poll(history, clock, COVERAGE)
     clock.advance(29.5)
     status = poll(history, clock, RequestTimeout("no answer"))
     assert (status.success, status.fresh, status.items) == (False, True, 14)
@@ -68,7 +67,7 @@ def test_failure_keeps_what_was_read_last(history: History, clock: FakeClock) ->
 @pytest.mark.parametrize(("age", "fresh"), [(119.9, True), (120.0, False), (500.0, False)])
 def test_freshness(history: History, clock: FakeClock, age: float, *, fresh: bool) -> None:
     """Data is fresh until it is as old as allowed, from the end of its poll."""
-    poll(history, clock, RESULT, seconds=10.0)
+    poll(history, clock, COVERAGE, seconds=10.0)
     clock.advance(age)
     assert history.status(None).fresh == fresh
 
@@ -84,7 +83,7 @@ def test_backoff_starts_at_the_third_failure(history: History, clock: FakeClock)
     failures = [poll(history, clock, RequestTimeout("no answer"), seconds=0.0) for _ in range(4)]
     assert [status.failures_in_a_row for status in failures] == [1, 2, 3, 4]
     assert [status.backoff_until for status in failures] == [None, None, NOW + 45, NOW + 90]
-    assert poll(history, clock, RESULT).backoff_until is None
+    assert poll(history, clock, COVERAGE).backoff_until is None
     assert poll(history, clock, RequestTimeout("no answer")).failures_in_a_row == 1
 
 
@@ -108,17 +107,17 @@ def test_hold_of_the_team_counts_too(history: History, clock: FakeClock) -> None
 def test_few_attempts_are_kept(history: History, clock: FakeClock) -> None:
     """The newest polls are kept, newest first, and no more than a page shows."""
     for number in range(20):
-        poll(history, clock, replace(RESULT, items=number))
+        poll(history, clock, replace(COVERAGE, items=number))
     attempts = history.status(None).attempts
     assert [attempt.items for attempt in attempts] == list(range(19, 19 - ATTEMPTS_KEPT, -1))
 
 
 def test_other_rules(history: History, clock: FakeClock) -> None:
     """A new interval and age count from the next poll on."""
-    poll(history, clock, RESULT)
+    poll(history, clock, COVERAGE)
     history.reconfigure(10.0, 20.0)
     clock.advance(50.0)
     assert (history.status(None).fresh, history.status(None).interval) == (True, 10.0)
-    poll(history, clock, RESULT)
+    poll(history, clock, COVERAGE)
     clock.advance(20.0)
     assert not history.status(None).fresh

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, TASK_STATUSES, UNSTARTED_TASK_STATUSES
-from exporter.collect.result import TasksResult
 from exporter.collect.tasks import collect_tasks
 from exporter.errors import SchemaMismatch, ServerFailed
+from exporter.fleet.snapshots import TasksSnapshot
 from exporter.fleet.timings import Timings
 from exporter.platform import wire
 
@@ -57,19 +57,9 @@ class Listed:
         return [number for each, number in self.asked if each == status]
 
 
-async def look(listed: Listed, before: Timings | None = None, unknown: Counter[str] | None = None) -> TasksResult:
+async def look(listed: Listed, before: Timings | None = None, unknown: Counter[str] | None = None) -> TasksSnapshot:
     listed.asked.clear()
-    return await collect_tasks(listed.fetch, "render", before or Timings(), Counter() if unknown is None else unknown)
-
-
-def value(result: TasksResult, series: str) -> float | None:
-    text = b"".join(text for _, text in result.samples.families()).decode()
-    found = [line.rpartition(" ") for line in text.splitlines()]
-    return next((float(number) for name, _, number in found if name == series), None)
-
-
-def created(result: TasksResult, status: str) -> float | None:
-    return value(result, f'cyberun_task_oldest_created_timestamp_seconds{{team_name="render",status="{status}"}}')
+    return await collect_tasks(listed.fetch, before or Timings(), Counter() if unknown is None else unknown)
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (100_000, 2)])
@@ -77,10 +67,10 @@ async def test_requests_do_not_grow_with_the_tasks(count: int, pages: int) -> No
     """An active status costs one request, or two when it holds more than a page; a final one costs one."""
     listed = Listed(dict.fromkeys(ACTIVE_TASK_STATUSES, count))
     result = await look(listed)
-    assert len(listed.asked) == result.pages == 3 + 4 * pages
+    assert len(listed.asked) == result.coverage.pages == 3 + 4 * pages
     for status in ACTIVE_TASK_STATUSES:
         assert listed.pages(status) == [1, -(-count // 100)][:pages]
-    assert (result.reported, result.truncated) == (4 * count, False)
+    assert (result.coverage.reported, result.coverage.truncated) == (4 * count, False)
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 100_000])
@@ -90,7 +80,7 @@ async def test_final_statuses_cost_one_request(count: int) -> None:
     first = await look(listed)
     second = await look(listed, first.timings)
     assert len(listed.asked) == 4 + 3
-    assert second.reported == 3 * count
+    assert second.coverage.reported == 3 * count
     assert second.timings.finished == dict.fromkeys(FINAL_TASK_STATUSES, 0)
 
 
@@ -99,7 +89,7 @@ async def test_mixed_statuses() -> None:
     listed = Listed({"pending": 5, "waiting": 101, "queued": 0, "running": 5000, "completed": 80})
     result = await look(listed)
     assert len(listed.asked) == 3 + (1 + 2 + 1 + 2)
-    assert {each: value(result, f'cyberun_tasks{{team_name="render",status="{each}"}}') for each in TASK_STATUSES} == {
+    assert result.counts == {
         **dict.fromkeys(TASK_STATUSES, 0),
         "pending": 5,
         "waiting": 101,
@@ -120,16 +110,15 @@ async def test_statuses_are_asked_for_in_the_order_tasks_pass() -> None:
 async def test_oldest_is_found_at_either_end(count: int, *, falling: bool) -> None:
     """The oldest task is on the first or on the last page, whichever way the list is sorted."""
     result = await look(Listed(dict.fromkeys(ACTIVE_TASK_STATUSES, count), falling=falling))
-    assert [created(result, status) for status in UNSTARTED_TASK_STATUSES] == [UNIX] * 3
-    assert created(result, "running") is None
-    assert value(result, 'cyberun_task_oldest_started_timestamp_seconds{team_name="render"}') == UNIX + 0.5
+    assert result.oldest_created == dict.fromkeys(UNSTARTED_TASK_STATUSES, UNIX)
+    assert result.oldest_started == UNIX + 0.5
 
 
 async def test_no_oldest_where_there_is_none() -> None:
     """Without tasks, or without a known time, there is no oldest one: absent, never zero."""
     result = await look(Listed({"waiting": [task(0, created_at=None)], "running": [task(1, started_at=None)]}))
-    assert created(result, "waiting") is created(result, "pending") is None
-    assert value(result, 'cyberun_task_oldest_started_timestamp_seconds{team_name="render"}') is None
+    assert result.oldest_created == dict.fromkeys(UNSTARTED_TASK_STATUSES)
+    assert result.oldest_started is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +136,7 @@ async def test_total_that_is_too_high(status: str, count: int, total: int, pages
     listed = Listed({status: count}, {status: total})
     result = await look(listed)
     assert listed.pages(status) == pages
-    assert (result.truncated, result.reported) == (True, total)
+    assert (result.coverage.truncated, result.coverage.reported) == (True, total)
 
 
 async def test_list_that_shrank_between_its_ends() -> None:
@@ -160,24 +149,24 @@ async def test_list_that_shrank_between_its_ends() -> None:
             listed.items["waiting"] = 199
         return await real(status, number)
 
-    result = await collect_tasks(shrinking, "render", Timings(), Counter())
+    result = await collect_tasks(shrinking, Timings(), Counter())
     assert listed.pages("waiting") == [1, 3, 1, 2]
-    assert (result.truncated, result.reported) == (False, 199)
+    assert (result.coverage.truncated, result.coverage.reported) == (False, 199)
 
 
 async def test_duplicates_count_once() -> None:
     """A task that stands on both ends, for the list moved, is read once."""
     items = [task(i) for i in range(100)] + [task(99), task(100)]
     result = await look(Listed({"waiting": items}))
-    assert (result.items, result.reported) == (101, 102)
+    assert (result.coverage.items, result.coverage.reported) == (101, 102)
 
 
 async def test_items_without_an_id() -> None:
     """They are skipped and counted; the number of tasks is the platform's."""
     unknown = Counter[str]()
     result = await look(Listed({"waiting": [None, task(0, id=None), task(1)]}), unknown=unknown)
-    assert (unknown["id"], result.items) == (2, 1)
-    assert value(result, 'cyberun_tasks{team_name="render",status="waiting"}') == 3
+    assert (unknown["id"], result.coverage.items) == (2, 1)
+    assert result.counts["waiting"] == 3
 
 
 @pytest.mark.parametrize("status", TASK_STATUSES)
@@ -199,7 +188,7 @@ async def test_required_labels() -> None:
     gpu, big = ["gpu"], ["gpu", "h100"]
     waiting = [task(0, agent_labels=gpu), task(1, agent_labels=big), task(2, agent_labels=big), task(3)]
     result = await look(Listed({"waiting": waiting, "pending": [task(4, agent_labels=["x"])]}))
-    assert result.required == {frozenset(gpu): 1, frozenset(big): 2, frozenset(): 1}
+    assert result.required_labels == {frozenset(gpu): 1, frozenset(big): 2, frozenset(): 1}
 
 
 async def test_durations_that_run_backwards_are_counted() -> None:
@@ -209,8 +198,8 @@ async def test_durations_that_run_backwards_are_counted() -> None:
     bad = task(1, started_at=early, completed_at=early - timedelta(seconds=5))
     second = await look(Listed({"completed": [bad, task(0)]}), first.timings, unknown)
     assert unknown == {"started_at": 1, "completed_at": 1}
-    assert value(second, 'cyberun_tasks_finished_total{team_name="render",status="completed"}') == 1
-    assert value(second, 'cyberun_task_wait_seconds_count{team_name="render"}') == 0
+    assert second.timings.finished["completed"] == 1
+    assert sum(second.timings.wait.counts) == 0
 
 
 async def test_nothing_is_kept_of_a_poll_that_failed() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from exporter.collect.team import ME_INTERVAL, ME_RETRY, RECENT
+from exporter.collect.quotas import INTERVAL as ME_INTERVAL
+from exporter.collect.quotas import RETRY as ME_RETRY
+from exporter.collect.team import RECENT
 from exporter.errors import NotFound, PlatformError, RateLimited, RequestTimeout, ServerFailed
 from exporter.platform.pacing import MAX_RETRY_AFTER
 from fixtures import NOW, TEAM_ID, FakeClient, Rig

@@ -1,3 +1,6 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from exporter.expose import families
 from exporter.expose.text import Samples
 from exporter.fleet.agents import Agent, Gpu
@@ -49,3 +52,29 @@ def test_presence() -> None:
         'cyberun_agent_last_seen_timestamp_seconds{team_name="render",agent_id="gone"} 5.0',
         'cyberun_agent_last_seen_timestamp_seconds{team_name="render",agent_id="here"} 9.5',
     ]
+
+
+NUMBERS = st.none() | st.integers(0, 9)
+GPUS = st.builds(Gpu, position=st.integers(0, 3), vram_size=NUMBERS, vram_free=NUMBERS)
+ANY_AGENT = st.builds(
+    Agent,
+    agent_id=st.just("a"),
+    status=st.none() | st.sampled_from(families.REPORTED_AGENT_STATUSES),
+    running_tasks=NUMBERS,
+    gpu_capacity=NUMBERS,
+    tasks_completed=NUMBERS,
+    last_heartbeat_at=NUMBERS,
+    connected_at=NUMBERS,
+    sync=st.none() | st.just(("downloading", 0.5)),
+    labels=st.frozensets(st.sampled_from("abc")),
+    gpus=st.lists(GPUS, max_size=3).map(tuple),
+)
+
+
+@given(ANY_AGENT, st.booleans())
+def test_series_are_counted_as_they_are_rendered(agent: Agent, with_labels: bool) -> None:  # noqa: FBT001  drawn
+    """The number of series an agent would have is the number it has when it is rendered."""
+    samples = Samples()
+    families.add_agents(samples, "render", [agent], with_labels=with_labels)
+    families.add_presence(samples, "render", Presence({"a": 1.0}, frozenset({"a"})), frozenset())
+    assert families.series_of_agent(agent, with_labels=with_labels) == samples.count

@@ -313,3 +313,11 @@ async def test_a_list_read_from_the_wrong_end_is_learnt_anew() -> None:
     await poller.poll()
     assert poller.finished == {"completed": 5}
     assert not poller.truncated
+
+
+async def test_growth_that_nothing_explains_counts_nothing() -> None:
+    """A list that grew by a task which cannot be told from old ones counts none: an old task's run is not replayed."""
+    poller = await seeded(old=history(250))
+    poller.lists.put(Item("endless", "completed", 1503.0, 1504.0, None))
+    await poller.poll()
+    assert (poller.finished, poller.runs, poller.waits) == ({}, {}, (0, 0.0))

@@ -11,10 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from exporter.collect.agents import AgentRules, collect_agents
 from exporter.collect.result import AgentsResult
 from exporter.errors import ServerFailed
-from exporter.expose.text import header
 from exporter.fleet.presence import Presence
 from exporter.platform import wire
-from support import Samples, parse_text
+from support import Samples, parse_families
 
 PER_PAGE = 3
 MEMORY = 60.0
@@ -48,7 +47,9 @@ class AgentHistory(RuleBasedStateMachine):
 
     @initialize(expected=st.frozensets(AGENTS, max_size=2))
     def begin(self, expected: frozenset[str]) -> None:
-        self.rules_ = AgentRules("render", 100, 100, MEMORY, expected, with_labels=False)
+        self.rules_ = AgentRules(
+            team="render", max_pages=100, max_agents=100, memory=MEMORY, expected=expected, with_labels=False
+        )
         self.model = Model(expected)
         self.presence = Presence()
         self.listed: list[str] = []
@@ -79,15 +80,14 @@ class AgentHistory(RuleBasedStateMachine):
         return asyncio.run(collect_agents(fetch, self.rules_, self.presence, self.now, Counter()))
 
     def _compare(self, result: AgentsResult, *, whole: bool) -> None:
-        self.presence = result.presence
+        self.presence = result.snapshot.presence
         self.model.look(set(self.listed), self.now, whole=whole)
-        parts = (header(metric, openmetrics=False) + text for metric, text in result.samples.families())
-        samples = parse_text(b"".join(parts).decode())
+        samples = parse_families(result.families)
         assert self._series(samples) == self.model.series()
         others = {name for each in samples.names() for name in _ids(samples, each)} - set(self.listed)
         assert others <= self.model.seen.keys() | self.model.expected
         assert _ids(samples, "cyberun_agent_gpu_capacity") == set(self.listed)
-        assert result.truncated is not whole
+        assert result.snapshot.coverage.truncated is not whole
 
     def _series(self, samples: Samples) -> dict[tuple[str, str], float]:
         values = {}

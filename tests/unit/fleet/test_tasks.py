@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.fleet.tasks import Task, oldest, read_tasks, without_eligible_agent
+from exporter.fleet.eligibility import without_eligible_agent
+from exporter.fleet.tasks import Task, oldest, read_tasks
 from exporter.platform import wire
 
 GPU, BIG, BOTH, NONE = frozenset({"gpu"}), frozenset({"h100"}), frozenset({"gpu", "h100"}), frozenset[str]()

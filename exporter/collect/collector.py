@@ -1,0 +1,135 @@
+"""One list of one team: when it is polled, what came of it, and what may still be served of it."""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from typing import ClassVar, Generic
+
+from exporter.catalog import Scope
+from exporter.collect.agents import collect_agents
+from exporter.collect.context import TeamContext
+from exporter.collect.history import History
+from exporter.collect.result import Implausible, PollResult, S, UnknownValues
+from exporter.collect.tasks import collect_tasks
+from exporter.errors import PlatformError
+from exporter.expose import families
+from exporter.expose.series_store import CompressedFamilies, compress_families
+from exporter.expose.text import Samples
+from exporter.fleet.presence import Presence
+from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
+from exporter.fleet.timings import Timings
+from exporter.platform import paths
+from exporter.status import CollectorStatus
+
+_log = logging.getLogger(__name__)
+
+
+class Collector(ABC, Generic[S]):
+    """Polls one list. Mutable: it remembers the last snapshot and how the polls went.
+
+    Attributes:
+        snapshot: of the last poll that succeeded.
+        fresh_until: until when that may be served, in monotonic seconds.
+    """
+
+    scope: ClassVar[Scope]
+
+    def __init__(self, team: TeamContext, random: Callable[[], float]) -> None:
+        self.snapshot: S | None = None
+        self.fresh_until = 0.0
+        self._team = team
+        rules = team.rules
+        self._history = History(self.scope.value, rules.interval, rules.stale_after, clock=team.clock, random=random)
+
+    @property
+    def due(self) -> bool:
+        """Whether neither a back-off nor a wait the platform asked for holds it back."""
+        return self._team.hold.over and self._history.due
+
+    def reconfigure(self) -> None:
+        """Follow the team's rules, which have changed."""
+        self._history.reconfigure(self._team.rules.interval, self._team.rules.stale_after)
+
+    def status(self) -> CollectorStatus:
+        """What is known about the polls now."""
+        return self._history.status(self._team.hold.until)
+
+    async def poll(self, started: float) -> bool:
+        """Poll, publish and note it, or note why it failed; return whether it succeeded.
+
+        Args:
+            started: when, in monotonic seconds; waiting for a permit is a part of the poll.
+        """
+        unknown: UnknownValues = Counter()
+        try:
+            result = await self._read(unknown)
+        except PlatformError as error:
+            self._failed(started, error)
+        except Exception as error:  # noqa: BLE001  a mistake of ours must not end the others' polls; the log is loud
+            _log.exception("a poll failed inside the exporter", extra={"team_name": self._team.rules.name})
+            self._history.failed(started, error)
+        else:
+            self.snapshot = result.snapshot
+            self.fresh_until = self._history.succeeded(started, result.snapshot.coverage)
+            self._team.publish(self.scope, result.families, self.fresh_until)
+            return True
+        finally:
+            self._team.counters.unknown_values(unknown)
+        return False
+
+    def _failed(self, started: float, error: PlatformError) -> None:
+        if isinstance(error, Implausible):
+            self._team.client.fail(self._path, error)
+        self._history.failed(started, error)
+        self._team.hold.extend(error.retry_after)
+
+    @property
+    @abstractmethod
+    def _path(self) -> str: ...
+
+    @abstractmethod
+    async def _read(self, unknown: UnknownValues) -> PollResult[S]: ...
+
+
+class TasksCollector(Collector[TasksSnapshot]):
+    """Polls the tasks."""
+
+    scope = Scope.TASKS
+
+    @property
+    def _path(self) -> str:
+        return paths.TASKS
+
+    async def _read(self, unknown: UnknownValues) -> PollResult[TasksSnapshot]:
+        before = self.snapshot.timings if self.snapshot else Timings()
+        snapshot = await collect_tasks(self._team.fetch_tasks, before, unknown)
+        rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot)
+        return PollResult(snapshot=snapshot, families=rendered)
+
+
+class AgentsCollector(Collector[AgentsSnapshot]):
+    """Polls the agents."""
+
+    scope = Scope.AGENTS
+
+    @property
+    def _path(self) -> str:
+        return self._team.agents_path
+
+    @property
+    def series_dropped(self) -> int:
+        """Series left out for a limit at the last poll that succeeded."""
+        return self.snapshot.series_dropped if self.snapshot else 0
+
+    async def _read(self, unknown: UnknownValues) -> PollResult[AgentsSnapshot]:
+        before = self.snapshot.presence if self.snapshot else Presence()
+        now = self._team.clock.wall()
+        return await collect_agents(self._team.fetch_agents, self._team.rules.agents, before, now, unknown)
+
+
+def _rendered(team: str, snapshot: TasksSnapshot) -> CompressedFamilies:
+    samples = Samples()
+    families.add_tasks_snapshot(samples, team, snapshot)
+    return compress_families(samples)

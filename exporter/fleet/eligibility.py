@@ -1,0 +1,14 @@
+"""Which waiting tasks the connected agents can take."""
+
+from collections.abc import Iterable, Mapping
+
+
+def without_eligible_agent(required: Mapping[frozenset[str], int], offered: Iterable[frozenset[str]]) -> int:
+    """How many tasks no agent can take.
+
+    Args:
+        required: how many tasks require each set of labels.
+        offered: the label sets of the connected agents. An agent is eligible when its set holds all required ones.
+    """
+    offered = tuple(offered)
+    return sum(count for labels, count in required.items() if not any(labels <= has for has in offered))

@@ -1,0 +1,46 @@
+"""Which listed agents have series of their own, when there may be more than a limit allows."""
+
+from collections.abc import Iterable
+
+from exporter.fleet.agents import Agent
+
+
+class Roster:
+    """The agents of one walk over the list, each once. Mutable: entered page by page.
+
+    Already exposed agents keep their place, so the limit does not make series flap; free places go to newcomers.
+
+    Attributes:
+        exposed: ids of those that have series of their own.
+        left_out: ids of those beyond the limit.
+    """
+
+    def __init__(self, exposed_before: frozenset[str], limit: int) -> None:
+        self.exposed: set[str] = set()
+        self.left_out: set[str] = set()
+        self._exposed_before = exposed_before
+        self._limit = limit
+        self._free = limit - len(exposed_before)
+
+    def __len__(self) -> int:
+        return len(self.exposed) + len(self.left_out)
+
+    def enter(self, agents: Iterable[Agent]) -> tuple[list[Agent], list[Agent]]:
+        """Enter those that are not on it yet: the exposed ones and the left out ones among them."""
+        admitted, refused = [], []
+        for agent in agents:
+            if agent.agent_id in self.exposed or agent.agent_id in self.left_out:
+                continue
+            if self._has_place(agent.agent_id):
+                self.exposed.add(agent.agent_id)
+                admitted.append(agent)
+            else:
+                self.left_out.add(agent.agent_id)
+                refused.append(agent)
+        return admitted, refused
+
+    def _has_place(self, agent_id: str) -> bool:
+        if agent_id in self._exposed_before:
+            return len(self.exposed) < self._limit  # lowered by a reload, the limit counts for these, too
+        self._free -= 1
+        return self._free >= 0
