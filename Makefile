@@ -23,7 +23,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find exporter -name __pycach
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: demo test lint generate preview bench coverage lock clean help
+.PHONY: demo test image-test lint generate preview bench coverage lock clean help
 
 demo: $(VENV)/.wheel ## serve a simulated GPU fleet's metrics on http://127.0.0.1:10042/
 	$(BIN)/cyberun-exporter demo $(DEMO_ARGS)
@@ -31,6 +31,9 @@ demo: $(VENV)/.wheel ## serve a simulated GPU fleet's metrics on http://127.0.0.
 test: lint ## install, then run every check and test; PYTEST_ARGS narrows the last step
 	tools/get-prometheus
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+image-test: $(VENV)/.dev $(VENV)/.wheel ## build the image with docker or podman and test the container; see docs/image.md
+	BIN=$(BIN) tools/image-test $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.wheel ## check style, types and generated files
 	$(BIN)/ruff check
@@ -65,7 +68,7 @@ clean: ## remove everything that make made
 	rm -rf $(VENV) .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Each stamp stands for one step that was done; a second run repeats only what changed.
 

@@ -48,12 +48,15 @@ async def test_the_specification_accepts_it() -> None:
 
 @each_service
 def test_services_are_pinned_closed_and_checked(name: str) -> None:
-    """Images have a version, ports are on loopback, root file systems are read-only, and each has a health check."""
+    """Images have a version, ports are on loopback, root file systems cannot be written, health checks are patient."""
     service = SERVICES[name]
     assert re.search(r":v?\d+\.\d+\.\d+$", service["image"])
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert service["healthcheck"]["test"][0] == "CMD"
+    seconds = {name: int(service["healthcheck"][name].removesuffix("s")) for name in ("interval", "timeout")}
+    assert 10 <= seconds["interval"] <= 30
+    assert seconds["timeout"] >= 10
     for other, how in service.get("depends_on", {}).items():
         assert other in SERVICES
         assert how == {"condition": "service_healthy"}

@@ -95,7 +95,7 @@ def test_commands_are_understood(page: Path) -> None:
 def test_make_has_the_targets(page: Path) -> None:
     """A target that a page names, as code, is in the Makefile."""
     makefile = read(ROOT / "Makefile")
-    for target in re.findall(r"(?:`|^\$? ?)make ([a-z]+)\b", read(page), re.MULTILINE):
+    for target in re.findall(r"(?:`|^\$? ?)make ([a-z-]+)\b", read(page), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 

@@ -100,11 +100,40 @@ def test_no_secret_goes_into_the_image() -> None:
 
 
 def test_the_image_says_what_it_is() -> None:
-    """The OCI labels name source, licence, version and revision; the exporter learns its revision."""
+    """Labels that are always true are in the Dockerfile, those of one build come with it, so none is ever empty."""
     labels = dict(word.split("=", 1) for word in of("LABEL")[0].words)
-    parts = ("title", "description", "licenses", "source", "documentation", "version", "revision", "created")
+    parts = ("title", "description", "licenses", "source", "documentation")
     assert labels.keys() == {f"org.opencontainers.image.{part}" for part in parts}
+    assert not [text for text in labels.values() if "$" in text or not text]
+    (build,) = [
+        step["with"] for step in RELEASE["jobs"]["image"]["steps"] if "build-push-action" in step.get("uses", "")
+    ]
+    given = dict(line.split("=", 1) for line in build["labels"].splitlines())
+    assert given.keys() == {f"org.opencontainers.image.{part}" for part in ("version", "revision", "created")}
     assert "CYBERUN_EXPORTER_REVISION=${REVISION}" in of("ENV")[0].words
+
+
+def test_python_is_compiled() -> None:
+    """Standard library and exporter are compiled, without times: no start compiles, and two builds are the same."""
+    compiles = [step.rest for step in (*BUILD, *FINAL) if "compileall" in step.rest]
+    assert len(compiles) == 2
+    assert all("--invalidation-mode unchecked-hash" in each for each in compiles)
+    installs = [line for step in of("RUN", BUILD) for line in step.rest.split("&&") if " install " in line]
+    assert [each for each in installs if "/opt/cyberun-exporter" in each and "--no-compile" not in each] == []
+
+
+def test_no_frontend_is_fetched() -> None:
+    """The Dockerfile needs no syntax but what engines have built in, so none is fetched unpinned."""
+    assert "# syntax=" not in DOCKERFILE
+
+
+def test_the_health_check_has_patience() -> None:
+    """The image's health check is rare, and leaves time to a start on a slow machine and to an answer."""
+    (check,) = of("HEALTHCHECK")
+    seconds = {word[2:].split("=")[0]: int(word.split("=")[1].removesuffix("s")) for word in check.words if "=" in word}
+    assert seconds["interval"] >= 30
+    assert seconds["timeout"] >= 10
+    assert seconds["start-period"] >= 60
 
 
 def test_the_exposed_port_is_the_default() -> None:
