@@ -1,5 +1,6 @@
 """The chart agrees with the project, and its objects with each other."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -109,8 +110,8 @@ def test_pods_are_restricted(name: str) -> None:
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"].get("runAsUser") != 0
-        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
-        for container in pod["containers"]:
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        for container in (*pod["containers"], *pod.get("initContainers", ())):
             context = container["securityContext"]
             assert context["allowPrivilegeEscalation"] is False
             assert context["readOnlyRootFilesystem"] is True
@@ -246,9 +247,25 @@ def test_shards_share_the_teams() -> None:
     assert variable["name"] == "POD_INDEX"
     assert variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['apps.kubernetes.io/pod-index']"
     pods = [f"{workload['metadata']['name']}-{i}.{service['metadata']['name']}.monitoring.svc:10042" for i in range(3)]
-    assert [each["url"] for each in release.one("ScrapeConfig")["spec"]["httpSDConfigs"]] == [
-        f"http://{pod}/sd" for pod in pods
+    teams, process = (each["spec"] for each in release.all("ScrapeConfig"))
+    assert [each["url"] for each in teams["httpSDConfigs"]] == [f"http://{pod}/sd" for pod in pods]
+    assert process["staticConfigs"] == [{"targets": pods}]
+
+
+def test_teams_are_scraped_as_the_probe_configuration_does() -> None:
+    """With perTeam each team's target has an instance of its own, and a second job has what the process alone tells."""
+    spoken = strict_load((ROOT / "prometheus" / "prometheus-probe.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    made = [each["spec"] for each in render({"scrapeConfig": {"enabled": True, "perTeam": True}}).all("ScrapeConfig")]
+    (instance,) = spoken[0]["relabel_configs"]
+    assert [each["relabelings"] for each in made if "relabelings" in each] == [
+        [{"sourceLabels": instance["source_labels"], "separator": "/", "targetLabel": instance["target_label"]}]
     ]
+    (kept,) = spoken[1]["metric_relabel_configs"]
+    assert [each["metricRelabelings"] for each in made if "metricRelabelings" in each] == [
+        [{"sourceLabels": kept["source_labels"], "regex": kept["regex"], "action": "keep"}]
+    ]
+    assert ["httpSDConfigs" in each for each in made] == [True, False]
+    assert len({each["jobName"] for each in made}) == 1
 
 
 @pytest.mark.parametrize(
@@ -256,12 +273,78 @@ def test_shards_share_the_teams() -> None:
     [({}, 443), ({"base_url": "http://cyberun/api/v1"}, 80), ({"base_url": "https://[2001:db8::1]:8443/api"}, 8443)],
 )
 def test_the_network_policy_lets_the_platform_through(values: dict[str, str], port: int) -> None:
-    """Beside DNS the pod may reach the port of the platform's URL."""
+    """Beside DNS, which OpenShift's pods serve on 5353, the pod may reach the port of the platform's URL."""
     release = render({"networkPolicy": {"enabled": True}, "config": {"api": values}})
     dns, platform = release.one("NetworkPolicy")["spec"]["egress"]
     assert {each["protocol"] for each in dns["ports"]} == {"TCP", "UDP"}
-    assert {each["port"] for each in dns["ports"]} == {53}
+    assert {each["port"] for each in dns["ports"]} == {53, 5353}
     assert platform == {"ports": [{"port": port, "protocol": "TCP"}]}
+
+
+def test_a_probe_asks_in_one_way() -> None:
+    """A probe of the user's own kind takes the place of the chart's GET, which Helm merges it with."""
+    probe = rendered("pod").container["livenessProbe"]
+    assert probe == {"periodSeconds": 60, "timeoutSeconds": 5, "tcpSocket": {"port": "http"}}
+    for handler in ({"exec": {"command": ["true"]}}, {"grpc": {"port": 1}}):
+        given = render({"readinessProbe": handler}).container["readinessProbe"]
+        assert given.keys() & {"exec", "grpc", "tcpSocket", "httpGet"} == handler.keys()
+
+
+def test_a_slow_node_has_time_to_start() -> None:
+    """The startup probe waits five times as long as a start takes with the 20m of CPU that the values name."""
+    probe = rendered("defaults").container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 5 * 33
+
+
+def test_an_image_tag_may_have_a_digest() -> None:
+    """A tag with a digest names the image, and the label for its version is the tag alone."""
+    digest = f"sha256:{'0' * 64}"
+    release = render({"image": {"tag": f"1.0.1+gpu@{digest}"}})
+    assert release.container["image"].endswith(f":1.0.1+gpu@{digest}")
+    assert release.workload["metadata"]["labels"]["app.kubernetes.io/version"] == "1.0.1_gpu"
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "name"),
+    [
+        ("2024", {}, "cyberun-exporter-2024"),
+        ("gpu.farm", {}, "gpu-farm-cyberun-exporter"),
+        ("123", {"nameOverride": "123"}, "cyberun-exporter-123"),
+        ("demo", {"nameOverride": "GPU.exporter"}, "demo-gpu-exporter"),
+        ("demo", {"fullnameOverride": "mine"}, "mine"),
+    ],
+)
+def test_a_service_may_be_named_so(release: str, values: dict[str, Any], name: str) -> None:
+    """Whatever the release and the overrides are called, the Service's name starts with a letter and has no dots."""
+    made = render(values, name=release)
+    assert made.one("Service")["metadata"]["name"] == name
+    assert made.one("Service")["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+
+
+def test_images_and_their_secrets_follow_the_parent_chart() -> None:
+    """`global.imageRegistry` wins over the image's own, and pull secrets of both kinds and places are joined."""
+    assert rendered("names").container["image"].startswith("registry.example.org/cyberun-exporter/") is False
+    assert rendered("names").container["image"].startswith("registry.example.org/cyberun-cloud/")
+    for pod in render(
+        {"global": {"imagePullSecrets": ["a", {"name": "b"}], "other": 1}, "imagePullSecrets": [{"name": "b"}]}
+    ).pods:
+        assert pod["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+
+
+def test_all_objects_follow_the_namespace() -> None:
+    """`namespaceOverride` moves every object, and what points at one by name follows."""
+    values = {"namespaceOverride": "gpu", "scrapeConfig": {"enabled": True}, "serviceMonitor": {"enabled": True}}
+    release = render(values)
+    assert {each["metadata"]["namespace"] for each in release.objects} == {"gpu"}
+    assert ".monitoring.svc" not in json.dumps(release.objects)
+    assert release.one("ScrapeConfig")["spec"]["staticConfigs"][0]["targets"][0].endswith(".gpu.svc:10042")
+    assert release.one("ServiceMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["gpu"]}
+
+
+def test_the_log_of_the_chart_s_test_can_be_read() -> None:
+    """The test's pod stays when it has succeeded, or `helm test --logs` finds no log to show."""
+    annotations = rendered("defaults").one("Pod")["metadata"]["annotations"]
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
 
 
 def test_tls_is_spoken_by_all() -> None:

@@ -141,9 +141,17 @@ def test_prometheus_takes_the_rules(values: dict[str, Any], tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["scrape-config", "sharding"])
 def test_prometheus_takes_the_scrape_configuration(name: str, tmp_path: Path) -> None:
     """What the operator would make of the ScrapeConfig is a scrape configuration to promtool."""
-    spec = rendered(name).one("ScrapeConfig")["spec"]
+    jobs = [_job(index, each["spec"]) for index, each in enumerate(rendered(name).all("ScrapeConfig"))]
+    path = tmp_path / "prometheus.yml"
+    path.write_text(yaml.safe_dump({"scrape_configs": jobs}), encoding="utf-8")
+    result = _promtool("check", "config", str(path))
+    assert result.returncode == 0, result.stderr
+
+
+def _job(index: int, spec: Object) -> dict[str, Any]:
+    """The operator names the jobs by their objects, and lets `jobName` be the label alone."""
     job: dict[str, Any] = {
-        "job_name": spec["jobName"],
+        "job_name": f"{spec['jobName']}/{index}",
         "scheme": spec["scheme"].lower(),
         "honor_labels": spec["honorLabels"],
         "static_configs": [{"targets": each["targets"]} for each in spec.get("staticConfigs", ())],
@@ -157,7 +165,4 @@ def test_prometheus_takes_the_scrape_configuration(name: str, tmp_path: Path) ->
         {"action": each["action"], "source_labels": each["sourceLabels"], "regex": each["regex"]}
         for each in spec.get("metricRelabelings", ())
     ]
-    path = tmp_path / "prometheus.yml"
-    path.write_text(yaml.safe_dump({"scrape_configs": [job]}), encoding="utf-8")
-    result = _promtool("check", "config", str(path))
-    assert result.returncode == 0, result.stderr
+    return job

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -71,8 +72,9 @@ def _closed(schema: Mapping[str, Any]) -> Iterator[KeyPath]:
 
 
 def known() -> set[KeyPath]:
-    """The path of every value of the chart; `global` is Helm's own."""
-    return set(_closed(SCHEMA)) - {("global",)}
+    """The path of every value of the chart; `global` is open, as other charts have values there."""
+    own = {key: value for key, value in SCHEMA["properties"].items() if key != "global"}
+    return {*_closed({"properties": own}), *(("global", key) for key in SCHEMA["properties"]["global"]["properties"])}
 
 
 @pytest.mark.parametrize("path", sorted(known()), ids=".".join)
@@ -108,6 +110,37 @@ def test_the_schema_knows_the_values_and_no_others() -> None:
         ({"prometheusRule": {"enabled": True, "disabled": ["CyberunDown"]}}, "no rule is named CyberunDown"),
         ({"prometheusRule": {"enabled": True, "thresholds": {"CyberunTeamDown": 1}}}, "has no threshold"),
         ({"prometheusRule": {"enabled": True, "minimums": {"CyberunVramLow": 1}}}, "has no minimum"),
+        ({"sharding": {"enabled": True}, "service": {"type": "NodePort"}}, "only ClusterIP can be; found NodePort"),
+        ({"sharding": {"enabled": True}, "service": {"type": "LoadBalancer"}}, "found LoadBalancer"),
+        ({"service": {"nodePort": 30042}}, "service.nodePort: needs service.type NodePort .*found ClusterIP"),
+        ({"service": {"loadBalancerIP": "192.0.2.1"}}, "service.loadBalancerIP: needs service.type LoadBalancer"),
+        ({"service": {"loadBalancerClass": "a/b", "type": "NodePort"}}, "service.loadBalancerClass: .*found NodePort"),
+        ({"service": {"externalTrafficPolicy": "Local"}}, "service.externalTrafficPolicy: needs"),
+        ({"livenessProbe": {"exec": {}, "grpc": {"port": 1}, "tcpSocket": {"port": 1}}}, "found grpc, tcpSocket"),
+        (
+            {"extraVolumes": [{"name": "secrets", "emptyDir": {}}]},
+            r"extraVolumes\[0\]: secrets is a name of the chart's",
+        ),
+        ({"extraVolumes": [{"name": "tls", "emptyDir": {}}]}, r"extraVolumes\[0\]: tls is a name of the chart's"),
+        ({"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/cyberun-exporter/config/"}]}, "mounts its own"),
+        ({"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/cyberun-exporter"}]}, "mounts its own"),
+        ({"extraContainers": [{"name": "exporter"}]}, "the name of the chart's own container"),
+        ({"extraInitContainers": [{"name": "exporter"}]}, "the name of the chart's own container"),
+        ({"extraEnv": [{"name": "POD_INDEX", "value": "0"}], "sharding": {"enabled": True}}, "extraEnv: POD_INDEX"),
+        ({"extraEnv": [{"name": "LIMIT", "value": 5}]}, "extraEnv"),
+        ({"strategy": {"rollingUpdate": {"maxSurge": 1}}}, "rollingUpdate needs type RollingUpdate; found Recreate"),
+        (
+            {"sharding": {"enabled": True, "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}},
+            "needs type RollingUpdate; found OnDelete",
+        ),
+        ({"commonLabels": {"team": "GPU & AI"}}, "commonLabels"),
+        ({"podLabels": {"team": 5}}, "podLabels"),
+        ({"fullnameOverride": "1st"}, "fullnameOverride"),
+        ({"nameOverride": 123}, "nameOverride"),
+        ({"priorityClassName": 100}, "priorityClassName"),
+        ({"scrapeConfig": {"jobName": 100}}, "jobName"),
+        ({"teams": [{"name": "a", "existingSecret": "My_Keys"}]}, "existingSecret"),
+        ({"teams": [{"name": "a", "existingSecret": "keys", "existingSecretKey": "a/b"}]}, "existingSecretKey"),
     ],
 )
 def test_mistakes_are_refused_in_words(values: dict[str, Any], words: str) -> None:
@@ -143,3 +176,41 @@ def test_teams_take_every_key_of_the_configuration(definition: str, model: type[
     """The keys of an item are those of the configuration and where the chart finds the credential."""
     known = SCHEMA["definitions"][definition]["properties"].keys()
     assert known - {"existingSecret", "existingSecretKey", "token"} == model.model_fields.keys()
+
+
+def _digits(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A value in which each text that may be digits is digits."""
+    if "$ref" in schema:
+        schema = SCHEMA["definitions"][schema["$ref"].rsplit("/", 1)[1]]
+    if isinstance(value, dict):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        rest = others if isinstance(others, dict) else {}
+        return {key: _digits(each, known.get(key, rest)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_digits(each, schema.get("items", {})) for each in value]
+    may = schema.get("type") == "string" and re.search(schema.get("pattern", ""), "123")
+    return "123" if isinstance(value, str) and may else value
+
+
+def _no_text(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """Where there was a text, and is none any more."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in before.keys() & after.keys():
+            yield from _no_text(before[key], after[key], f"{path}.{key}")
+    elif isinstance(before, list) and isinstance(after, list):
+        for i, (one, other) in enumerate(zip(before, after, strict=False)):
+            yield from _no_text(one, other, f"{path}[{i}]")
+    elif isinstance(before, str) and not isinstance(after, str):
+        yield path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_digits_stay_text(name: str) -> None:
+    """A text among the values, or the release's name, may be digits: it stays text in every object."""
+    values = case(name) | {"extraManifests": []}
+    changed = _digits(values, SCHEMA)
+    changed.get("prometheusRule", {}).pop("disabled", None)  # names of alerts, of which none is a number
+    before, after = render(values), render(changed, name="2024")
+    for one, other in zip(before.objects, after.objects, strict=True):
+        assert one["kind"] == other["kind"]
+        assert list(_no_text(one, other)) == [], one["kind"]

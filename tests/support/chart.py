@@ -68,8 +68,7 @@ class Release:
     @property
     def container(self) -> Object:
         """The exporter's container."""
-        (found,) = self.workload["spec"]["template"]["spec"]["containers"]
-        return dict(found)
+        return dict(self.workload["spec"]["template"]["spec"]["containers"][0])
 
     @property
     def config(self) -> dict[str, Any]:

@@ -87,11 +87,22 @@ where the chart mounts it. Arguments: root, list (its name).
 {{- toYaml $config -}}
 {{- end -}}
 
+{{/* The names of the chart's own volumes, each mounted below the directory under its name, as a JSON list. */}}
+{{- define "cyberun-exporter.volumeNames" -}}
+{{- list "config" "secrets" "web" "tls" "ca" | toJson -}}
+{{- end -}}
+
 {{/* Volumes: the configuration, and Secrets as files that follow their rotation. */}}
 {{- define "cyberun-exporter.volumes" -}}
+{{- $own := include "cyberun-exporter.volumeNames" . | fromJsonArray -}}
+{{- range $i, $volume := .Values.extraVolumes -}}
+{{- if has $volume.name $own -}}
+{{- fail (printf "extraVolumes[%d]: %s is a name of the chart's own volumes, which are %s" $i $volume.name ($own | join ", ")) -}}
+{{- end -}}
+{{- end -}}
 - name: config
   configMap:
-    name: {{ include "cyberun-exporter.fullname" . }}
+    name: {{ include "cyberun-exporter.fullname" . | quote }}
 {{- $sources := list -}}
 {{- range $list := list "teams" "discover" }}
 {{- range include "cyberun-exporter.entries" (dict "root" $ "list" $list) | fromJsonArray }}
@@ -111,26 +122,26 @@ where the chart mounts it. Arguments: root, list (its name).
 {{- if .Values.webConfig.enabled }}
 - name: web
   secret:
-    secretName: {{ include "cyberun-exporter.webConfigName" . }}
+    secretName: {{ include "cyberun-exporter.webConfigName" . | quote }}
     defaultMode: 0440
 {{- with .Values.webConfig.tls.existingSecret }}
 - name: tls
   secret:
-    secretName: {{ . }}
+    secretName: {{ quote . }}
     defaultMode: 0440
 {{- end }}
 {{- end }}
 {{- if .Values.caBundle.existingConfigMap }}
 - name: ca
   configMap:
-    name: {{ .Values.caBundle.existingConfigMap }}
+    name: {{ .Values.caBundle.existingConfigMap | quote }}
 {{- else if .Values.caBundle.existingSecret }}
 - name: ca
   secret:
-    secretName: {{ .Values.caBundle.existingSecret }}
+    secretName: {{ .Values.caBundle.existingSecret | quote }}
     items:
-      - key: {{ .Values.caBundle.key }}
-        path: {{ .Values.caBundle.key }}
+      - key: {{ .Values.caBundle.key | quote }}
+        path: {{ .Values.caBundle.key | quote }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
@@ -139,8 +150,16 @@ where the chart mounts it. Arguments: root, list (its name).
 
 {{/* Where the volumes are mounted. */}}
 {{- define "cyberun-exporter.volumeMounts" -}}
+{{- $own := include "cyberun-exporter.volumeNames" . | fromJsonArray -}}
+{{- $taken := list (include "cyberun-exporter.directory" .) -}}
+{{- range $own }}{{ $taken = append $taken (printf "%s/%s" (first $taken) .) }}{{ end -}}
+{{- range $i, $mount := .Values.extraVolumeMounts -}}
+{{- if has ($mount.mountPath | clean) $taken -}}
+{{- fail (printf "extraVolumeMounts[%d]: %s is where the chart mounts its own volumes" $i $mount.mountPath) -}}
+{{- end -}}
+{{- end -}}
 {{- range include "cyberun-exporter.volumes" . | fromYamlArray }}
-{{- if has .name (list "config" "secrets" "web" "tls" "ca") }}
+{{- if has .name $own }}
 - name: {{ .name }}
   mountPath: {{ include "cyberun-exporter.directory" $ }}/{{ .name }}
   readOnly: true

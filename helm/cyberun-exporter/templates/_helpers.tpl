@@ -3,14 +3,20 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What the names of all objects start with. */}}
+{{/*
+What the names of all objects start with. A Service's name has small letters, digits and hyphens, and starts with a letter;
+a release may be called "2024" or "gpu.farm".
+*/}}
 {{- define "cyberun-exporter.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := include "cyberun-exporter.name" . -}}
-{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 63 | trimSuffix "-" -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $full = .Values.fullnameOverride | default $full | lower | replace "." "-" | replace "_" "-" -}}
+{{- regexMatch "^[a-z]" $full | ternary $full (printf "%s-%s" .Chart.Name .Release.Name | replace "." "-") | trunc 63 | trimAll "-" -}}
 {{- end -}}
+
+{{/* Where all objects are, but those that a value puts elsewhere. */}}
+{{- define "cyberun-exporter.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
 {{- end -}}
 
 {{/* The full name and a suffix, together short enough. Arguments: root, suffix. */}}
@@ -30,19 +36,21 @@
 {{- end -}}
 
 {{- define "cyberun-exporter.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "cyberun-exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "cyberun-exporter.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of the test's pod: not those by which the Service selects. */}}
 {{- define "cyberun-exporter.testLabels" -}}
-app.kubernetes.io/name: {{ printf "%s-test" (include "cyberun-exporter.name" . | trunc 58 | trimSuffix "-") }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ printf "%s-test" (include "cyberun-exporter.name" . | trunc 58 | trimSuffix "-") | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of an object, as JSON. Arguments: root, labels (optional). */}}
 {{- define "cyberun-exporter.labels" -}}
-{{- $version := .root.Values.image.tag | default .root.Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- /* A tag may carry a digest, which no label value can. */ -}}
+{{- $tag := .root.Values.image.tag | default .root.Chart.AppVersion | splitList "@" | first -}}
+{{- $version := regexReplaceAll "[^A-Za-z0-9]+$" (regexReplaceAll "[^A-Za-z0-9._-]" $tag "_" | trunc 63) "" -}}
 {{- $own := dict
       "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
       "app.kubernetes.io/version" $version
@@ -57,8 +65,8 @@ Arguments: root, name (the full name if absent), namespace (the release's if emp
 */}}
 {{- define "cyberun-exporter.metadata" -}}
 metadata:
-  name: {{ .name | default (include "cyberun-exporter.fullname" .root) }}
-  namespace: {{ .namespace | default .root.Release.Namespace }}
+  name: {{ .name | default (include "cyberun-exporter.fullname" .root) | quote }}
+  namespace: {{ .namespace | default (include "cyberun-exporter.namespace" .root) | quote }}
   labels:
     {{- include "cyberun-exporter.labels" . | fromJson | toYaml | nindent 4 }}
   {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
@@ -78,7 +86,8 @@ metadata:
 {{- end -}}
 
 {{- define "cyberun-exporter.image" -}}
-{{- $repository := printf "%s/%s" .Values.image.registry .Values.image.repository | trimPrefix "/" -}}
+{{- $registry := .Values.global.imageRegistry | default .Values.image.registry -}}
+{{- $repository := printf "%s/%s" $registry .Values.image.repository | trimPrefix "/" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
@@ -94,9 +103,22 @@ metadata:
 {{- ternary "https" "http" (include "cyberun-exporter.tls" . | eq "true") -}}
 {{- end -}}
 
-{{/* A probe: with TLS over https, where clients need a certificate by opening the port. Arguments: root, probe. */}}
+{{/*
+A probe: one that asks in another way than by HTTP asks in that way alone; with TLS over https, where clients need a
+certificate by opening the port. Arguments: root, name, probe.
+*/}}
 {{- define "cyberun-exporter.probe" -}}
 {{- $probe := deepCopy .probe -}}
+{{- $others := list -}}
+{{- range $handler := list "exec" "grpc" "tcpSocket" -}}
+{{- if index $probe $handler }}{{ $others = append $others $handler }}{{ end -}}
+{{- end -}}
+{{- if gt (len $others) 1 -}}
+{{- fail (printf "%s: set one of exec, grpc and tcpSocket; found %s" .name ($others | join ", ")) -}}
+{{- end -}}
+{{- if $others -}}
+{{- $probe = omit $probe "httpGet" -}}
+{{- end -}}
 {{- if and $probe.httpGet (include "cyberun-exporter.tls" .root) -}}
 {{- if .root.Values.webConfig.tls.clientCertificates -}}
 {{- $probe = set (omit $probe "httpGet") "tcpSocket" (dict "port" $probe.httpGet.port) -}}

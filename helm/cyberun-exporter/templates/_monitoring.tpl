@@ -1,7 +1,7 @@
 {{/* What an endpoint of a ServiceMonitor or PodMonitor says. Arguments: root, values. */}}
 {{- define "cyberun-exporter.endpoint" -}}
 - port: http
-  path: {{ .root.Values.config.web.telemetry_path }}
+  path: {{ .root.Values.config.web.telemetry_path | quote }}
   scheme: {{ include "cyberun-exporter.scheme" .root }}
   {{- with .values.interval }}
   interval: {{ . }}
@@ -43,7 +43,7 @@ basicAuth:
 
 {{/* The name and port of each pod for a scraper outside the release's namespace, as a JSON list. */}}
 {{- define "cyberun-exporter.addresses" -}}
-{{- $service := printf "%s.%s.svc" (include "cyberun-exporter.fullname" .) .Release.Namespace -}}
+{{- $service := printf "%s.%s.svc" (include "cyberun-exporter.fullname" .) (include "cyberun-exporter.namespace" .) -}}
 {{- if .Values.sharding.enabled -}}
 {{- $addresses := list -}}
 {{- range $i := until (int .Values.replicaCount) -}}
@@ -54,6 +54,11 @@ basicAuth:
 {{- else -}}
 {{- list (printf "%s:%d" $service (int .Values.service.port)) | toJson -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The metrics that only a scrape of all teams has, as prometheus/prometheus-probe.yml of the repository keeps them. */}}
+{{- define "cyberun-exporter.ownMetrics" -}}
+process_.*|python_info|cyberun_exporter_(build_info|clock_skew_seconds|config_.*|unknown_values_total|api_request_seconds_.*)
 {{- end -}}
 
 {{/* The `job` of the ScrapeConfig's targets. */}}
@@ -79,7 +84,7 @@ Prometheus Operator does it. Without a monitor it is what the rule files have.
 {{- with .Values.podMonitor -}}
 {{- if .enabled -}}
 {{- $labels := include "cyberun-exporter.labels" (dict "root" $ "labels" $.Values.podLabels) | fromJson -}}
-{{- $name := printf "%s/%s" (.namespace | default $.Release.Namespace) (include "cyberun-exporter.fullname" $) -}}
+{{- $name := printf "%s/%s" (.namespace | default (include "cyberun-exporter.namespace" $)) (include "cyberun-exporter.fullname" $) -}}
 {{- $jobs = append $jobs (get $labels .jobLabel | default $name) -}}
 {{- end -}}
 {{- end -}}

@@ -1,5 +1,15 @@
 {{/* The pod template of the Deployment or StatefulSet. */}}
 {{- define "cyberun-exporter.podTemplate" -}}
+{{- range concat .Values.extraContainers .Values.extraInitContainers -}}
+{{- if eq .name "exporter" -}}
+{{- fail "extraContainers, extraInitContainers: exporter is the name of the chart's own container" -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if and $.Values.sharding.enabled (eq .name "POD_INDEX") -}}
+{{- fail "extraEnv: POD_INDEX is the chart's own variable, which tells a pod its shard" -}}
+{{- end -}}
+{{- end -}}
 metadata:
   labels:
     {{- include "cyberun-exporter.labels" (dict "root" . "labels" .Values.podLabels) | fromJson | toYaml | nindent 4 }}
@@ -13,7 +23,7 @@ metadata:
     {{- end }}
     {{- merge $checksums .Values.podAnnotations | toYaml | nindent 4 }}
 spec:
-  serviceAccountName: {{ include "cyberun-exporter.serviceAccountName" . }}
+  serviceAccountName: {{ include "cyberun-exporter.serviceAccountName" . | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
@@ -26,9 +36,13 @@ spec:
   topologySpreadConstraints:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- with .Values.extraInitContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   containers:
     - name: exporter
-      image: {{ include "cyberun-exporter.image" . }}
+      image: {{ include "cyberun-exporter.image" . | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       args:
         - --config.file={{ include "cyberun-exporter.directory" . }}/config/config.yaml
@@ -39,6 +53,10 @@ spec:
         {{- with .Values.extraArgs }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+      {{- with .Values.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       {{- if or .Values.sharding.enabled .Values.extraEnv }}
       env:
         {{- if .Values.sharding.enabled }}
@@ -58,7 +76,7 @@ spec:
       {{- range $name := list "livenessProbe" "readinessProbe" "startupProbe" }}
       {{- with index $.Values $name }}
       {{ $name }}:
-        {{- include "cyberun-exporter.probe" (dict "root" $ "probe" .) | nindent 8 }}
+        {{- include "cyberun-exporter.probe" (dict "root" $ "name" $name "probe" .) | nindent 8 }}
       {{- end }}
       {{- end }}
       {{- with .Values.securityContext }}
@@ -71,6 +89,9 @@ spec:
       {{- end }}
       volumeMounts:
         {{- include "cyberun-exporter.volumeMounts" . | trim | nindent 8 }}
+    {{- with .Values.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   volumes:
     {{- include "cyberun-exporter.volumes" . | nindent 4 }}
 {{- end -}}
@@ -81,13 +102,25 @@ spec:
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{ end -}}
-{{- with .Values.imagePullSecrets -}}
+{{- $pullSecrets := list -}}
+{{- range concat .Values.global.imagePullSecrets .Values.imagePullSecrets -}}
+{{- $pullSecrets = append $pullSecrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with uniq $pullSecrets -}}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{ end -}}
-{{- with .Values.priorityClassName -}}
-priorityClassName: {{ . }}
+{{- range $name := list "priorityClassName" "dnsPolicy" -}}
+{{- with index $.Values $name -}}
+{{ $name }}: {{ quote . }}
 {{ end -}}
+{{- end -}}
+{{- range $name := list "dnsConfig" "hostAliases" -}}
+{{- with index $.Values $name -}}
+{{ $name }}:
+  {{- toYaml . | nindent 2 }}
+{{ end -}}
+{{- end -}}
 {{- with .Values.nodeSelector -}}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
