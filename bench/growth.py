@@ -18,8 +18,8 @@ from rig import Fleet, exporting, report, resident, simulated, watched
 from rig.polls import platform_process, traffic
 from rig.servers import cpu_of
 
-from exporter.cli.serve import settle
-from exporter.collect.exporter import Exporter
+from exporter.cli.serve import freeze_startup_objects
+from exporter.service.exporter import Exporter
 
 FEW = 5
 """Tasks in each status: few, for they cost the same however many agents there are."""
@@ -40,7 +40,7 @@ async def _measure(base_url: str, fleet: Fleet, platform: int) -> dict[str, obje
         with traffic() as first:
             await exporter.once()
         await scrape(exporter)
-        settle()
+        freeze_startup_objects()
         with traffic() as warm, watched() as longest:
             began, cpu, theirs = time.perf_counter(), time.process_time(), cpu_of(platform)
             await exporter.once()

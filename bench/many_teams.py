@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from rig import Fleet, exporting, names, report, simulated, watched
 from rig.polls import traffic
 
-from exporter.cli.serve import settle
-from exporter.collect.exporter import Exporter
+from exporter.cli.serve import freeze_startup_objects
+from exporter.service.exporter import Exporter
 
 HEALTHY = Fleet(teams=100, agents=100)
 HANGING = ",".join(f"{name}:*:hang" for name in names(HEALTHY)[::10])
@@ -44,7 +44,7 @@ async def _measure(base_url: str, teams: list[str]) -> dict[str, float | int]:
     best: dict[str, float | int] = {}
     async with exporting(base_url, HEALTHY, max_concurrency=CONCURRENCY, timeout=TIMEOUT) as exporter:
         await cycle(exporter, teams)  # opens connections, and learns who hangs
-        settle()
+        freeze_startup_objects()
         for _ in range(CYCLES):
             cpu = time.process_time()
             with watched() as longest, traffic() as sent:

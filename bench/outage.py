@@ -24,8 +24,8 @@ import aiohttp
 from rig import Fleet, exporting, report, simulated
 from rig.polls import Sent, traffic
 
-from exporter.cli.budget import LEAST_PER_POLL
-from exporter.collect.exporter import Exporter
+from exporter.service.budget import LEAST_PER_POLL
+from exporter.service.exporter import Exporter
 
 FLEET = Fleet(teams=240, agents=1, tasks=5)
 INTERVAL = 4.0

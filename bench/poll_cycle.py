@@ -28,7 +28,7 @@ from rig import Fleet, exporting, report, simulated
 from rig.polls import platform_process, traffic, waiting
 from rig.servers import cpu_of
 
-from exporter.cli.serve import settle
+from exporter.cli.serve import freeze_startup_objects
 from exporter.platform.client import Call
 
 LATENCY = 0.050
@@ -59,7 +59,7 @@ async def cycles(base_url: str, fleet: Fleet, concurrency: int) -> Cycle:
     process = platform_process()
     async with exporting(base_url, fleet, max_concurrency=concurrency) as exporter:
         await exporter.once()
-        settle()
+        freeze_startup_objects()
         for _ in range(CYCLES):
             with traffic() as sent, waiting() as waited:
                 before = _clocks(process)

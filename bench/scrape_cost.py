@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from prometheus_client import CollectorRegistry, generate_latest
 from rig import Fleet, Gauges, Naive, exporting, report, simulated
 
-from exporter.cli.serve import settle
-from exporter.collect.exporter import Exporter
+from exporter.cli.serve import freeze_startup_objects
 from exporter.expose import compression, self_metrics, series_store, text
+from exporter.service.exporter import Exporter
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
@@ -83,7 +83,7 @@ async def ours(exporter: Exporter) -> list[float]:
 async def _measure(fleet: Fleet, base_url: str) -> dict[str, object]:
     async with exporting(base_url, fleet) as exporter:
         await exporter.once()
-        settle()
+        freeze_startup_objects()
         body = b"".join(exporter.exposition(openmetrics=False).text()).decode()
         over_tcp = await ours(exporter)
         with counted() as calls:

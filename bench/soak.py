@@ -27,9 +27,10 @@ from rig.servers import free_port
 
 from exporter import log
 from exporter.cli.serve import serve
-from exporter.cli.wiring import Shard
-from exporter.config import Settings, load
+from exporter.config.load import load
+from exporter.config.settings import Settings
 from exporter.demo import FleetLife, SimulatedPlatform
+from exporter.service.shard import Shard
 
 TEAMS = 6
 """That are always there; as many more come and go."""

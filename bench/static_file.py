@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from rig import Fleet, exporting, report, simulated
 from rig.servers import cpu_of, free_port, program, running
 
-from exporter.cli.serve import settle
-from exporter.collect.exporter import Exporter
+from exporter.cli.serve import freeze_startup_objects
+from exporter.service.exporter import Exporter
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
@@ -117,7 +117,7 @@ def decompression(exporter: Exporter) -> float:
 async def _measure(fleet: Fleet, base_url: str, nginx: str, folder: Path) -> list[dict[str, object]]:
     async with exporting(base_url, fleet) as exporter:
         await exporter.once()
-        settle()
+        freeze_startup_objects()
         answer = exporter.exposition(openmetrics=False)
         (folder / "gzip").write_bytes(b"".join(answer.gzip))
         (folder / "identity").write_bytes(b"".join(answer.text()))

@@ -1,5 +1,10 @@
 """Prometheus exporter for Cyberun Cloud."""
 
-from importlib.metadata import version
 
-__version__ = version("cyberun-exporter")
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when it is asked for: that takes longer than all of a health check."""
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import version  # noqa: PLC0415  see above
+
+    return version("cyberun-exporter")

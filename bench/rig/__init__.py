@@ -18,10 +18,11 @@ from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from exporter.cli.wiring import Shard, assembled
-from exporter.collect.exporter import Exporter
-from exporter.config import load
+from exporter.config.load import load
 from exporter.demo import SimulatedPlatform
+from exporter.service.exporter import Exporter
+from exporter.service.service import started as started_service
+from exporter.service.shard import Shard
 
 GPUS = 4
 """Of each agent."""
@@ -101,8 +102,8 @@ async def exporting(base_url: str, fleet: Fleet, *, interval: float = 30.0, **ap
         },
     )
     environ = {f"T{i}": token(name) for i, name in enumerate(names(fleet))}
-    async with assembled(settings, environ, Shard()) as assembly:
-        yield assembly.exporter
+    async with started_service(settings, environ, Shard()) as service:
+        yield service.exporter
 
 
 def resident() -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from exporter import __version__
-from exporter.cli.wiring import Shard
+import exporter
+from exporter.service.shard import Shard
 
 LARGEST: Final = 100_000
 """A bound for numbers, to keep typing errors small."""
@@ -27,10 +27,10 @@ COMMANDS: Final = {
 class Simulation:
     """What the simulated platform is made of."""
 
-    teams: int
-    agents: int
-    seed: int
-    faults: str
+    teams: int = 3
+    agents: int = 36
+    seed: int = 0
+    faults: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Arguments:
     config_file: Path | None = None
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Settings given as flags: section, key, value."""
-    simulation: Simulation | None = None
+    simulation: Simulation = field(default_factory=Simulation)
     shard: Shard = field(default_factory=Shard)
     online: bool = False
     """Whether `check` asks the platform, too."""
@@ -61,9 +61,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     shard = Shard(getattr(found, "shard", 0), getattr(found, "total_shards", 1))
     if shard.number >= shard.total:
         _parser(command).error(f"flag --shard: found {shard.number}; allowed: below --total-shards, {shard.total}")
-    simulation = (
-        Simulation(found.teams, found.agents, found.seed, found.faults) if command in ("demo", "simulate") else None
-    )
+    simulation = Simulation()
+    if command in ("demo", "simulate"):
+        simulation = Simulation(found.teams, found.agents, found.seed, found.faults)
     online = getattr(found, "online", False)
     return Arguments(command, getattr(found, "config.file", None), overrides, simulation, shard, online)
 
@@ -76,8 +76,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    revision = f"cyberun-exporter {__version__} (Python {platform.python_version()})"
-    parser.add_argument("--version", action="version", version=revision)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     if command in ("serve", "check", "once", "health"):
         parser.add_argument("--config.file", type=Path, metavar="FILE", help="YAML configuration")
     if command in ("serve", "check", "once"):
@@ -106,6 +105,14 @@ def _parser(command: str) -> argparse.ArgumentParser:
     if command in ("demo", "simulate"):
         _add_simulation(parser)
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for: that takes longer than a health check."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"cyberun-exporter {exporter.__version__} (Python {platform.python_version()})")
+        parser.exit()
 
 
 def _add_simulation(parser: argparse.ArgumentParser) -> None:

@@ -1,19 +1,32 @@
 """`check`: what the configuration means, without asking anybody."""
 
+import asyncio
+import os
 from collections.abc import Mapping
 
-from exporter.cli.budget import doubts, requests_per_minute, series_per_agent, series_per_team
-from exporter.cli.credentials import OriginKey, open_credentials, origin_key
-from exporter.cli.wiring import Shard
-from exporter.config import Settings, format_duration
+from exporter.cli.arguments import Arguments
+from exporter.cli.online import online
+from exporter.cli.settings import start_settings
+from exporter.config.settings import Settings
+from exporter.config.types import format_duration
 from exporter.platform.credentials import TokenSource
 from exporter.platform.proxy import environment_proxy
 from exporter.platform.trust import trust
+from exporter.service.budget import requests_per_minute, series_per_agent, series_per_team, warnings
+from exporter.service.credentials import OriginKey, open_credentials, origin_key
+from exporter.service.shard import Shard
 from exporter.web.access import AccessControl
 
 
-def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
-    """Print the teams, the request budget and the expected series; 0, as mistakes are raised.
+def run(given: Arguments) -> int:
+    """Print what the configuration means, and with `--online` what comes of asking the platform."""
+    settings = start_settings(given)
+    check(settings, os.environ, given.shard)
+    return asyncio.run(online(settings, os.environ, given.shard)) if given.online else 0
+
+
+def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> None:
+    """Print the teams, the request budget and the expected series.
 
     Raises:
         ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
@@ -26,9 +39,8 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
     print(f"platform   {settings.api.base_url}")
     print(*_table(settings, credentials), sep="\n", end="\n\n")
     print(*_budget(settings), sep="\n")
-    for doubt in access.file.doubts() if access else ():
-        print(f"warning    {doubt}")
-    return 0
+    for warning in access.file.warnings() if access else ():
+        print(f"warning    {warning}")
 
 
 def _table(settings: Settings, credentials: Mapping[OriginKey, TokenSource]) -> list[str]:
@@ -70,4 +82,4 @@ def _budget(settings: Settings) -> list[str]:
             f" and {series_per_agent(1)} for each agent with one GPU, 3 for each further GPU"
         ),
     ]
-    return lines + [f"warning    {doubt}" for doubt in doubts(settings)]
+    return lines + [f"warning    {warning}" for warning in warnings(settings)]

@@ -1,28 +1,51 @@
-"""`health`: ask the exporter on this machine, for the health check of an image."""
+"""`health`: ask the exporter on this machine, for the health check of an image.
 
+Nothing that serves is loaded for it: an image asks every few seconds, beside GPU work.
+"""
+
+import os
 import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Final
 
-from exporter.config import ListenAddress, Web
+from exporter.cli.arguments import Arguments, parse
+from exporter.config.address import ListenAddress
+from exporter.config.running import Running, find
 
-PATIENCE = 5.0
+PATIENCE: Final = 5.0
 """Seconds."""
+PROGRAM: Final = "cyberun-exporter"
 
 
-def health(web: Web) -> int:
+def run(given: Arguments) -> int:
+    """Ask the running exporter; 0 when it is healthy, else 1.
+
+    Without flags, those of the one exporter that runs here count, as in a container that was started with some.
+    """
+    if not given.overrides.get("web") and given.config_file is None:
+        others = list(running_exporters())
+        given = others[0] if len(others) == 1 else given
+    return health(find(given.config_file, os.environ, given.overrides))
+
+
+def health(running: Running) -> int:
     """Ask the running exporter's health check; 0 when it is healthy, else 1.
 
     Whether it serves TLS is found out, not read: the file that says so may have changed since the exporter read it. Its
     certificate is not verified, as it is for another name than that of the loopback. An exporter that hangs up
     for want of a certificate of ours counts as healthy: its event loop was there to do so.
     """
-    schemes = (_ask_https, _ask_http) if web.config_file else (_ask_http, _ask_https)
+    address = running.address
     problems: list[str] = []
-    for ask in schemes:
+    for ask in (_ask_https, _ask_http) if running.tls else (_ask_http, _ask_https):
         try:
-            status = ask(web.listen_address)
+            status = ask(address)
         except (OSError, HTTPException) as error:
             problems.append(str(error))
             continue
@@ -30,10 +53,34 @@ def health(web: Web) -> int:
             return 0
         problems.append(f"answers {status}")
         break
-    print(
-        f"{_host(web.listen_address)}:{web.listen_address.port}: {'; '.join(dict.fromkeys(problems))}", file=sys.stderr
-    )
+    print(f"{_host(address)}:{address.port}: {'; '.join(dict.fromkeys(problems))}", file=sys.stderr)
     return 1
+
+
+def running_exporters(proc: Path = Path("/proc")) -> Iterator[Arguments]:
+    """The arguments of each exporter that runs here and serves, as far as we may see them."""
+    for folder in proc.glob("[0-9]*"):
+        # Other users' processes and those that end meanwhile cannot be read.
+        with suppress(OSError, SystemExit):
+            words = (folder / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+            if (flags := _flags(words)) is not None:
+                yield _anchored(parse(flags), folder)
+
+
+def _flags(words: list[str]) -> list[str] | None:
+    """What follows the program's name in a command line; None when another program or command is called."""
+    called = [i for i, word in enumerate(words[:3]) if word.rpartition("/")[2] == PROGRAM]
+    called += [2] if words[1:3] == ["-m", "exporter"] else []
+    flags = words[called[0] + 1 :] if called else []
+    serves = not flags or flags[0].startswith("-") or flags[0] in ("serve", "demo")
+    return flags if called and serves else None
+
+
+def _anchored(found: Arguments, folder: Path) -> Arguments:
+    """Its paths are relative to its own working folder."""
+    if found.config_file is None:
+        return found
+    return replace(found, config_file=(folder / "cwd").readlink() / found.config_file)
 
 
 def _host(address: ListenAddress) -> str:

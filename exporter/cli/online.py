@@ -5,11 +5,14 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, TypeVar
 
-from exporter.cli.credentials import discovery_name, open_credential
-from exporter.cli.wiring import Assembly, Shard, assembled
-from exporter.config import Origin, Settings, format_duration
+from exporter.config.settings import Origin, Settings
+from exporter.config.types import format_duration
 from exporter.errors import ConfigError
 from exporter.platform import paths
+from exporter.service.choice import wanted_teams
+from exporter.service.credentials import discovery_name, open_credential, origin_key
+from exporter.service.service import Service, started
+from exporter.service.shard import Shard
 from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, TeamStatus
 
 ADVICE: Final = {
@@ -61,12 +64,12 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
     """
     logging.getLogger("exporter").setLevel(logging.ERROR)  # what fails is told here
     settings, held = _free(shard.part(settings), environ)
-    async with assembled(settings, environ, shard) as assembly:
-        await assembly.look()
-        await assembly.exporter.once()
-        lines = [*_discoveries(settings, assembly), *_teams(assembly)]
-        print("", *_platform(settings, assembly.exporter.status()), sep="\n")
-        print(*held, *_aligned(lines), *_total(assembly), sep="\n")
+    async with started(settings, environ, shard) as service:
+        await service.look()
+        await service.exporter.once()
+        lines = [*_discoveries(settings, service), *_teams(service)]
+        print("", *_platform(settings, service.exporter.status()), sep="\n")
+        print(*held, *_aligned(lines), *_total(service), sep="\n")
     return 0 if all(line.ok for line in lines) else 1
 
 
@@ -108,36 +111,37 @@ def _platform(settings: Settings, status: ExporterStatus) -> Iterator[str]:
         yield f"clock      {words}{'; correct one of them' if abs(status.clock_skew) >= NOTABLE_SKEW else ''}"
 
 
-def _discoveries(settings: Settings, assembly: Assembly) -> Iterator[_Line]:
+def _discoveries(settings: Settings, service: Service) -> Iterator[_Line]:
     for i, discover in enumerate(settings.discover):
-        name, discovery = discovery_name(i), assembly.discoveries.of(discover)
-        yield from _refreshed(name, assembly)
-        if discovery.failure is not None:
-            yield _Line(name, paths.ME, False, _failed(discovery.failure.reason, str(discovery.failure)))
+        name, discovery = discovery_name(i), service.assembly.discoveries[origin_key(discover)]
+        findings = discovery.findings
+        yield from _refreshed(name, service)
+        if findings.failure is not None:
+            yield _Line(name, paths.ME, False, _failed(findings.failure.reason, str(findings.failure)))
             continue
-        wanted = [found.name for found in discovery.teams if discover.wants(found.name)]
-        words = f"{len(discovery.teams)} teams, {len(wanted)} of them wanted{': ' if wanted else ''}{', '.join(wanted)}"
+        wanted = [found.name for found in wanted_teams(discover, discovery)]
+        words = f"{len(findings.teams)} teams, {len(wanted)} of them wanted{': ' if wanted else ''}{', '.join(wanted)}"
         yield _Line(name, paths.ME, True, words)
 
 
-def _teams(assembly: Assembly) -> Iterator[_Line]:
-    for status in assembly.exporter.status().teams:
-        team = assembly.exporter.team(status.name)
-        yield from _refreshed(status.name, assembly)
+def _teams(service: Service) -> Iterator[_Line]:
+    for status in service.exporter.status().teams:
+        team = service.exporter.team(status.name)
+        yield from _refreshed(status.name, service)
         for collector in status.collectors:
             path = team.agents_path if team and collector.name == "agents" else paths.TASKS
-            yield _collected(status, collector, path, assembly.counters.requests[status.name, path])
-        if status.credential_kind != "integration" and assembly.counters.requests[status.name, paths.ME]:
-            yield _asked(status.name, paths.ME, "quotas can be read", assembly)
+            yield _collected(status, collector, path, service.counters.requests[status.name, path])
+        if status.credential_kind != "integration" and service.counters.requests[status.name, paths.ME]:
+            yield _asked(status.name, paths.ME, "quotas can be read", service)
 
 
-def _refreshed(name: str, assembly: Assembly) -> Iterator[_Line]:
-    if assembly.counters.requests[name, paths.REFRESH]:
-        yield _asked(name, paths.REFRESH, "session renewed, the new refresh token is in its file", assembly)
+def _refreshed(name: str, service: Service) -> Iterator[_Line]:
+    if service.counters.requests[name, paths.REFRESH]:
+        yield _asked(name, paths.REFRESH, "session renewed, the new refresh token is in its file", service)
 
 
-def _asked(name: str, path: str, words: str, assembly: Assembly) -> _Line:
-    failures = assembly.counters.failures
+def _asked(name: str, path: str, words: str, service: Service) -> _Line:
+    failures = service.counters.failures
     reason = next(
         (why for team, each, why in failures if (team, each) == (name, path) and failures[team, each, why]), None
     )
@@ -179,8 +183,8 @@ def _aligned(lines: list[_Line]) -> Iterator[str]:
         yield f"{line.name.ljust(width)}  {line.path:<13} {'ok' if line.ok else 'FAILED':<7} {line.words}"
 
 
-def _total(assembly: Assembly) -> Iterator[str]:
-    status, requests = assembly.exporter.status(), assembly.counters.requests
+def _total(service: Service) -> Iterator[str]:
+    status, requests = service.exporter.status(), service.counters.requests
     yield (
         f"\n{sum(requests.values())} requests for one poll of {len(status.teams)} teams;"
         f" {sum(team.series for team in status.teams)} series"

@@ -1,19 +1,21 @@
-"""`serve`: poll and answer until told to stop. `once`: poll once and print."""
+"""`serve`: poll and answer until told to stop."""
 
 import asyncio
 import gc
 import logging
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import os
+from collections.abc import Callable, Mapping
 
 from exporter import __version__
-from exporter.cli.budget import doubts, requests_per_minute
-from exporter.cli.reload import Reloader
-from exporter.cli.wiring import Assembly, Shard, assembled
-from exporter.config import Settings
+from exporter.cli.arguments import Arguments
+from exporter.cli.settings import read_settings, start_settings
+from exporter.cli.signals import stop_signal
+from exporter.config.settings import Settings
 from exporter.log import event
+from exporter.service.budget import requests_per_minute, warnings
+from exporter.service.reload import Reloader
+from exporter.service.service import Service, started
+from exporter.service.shard import Shard
 from exporter.web.access import AccessControl
 from exporter.web.app import make_app
 from exporter.web.serve import listening
@@ -21,18 +23,10 @@ from exporter.web.serve import listening
 _log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def stop_signal() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+def run(given: Arguments) -> int:
+    """Poll and serve as the flags and the configuration say; see `serve`."""
+    settings = start_settings(given)
+    return asyncio.run(serve(settings, os.environ, given.shard, lambda: read_settings(given)))
 
 
 async def serve(
@@ -53,21 +47,24 @@ async def serve(
         ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
         OSError: the address cannot be listened on.
     """
-    async with stop_signal() as stop, assembled(settings, environ, shard) as assembly:
+    async with stop_signal() as stop, started(settings, environ, shard) as service:
         path, address = settings.web.config_file, settings.web.listen_address
         access = None if path is None else await asyncio.to_thread(AccessControl, path)
-        reloader = Reloader(assembly, settings, load or (lambda: settings), access)
+        reloader = Reloader(service, settings, load or (lambda: settings), access)
         lifecycle = reloader.reload if settings.web.enable_lifecycle else None
-        app = make_app(assembly.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, access=access)
+        app = make_app(service.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, access=access)
         context = None if access is None else access.ssl_context
         async with listening(app, address.host, address.port, context) as ports, reloader.running():
             _announce(settings, f"{address.host or ''}:{ports[0]}", access)
-            settle()
-            return await _poll_until(stop, assembly)
+            freeze_startup_objects()
+            code = await _poll_until(stop, service)
+            closing = asyncio.create_task(service.close())  # meanwhile the web side ends its answers
+        await closing
+        return code
 
 
-def settle() -> None:
-    """Leave what is loaded by now to itself: garbage collections would walk it for ever, 30 ms each time."""
+def freeze_startup_objects() -> None:
+    """Exempt what is loaded by now from garbage collections, which would walk it for 30 ms each time."""
     gc.collect()
     gc.freeze()
 
@@ -85,15 +82,14 @@ def _announce(settings: Settings, address: str, access: AccessControl | None) ->
         teams=len(settings.teams),
         requests_per_minute=f"{least:.0f} to {most:.0f}",
     )
-    for doubt in (*doubts(settings), *(access.file.doubts() if access else ())):
-        event(_log, logging.WARNING, doubt)
+    for warning in (*warnings(settings), *(access.file.warnings() if access else ())):
+        event(_log, logging.WARNING, warning)
 
 
-async def _poll_until(stop: asyncio.Event, assembly: Assembly) -> int:
-    polling, stopped = asyncio.create_task(assembly.run()), asyncio.create_task(stop.wait())
+async def _poll_until(stop: asyncio.Event, service: Service) -> int:
+    polling, stopped = asyncio.create_task(service.run()), asyncio.create_task(stop.wait())
     await asyncio.wait((polling, stopped), return_when=asyncio.FIRST_COMPLETED)
     failed = polling.done()
-    assembly.stop()
     polling.cancel()
     stopped.cancel()
     [outcome, _] = await asyncio.gather(polling, stopped, return_exceptions=True)
@@ -102,22 +98,3 @@ async def _poll_until(stop: asyncio.Event, assembly: Assembly) -> int:
         return 1
     event(_log, logging.INFO, "stopping")
     return 0
-
-
-async def once(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
-    """Poll every team once and print the exposition.
-
-    Returns:
-        1 when a collector failed, or teams could not be discovered, else 0.
-
-    Raises:
-        ConfigError: a credential, the CA bundle or the proxy cannot be used.
-    """
-    async with assembled(settings, environ, shard) as assembly:
-        exporter = assembly.exporter
-        found = await assembly.look()
-        await exporter.once()
-        for part in exporter.exposition(openmetrics=False).text():
-            sys.stdout.buffer.write(part)
-        sys.stdout.flush()
-        return 0 if found and all(team.up for team in exporter.status().teams) else 1

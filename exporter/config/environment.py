@@ -4,15 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource
+from exporter.config.mistakes import Source, key_path, nearest
+from exporter.config.settings import Settings
+from exporter.config.variables import LISTS, PREFIX, Loc, variable
+from exporter.config.yamlfile import parse_yaml
 
-from exporter.config.mistakes import Loc, Source, key_path, nearest
-from exporter.config.settings import PREFIX, Settings
-from exporter.config.sources import parse_yaml
-
-_LISTS: Final = ("teams", "discover")
-"""Keys at the top that are no section: one variable holds all of it."""
 TOKEN: Final = f"{PREFIX}TOKEN"
 TOKEN_FILE: Final = f"{PREFIX}TOKEN_FILE"
 SHORTHAND: Final = {
@@ -29,29 +25,12 @@ _SERVICE = re.compile(
 )
 
 
-def variable(loc: Loc) -> str:
-    """The environment variable that sets the key at a path, such as `CYBERUN_EXPORTER_WEB__LISTEN_ADDRESS`."""
-    keys = loc[:1] if loc[0] in _LISTS else loc
-    return PREFIX + "__".join(map(str, keys)).upper()
-
-
 def key_paths() -> list[Loc]:
     """Every key that has an environment variable, in the order of the settings."""
     paths: list[Loc] = []
     for name, field in Settings.model_fields.items():
-        paths += [(name,)] if name in _LISTS else [(name, key) for key in getattr(field.annotation, "model_fields", ())]
+        paths += [(name,)] if name in LISTS else [(name, key) for key in getattr(field.annotation, "model_fields", ())]
     return paths
-
-
-class _Variables(EnvSettingsSource):
-    """The variables it is given instead of the process' own; lists are YAML, of which JSON is a part."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        super().__init__(Settings)
-        self.env_vars = {name.lower(): value for name, value in environ.items()}
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002  pydantic-settings' signature
-        return parse_yaml(value, _place((field_name,))) if field_name in _LISTS else value
 
 
 def from_environment(environ: Mapping[str, str], mistakes: list[str]) -> Source:
@@ -68,11 +47,24 @@ def from_environment(environ: Mapping[str, str], mistakes: list[str]) -> Source:
         for name in sorted(ours.keys() - set(allowed))
         if not _from_kubernetes(name.removeprefix(PREFIX), ours[name])
     ]
-    return Source(_Variables({name: ours[name] for name in known if name in ours})(), _place)
+    return Source(_values(ours), _place)
+
+
+def _values(ours: Mapping[str, str]) -> dict[str, Any]:
+    """The settings in these variables, nested; a list is YAML, of which JSON is a part."""
+    values: dict[str, Any] = {}
+    for loc in key_paths():
+        if (text := ours.get(variable(loc))) is None:
+            continue
+        if loc[0] in LISTS:
+            values[str(loc[0])] = parse_yaml(text, _place(loc))
+        else:
+            values.setdefault(str(loc[0]), {})[loc[1]] = text
+    return values
 
 
 def _place(loc: Loc) -> str:
-    inside = f": {key_path(loc)}" if loc[0] in _LISTS and len(loc) > 1 else ""
+    inside = f": {key_path(loc)}" if loc[0] in LISTS and len(loc) > 1 else ""
     return f"environment variable {variable(loc)}{inside}"
 
 
@@ -92,7 +84,7 @@ def from_shorthand(environ: Mapping[str, str], others: Mapping[str, Any], nowher
         mistakes: receives a line for each contradiction.
     """
     present = {key: name for key, name in SHORTHAND.items() if environ.get(name)}
-    teams = [each for name in _LISTS for each in _items(others.get(name))]
+    teams = [each for name in LISTS for each in _items(others.get(name))]
     mistakes += _contradictions(present, teams, nowhere)
     if teams or len(present.keys() & {"token_env", "token_file"}) != 1:
         return Source({}, _place)

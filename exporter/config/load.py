@@ -1,7 +1,6 @@
 """From file, environment and flags to settings, or to everything that is wrong with them."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from pydantic import ValidationError
 
 from exporter.config.environment import from_environment, from_shorthand
 from exporter.config.mistakes import Source, explain, key_path
-from exporter.config.settings import PREFIX, Origin, Settings, Web
+from exporter.config.settings import Origin, Settings
 from exporter.config.sources import from_file, from_flags
 from exporter.errors import ConfigError
 
@@ -35,29 +34,6 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     return _anchored(settings, file.values, [*sources[:2], single], path.parent) if path else settings
 
 
-def load_web(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Web:
-    """The section `web` alone, to find a running exporter by: what has mistakes counts as absent, here and elsewhere.
-
-    The exporter that runs goes by the configuration it has read; an edit that broke the file since does it no harm.
-
-    Args:
-        path: as in `load`.
-        environ: as in `load`.
-        overrides: as in `load`.
-    """
-    ours = {name: value for name, value in environ.items() if name.startswith(f"{PREFIX}WEB__")}
-    sources = [from_flags(overrides or {}), from_environment(ours, [])]
-    with suppress(ConfigError):
-        sources += [from_file(path, [])] if path else []
-    section = _merged(sources).get("web")
-    values = section if isinstance(section, dict) else {}
-    try:
-        return Web.model_validate(values)
-    except ValidationError as error:
-        wrong = {item["loc"][0] for item in error.errors(include_url=False)}
-    return Web.model_validate({key: value for key, value in values.items() if key not in wrong})
-
-
 def _merged(sources: Sequence[Source]) -> dict[str, Any]:
     """The values of all sources; those of the first win, key by key within a section."""
     merged: dict[str, Any] = {}
@@ -72,7 +48,7 @@ def _merged(sources: Sequence[Source]) -> dict[str, Any]:
 def _validated(sources: Sequence[Source]) -> tuple[Settings | None, list[str]]:
     """The settings or the mistakes. The error itself, which knows the values, goes no further."""
     try:
-        return Settings(**_merged(sources)), []
+        return Settings.model_validate(_merged(sources)), []
     except ValidationError as error:
         return None, explain(error, sources)
 

@@ -12,10 +12,9 @@ from pydantic_core import ErrorDetails
 
 from exporter.config.settings import Settings
 from exporter.config.types import Allowed
+from exporter.config.variables import Loc
 from exporter.redact import quoted, redact
 
-Loc = tuple[int | str, ...]
-"""A key path, such as ("teams", 0, "name")."""
 LONGEST: Final = 80
 """Characters of what was found that are shown: a line stays readable."""
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from exporter.config.address import DEFAULT
 from exporter.config.types import (
     Age,
     AgentId,
@@ -23,7 +23,6 @@ from exporter.config.types import (
     Flag,
     Interval,
     Listen,
-    ListenAddress,
     LogFormat,
     LogLevel,
     Pages,
@@ -36,9 +35,6 @@ from exporter.config.types import (
     VariableName,
     format_duration,
 )
-
-PREFIX = "CYBERUN_EXPORTER_"
-
 
 Clash = tuple[tuple[int | str, ...], str, str]
 """Where (key path from the model that finds it), what was found, what is allowed."""
@@ -143,9 +139,7 @@ class Discover(Origin):
 class Web(Section):
     """What the exporter serves."""
 
-    listen_address: Listen = Field(
-        ListenAddress(None, 10042), description="Address to listen on; without a host every interface."
-    )
+    listen_address: Listen = Field(DEFAULT, description="Address to listen on; without a host every interface.")
     telemetry_path: TelemetryPath = Field("/metrics", description="Path of the metrics.")
     config_file: File | None = Field(
         None, description="File with TLS and authentication; see [web-configuration.md](web-configuration.md)."
@@ -160,17 +154,8 @@ class Log(Section):
     format: LogFormat = Field("logfmt", description="Format of a line.")
 
 
-class Settings(BaseSettings):
-    """The whole configuration. Built by `exporter.config.load`; the constructor reads no environment."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-    )
+class Settings(Section):
+    """The whole configuration. `exporter.config.load` makes it."""
 
     api: Api = Api()
     collect: Collect = Collect()
@@ -180,17 +165,6 @@ class Settings(BaseSettings):
     )
     web: Web = Web()
     log: Log = Log()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic-settings'
-        init_settings: PydanticBaseSettingsSource,
-        *_sources: PydanticBaseSettingsSource,
-        **_named: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read nothing but what the constructor is given: `load` merges the sources and knows which said what."""
-        return (init_settings,)
 
     @field_validator("api", "collect", "web", "log", mode="before")
     @classmethod
@@ -209,7 +183,7 @@ class Settings(BaseSettings):
         """Seconds between two polls of the team."""
         return self.collect.interval if team.interval is None else team.interval
 
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What is allowed but hardly meant, a line each: data that is withheld before the next poll can renew it."""
         stale = format_duration(self.collect.stale_after)
         return [

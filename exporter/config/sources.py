@@ -1,52 +1,17 @@
 """The configuration file and the flags, each as a `Source`."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-from yaml.nodes import MappingNode, ScalarNode
-
-from exporter.config.mistakes import Loc, Source, key_path, nearest, shown
+from exporter.config.mistakes import Source, key_path, nearest, shown
 from exporter.config.settings import Settings
+from exporter.config.variables import Loc
+from exporter.config.yamlfile import parse_yaml, read
 from exporter.errors import ConfigError
-from exporter.redact import quoted, redact
 
 _FLAGS: Final[Mapping[Loc, str]] = {("web", "config_file"): "web.config.file"}
 """Flags that are named otherwise than their keys, as the official exporters name them."""
-
-# YAML -------------------------------------------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, where YAML libraries silently keep the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> MappingNode:
-        node: MappingNode = super().compose_mapping_node(anchor)
-        seen: set[Hashable] = set()
-        for key, _ in node.value:
-            if isinstance(key, ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value} stands twice", problem_mark=key.start_mark)
-            seen.add(key.value if isinstance(key, ScalarNode) else None)
-        return node
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML (or JSON) document; None when it is empty.
-
-    Raises:
-        ConfigError: `text` is not one well-formed document; says where in it.
-    """
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506  derived from SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = error.problem or error.context or ""
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        place, problem = "", str(error)  # a control character, an impossible date, a tag unfit for its value
-    detail = quoted(redact(problem.partition("\n")[0]))[1:-1]
-    raise ConfigError([f"{where}{place}: found malformed YAML ({detail}); allowed: YAML with each key once"])
 
 
 def from_file(path: Path, mistakes: list[str]) -> Source:
@@ -67,21 +32,6 @@ def from_file(path: Path, mistakes: list[str]) -> Source:
     ]
     known = {key: value for key, value in values.items() if key in sections}
     return Source(known, lambda loc: f"{path}: {key_path(loc)}")
-
-
-def read(path: Path) -> str:
-    """The text of a YAML file.
-
-    Raises:
-        ConfigError: it is missing, unreadable or no UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        problem = (error.strerror or "an unreadable file").lower()
-    except UnicodeDecodeError as error:
-        problem = f"byte {error.start} that is no UTF-8"
-    raise ConfigError([f"{path}: found {problem}; allowed: a readable YAML file"])
 
 
 def from_flags(values: Mapping[str, Any]) -> Source:

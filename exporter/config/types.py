@@ -4,17 +4,17 @@ Each type carries in `Allowed` the words that mistakes and the reference page us
 validator needs none: whatever it refuses is answered with those words.
 """
 
-import ipaddress
 import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
+from exporter.config.address import ListenAddress
 from exporter.redact import is_credential
 
 
@@ -145,50 +145,6 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error"], Allowed("debu
 LogFormat = Annotated[Literal["logfmt", "json"], Allowed("logfmt or json")]
 
 # Addresses --------------------------------------------------------------------------------------------------------
-
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
-_LAST_PORT = 65_535
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Where to listen.
-
-    Attributes:
-        host: a name or an IP address without brackets; None means every interface.
-        port: 0 lets the system choose.
-    """
-
-    host: str | None
-    port: int
-
-    def __str__(self) -> str:
-        host = self.host or ""
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
-
-    @classmethod
-    def parse(cls, text: object) -> Self:
-        """Read `:10042`, `0.0.0.0:10042`, `[::1]:10042` or `localhost:10042`.
-
-        Raises:
-            ValueError: anything else.
-        """
-        match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
-        if not match or int(match["port"]) > _LAST_PORT:
-            raise ValueError("no listen address")
-        host = str(ipaddress.IPv6Address(match["v6"])) if match["v6"] is not None else _host(match["host"])
-        return cls(host, int(match["port"]))
-
-
-def _host(text: str) -> str | None:
-    if not text:
-        return None
-    if not re.search("[A-Za-z]", text):
-        return str(ipaddress.IPv4Address(text))
-    if not _HOST.fullmatch(text):
-        raise ValueError("no host name")
-    return text
 
 
 def _base_url(value: object) -> str:

@@ -14,8 +14,8 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, fi
 
 from exporter.config.mistakes import Source, explain, key_path
 from exporter.config.settings import Section, clashing
-from exporter.config.sources import parse_yaml, read
 from exporter.config.types import Allowed, File, Flag, parse_duration
+from exporter.config.yamlfile import parse_yaml, read
 from exporter.errors import ConfigError
 
 # Texts ------------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class WebFile(Section):
     basic_auth_users: dict[str, str] = Field({}, repr=False)
     rate_limit: RateLimit | None = None
 
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What is allowed but hardly meant, a line each."""
         http = self.http_server_config
         lines = []

@@ -78,7 +78,7 @@ class RequestLog(Protocol):
 
 
 class Platform:
-    """The platform, over one session that all teams share. Mutable: it holds connections; use it as a context."""
+    """The platform, over connections that all teams share. Mutable: it holds them from the first request to `close`."""
 
     def __init__(  # noqa: PLR0913  what the wiring decides, each by its name
         self,
@@ -116,10 +116,31 @@ class Platform:
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent}
         self._proxy = proxy
         self._session: aiohttp.ClientSession | None = None
+        self._sending = 0
+        self._closed = False
 
     async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections once the requests under way have left.
+
+        Those that still wait for a permit are sent all the same: a reload costs nobody an answer.
+        """
+        self._closed = True
+        await self._close_if_unused()
+
+    async def _close_if_unused(self) -> None:
+        if self._closed and not self._sending and self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
         # No trust_env: aiohttp would look up ~/.netrc for each request and refuse it beside our Authorization header.
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=self._keepalive, ssl=True if self._ssl is None else self._ssl
             ),
@@ -130,12 +151,6 @@ class Platform:
             middlewares=(_send_once,),
             proxy=self._proxy,
         )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     def team(self, name: str, credential: TokenSource, team_id: str | None) -> "TeamClient":
         """The client of one team; `team_id` is sent beside a JWT only."""
@@ -150,6 +165,7 @@ class Platform:
         """
         started = asyncio.get_running_loop().time()
         kind: type[PlatformError]
+        self._sending += 1
         try:
             async with asyncio.timeout(self._limits.timeout):
                 return await self._exchange(call)
@@ -159,11 +175,12 @@ class Platform:
             kind, why = connection_error(error, self._limits.timeout)
         finally:
             self.log.answered(call.path, asyncio.get_running_loop().time() - started)
+            self._sending -= 1
+            await self._close_if_unused()
         return kind(f"{call.method} {call.path}: {one_line(why, call.secret)}")
 
     async def _exchange(self, call: Call) -> bytes | PlatformError:
-        if self._session is None:
-            raise RuntimeError("the platform is not open")
+        self._session = self._session or self._opened()
         url = self._base.joinpath(call.path.lstrip("/")).with_query(call.query)
         started = asyncio.get_running_loop().time()
         response = await self._session.request(

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from exporter.config import RateLimit, WebFile, load_web_file
+from exporter.config.webfile import RateLimit, WebFile, load_web_file
 from exporter.errors import ConfigError
 from exporter.web.auth import BusyError, Users
 from exporter.web.responses import Handler, line

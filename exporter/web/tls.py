@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from exporter.config import WebFile
-from exporter.config.webfile import CURVES, SUITES, TlsServer, canonical_name
+from exporter.config.webfile import CURVES, SUITES, TlsServer, WebFile, canonical_name
 from exporter.errors import ConfigError
 
 VERSIONS: Final = {

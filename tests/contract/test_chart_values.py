@@ -10,8 +10,7 @@ import helm_python
 import pytest
 from helm_python import HelmError
 
-from exporter.config import Settings, Team
-from exporter.config.settings import Discover
+from exporter.config.settings import Discover, Settings, Team
 from support.chart import (
     CASES,
     CHART,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from exporter.cli.arguments import parse
-from exporter.config import load
+from exporter.config.load import load
 from exporter.demo import demo_platform
 from support import required
 from support.rules import ROOT

@@ -10,9 +10,9 @@ import pytest
 
 from exporter.catalog import CATALOG, Kind
 from exporter.cli.arguments import parse
-from exporter.cli.budget import LEAST_PER_POLL, MOST_PER_POLL
-from exporter.config import Settings
+from exporter.config.settings import Settings
 from exporter.errors import REASONS
+from exporter.service.budget import LEAST_PER_POLL, MOST_PER_POLL
 from support.rules import ALERTS, RECORDS, ROOT
 
 DOCS = ROOT / "docs"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from exporter.catalog import COLLECTORS, FINAL_TASK_STATUSES, TASK_STATUSES, Kind
-from exporter.cli.budget import LEAST_PER_POLL, MOST_PER_POLL, series_per_agent, series_per_team
 from exporter.expose.families import REPORTED_AGENT_STATUSES
+from exporter.service.budget import LEAST_PER_POLL, MOST_PER_POLL, series_per_agent, series_per_team
 from support.promql import Expression, metric_of
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -21,6 +21,7 @@ LAYERS = (
     {"expose"},
     {"collect"},
     {"web"},
+    {"service"},
     {"cli"},
     {"__main__"},
 )
@@ -33,7 +34,6 @@ FENCES = {
     "multidict": {"platform", "web", "demo", "cli"},
     "pydantic": {"config", "platform"},
     "pydantic_core": {"config", "platform"},
-    "pydantic_settings": {"config"},
     "yaml": {"config"},
     "prometheus_client": {"expose"},
     "isal": {"expose"},
@@ -63,7 +63,7 @@ def imported(module: Path) -> Iterator[str]:
 def rooms_imported(module: Path) -> set[str]:
     """The rooms of this package it imports, its own aside."""
     names = (name.split(".") for name in imported(module))
-    return {parts[1] for parts in names if parts[0] == "exporter"} - {room_of(module), "__version__"}
+    return {parts[1] for parts in names if parts[0] == "exporter" and parts[1:]} - {room_of(module), "__version__"}
 
 
 @every_module

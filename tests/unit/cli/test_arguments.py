@@ -5,7 +5,7 @@ import pytest
 
 from exporter import __version__
 from exporter.cli.arguments import COMMANDS, Arguments, Simulation, parse
-from exporter.cli.wiring import Shard
+from exporter.service.shard import Shard
 
 LISTEN = {"web": {"listen_address": ":1"}}
 

@@ -2,11 +2,12 @@ import re
 
 import pytest
 
-from exporter.cli.budget import series_per_agent, series_per_team
 from exporter.cli.check import check
-from exporter.cli.wiring import Shard
-from exporter.config import Settings, load
+from exporter.config.load import load
+from exporter.config.settings import Settings
 from exporter.errors import ConfigError
+from exporter.service.budget import series_per_agent, series_per_team
+from exporter.service.shard import Shard
 from fixtures import TEAM_ID
 
 ENVIRON = {"RENDER": "sk-MARKER-1", "FILM": "dk-MARKER-2", "AUDIO": "eyJMARKER.x.y"}
@@ -23,7 +24,7 @@ def settings(**sections: object) -> Settings:
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     """One row a team, in columns, and the budget in words; no credential anywhere."""
-    assert check(settings(), ENVIRON, Shard()) == 0
+    check(settings(), ENVIRON, Shard())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "platform   https://core.cyberun.cloud/api/v1"
     assert [re.split(r"  +", line) for line in lines[1:5]] == [
@@ -48,7 +49,7 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_warning(capsys: pytest.CaptureFixture[str]) -> None:
     """What is allowed but hardly meant is told."""
-    assert check(settings(api={"max_requests_per_second": 0.1}), ENVIRON, Shard()) == 0
+    check(settings(api={"max_requests_per_second": 0.1}), ENVIRON, Shard())
     [warning] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
     assert warning.startswith("warning    64 requests a minute are needed at least")
 

@@ -1,16 +1,18 @@
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from exporter.cli.health import health
-from exporter.config import ListenAddress, Web
+from exporter.cli.health import health, running_exporters
+from exporter.config.address import ListenAddress
+from exporter.config.running import Running
 from support import free_port
 
 
 def ask(port: int, host: str | None = "127.0.0.1") -> int:
-    return health(Web().model_copy(update={"listen_address": ListenAddress(host, port)}))
+    return health(Running(ListenAddress(host, port), tls=False))
 
 
 def answer_once(raw: bytes) -> tuple[int, list[str]]:
@@ -55,3 +57,51 @@ def test_every_interface_is_asked_on_loopback(capsys: pytest.CaptureFixture[str]
     """An exporter that listens on every interface is asked on this machine's own."""
     assert ask(free_port(), host=None) == 1
     assert "127.0.0.1:" in capsys.readouterr().err
+
+
+def process(proc: Path, number: int, *words: str) -> Path:
+    """A process as /proc shows it; gives its working folder."""
+    folder, cwd = proc / str(number), proc / f"cwd-of-{number}"
+    folder.mkdir()
+    cwd.mkdir()
+    (folder / "cmdline").write_bytes("".join(f"{word}\0" for word in words).encode())
+    (folder / "cwd").symlink_to(cwd)
+    return cwd
+
+
+@pytest.mark.parametrize(
+    "program", [("/opt/bin/python", "/opt/bin/cyberun-exporter"), ("cyberun-exporter",), ("python", "-m", "exporter")]
+)
+@pytest.mark.parametrize("command", [(), ("serve",), ("demo",)])
+def test_flags_of_the_running_exporter_are_found(
+    tmp_path: Path, program: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    """However it was started, what it was told is known."""
+    process(tmp_path, 1, *program, *command, "--web.listen-address=:7")
+    (found,) = running_exporters(tmp_path)
+    assert found.overrides == {"web": {"listen_address": ":7"}}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("/usr/bin/python", "/usr/bin/cyberun-exporter", "health"),
+        ("/usr/bin/python", "/usr/bin/cyberun-exporter", "check", "--config.file=a"),
+        ("/usr/bin/python", "/usr/bin/other"),
+        ("vi", "notes", "about", "cyberun-exporter"),
+        ("/usr/bin/cyberun-exporter", "--no-such-flag"),
+        (),
+    ],
+)
+def test_other_processes_are_none(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Another command, another program and a kernel thread serve nothing."""
+    process(tmp_path, 1, *words)
+    (tmp_path / "2").mkdir()  # one that has just ended
+    assert list(running_exporters(tmp_path)) == []
+
+
+def test_its_files_are_relative_to_its_own_folder(tmp_path: Path) -> None:
+    """A health check may be started elsewhere."""
+    cwd = process(tmp_path, 7, "cyberun-exporter", "--config.file=exporter.yaml")
+    (found,) = running_exporters(tmp_path)
+    assert found.config_file == cwd / "exporter.yaml"

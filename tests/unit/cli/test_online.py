@@ -1,7 +1,7 @@
 import pytest
 
 from exporter.cli.online import ADVICE, USES, _collected, _platform
-from exporter.config import load
+from exporter.config.load import load
 from exporter.errors import REASONS
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
 from fixtures import TEAM_ID

@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
-from exporter.config import load
-from exporter.config.environment import key_paths, variable
+from exporter.config.environment import key_paths
+from exporter.config.load import load
+from exporter.config.variables import variable
 from exporter.errors import ConfigError
 
 TOKEN = {"CYBERUN_EXPORTER_TOKEN": "sk-1"}

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import ListenAddress, Settings, load
+from exporter.config.address import ListenAddress
+from exporter.config.load import load
+from exporter.config.settings import Settings
 from exporter.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/cyberun-exporter.example.yaml"

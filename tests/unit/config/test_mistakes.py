@@ -6,8 +6,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import load
 from exporter.config.environment import key_paths
+from exporter.config.load import load
 from exporter.config.settings import Team
 from exporter.errors import ConfigError
 
@@ -170,9 +170,9 @@ def test_data_that_goes_stale_between_polls_is_doubted_but_allowed(tmp_path: Pat
     """An interval longer than stale_after is said to make data come and go; only effective intervals count."""
     file = tmp_path / "c.yaml"
     file.write_text("collect: {stale_after: 10s}\nteams: [{name: a, token_env: A, interval: 10s}]")
-    assert load(file, {}).doubts() == []
+    assert load(file, {}).warnings() == []
     file.write_text("collect: {interval: 5m}\nteams: [{name: a, token_env: A}]")
-    assert load(file, {}).doubts() == [
+    assert load(file, {}).warnings() == [
         "team a: polled every 5m, so its data is withheld between polls: collect.stale_after is 2m"
     ]
 

@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from exporter.config import ListenAddress, format_duration, parse_duration
 from exporter.config import types as t
+from exporter.config.address import ListenAddress
+from exporter.config.types import format_duration, parse_duration
 
 
 def accepted(kind: Any, value: object) -> object:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import WebFile, load_web, load_web_file
+from exporter.config.webfile import WebFile, load_web_file
 from exporter.errors import ConfigError
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
@@ -30,7 +30,7 @@ def test_an_empty_file_asks_for_nothing(tmp_path: Path, text: str) -> None:
     assert not file.basic_auth_users
     assert not file.http_server_config.headers
     assert file.rate_limit is None or not file.rate_limit.interval
-    assert file.doubts() == []
+    assert file.warnings() == []
 
 
 def test_the_example_uses_what_it_explains() -> None:
@@ -79,14 +79,14 @@ rate_limit: {{interval: 500ms, burst: 5}}
     assert file.basic_auth_users == {"prom": HASH}
     assert file.rate_limit is not None
     assert (file.rate_limit.interval, file.rate_limit.burst) == (0.5, 5)
-    assert file.doubts() == ["web configuration: http2 is on, but HTTP/1.1 is all that is spoken"]
+    assert file.warnings() == ["web configuration: http2 is on, but HTTP/1.1 is all that is spoken"]
     assert HASH not in repr(file)
 
 
 def test_passwords_without_tls_are_doubted(tmp_path: Path) -> None:
     """Passwords in the clear are allowed, as behind a proxy, but said to be what they are."""
-    (doubt,) = read(tmp_path, f"basic_auth_users: {{a: '{HASH}'}}").doubts()
-    assert doubt == "web configuration: passwords travel unencrypted without tls_server_config"
+    (warning,) = read(tmp_path, f"basic_auth_users: {{a: '{HASH}'}}").warnings()
+    assert warning == "web configuration: passwords travel unencrypted without tls_server_config"
 
 
 CASES = {
@@ -222,23 +222,3 @@ def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:
     assert caught.value.mistakes == (
         f"{tmp_path / 'nowhere.yml'}: found no such file or directory; allowed: a readable YAML file",
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("web: {listen_address: ':1'}\nteams: [{nonsense: 1}]\nmisspelt: 1\n", ":1"),
-        ("web: {listen_address: ':1', telemetry_path: bad, misspelt: 1}", ":1"),
-        ("web: {listen_address: nonsense}", ":10042"),
-        ("web: 5", ":10042"),
-        ("web: {listen_address: ':1'}\nteams: [", ":10042"),
-    ],
-)
-def test_mistakes_do_not_hide_the_address(tmp_path: Path, text: str, address: str) -> None:
-    """Where the exporter listens is found in a configuration with mistakes, as far as it can be read."""
-    path = tmp_path / "config.yaml"
-    path.write_text(text, encoding="utf-8")
-    assert str(load_web(path, {"CYBERUN_EXPORTER_TEAMS": "["}).listen_address) == address
-    environ = {"CYBERUN_EXPORTER_WEB__LISTEN_ADDRESS": ":2"}
-    assert str(load_web(path, environ).listen_address) == ":2"
-    assert str(load_web(path, environ, {"web": {"listen_address": ":3"}}).listen_address) == ":3"

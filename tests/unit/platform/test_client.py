@@ -383,12 +383,23 @@ async def test_a_proxy_that_refuses_is_a_failed_connection(server: Server) -> No
     assert "Authorization" not in server.requests[0].headers
 
 
-async def test_a_platform_that_was_not_opened_says_so(server: Server) -> None:
-    """A mistake in the program is no failure of the platform."""
-    async with Wiring(credential()).client(server.base_url) as client:
-        pass
-    with pytest.raises(RuntimeError, match="not open"):
-        await client.get()
+async def test_closing_costs_nobody_an_answer(server: Server) -> None:
+    """Requests under way, and those that wait for a permit, are answered; then the last connection is closed."""
+    arrived, gate = asyncio.Event(), asyncio.Event()
+
+    async def script(_: web.BaseRequest) -> web.StreamResponse:
+        arrived.set()
+        await gate.wait()
+        return web.Response(body=b"{}")
+
+    server.script = script
+    async with Wiring(credential(), pacer=Pacer(1000, 1)).client(server.base_url) as client:
+        asked = [asyncio.create_task(client.get()) for _ in range(3)]
+        await arrived.wait()
+    assert len(server.requests) == 1
+    gate.set()
+    assert await asyncio.gather(*asked) == [b"{}"] * 3
+    assert client.platform._session is None
 
 
 @pytest.mark.parametrize("script", [raw(hang=True), raw(HEAD + b"{", hang=True), raw(b"HTTP/1.1 200", hang=True)])

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiohttp import ClientSession
 
-from exporter.config import RateLimit
+from exporter.config.webfile import RateLimit
 from exporter.errors import ConfigError
 from exporter.status import TeamStatus
 from exporter.web.access import AccessControl, Bucket

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
@@ -21,49 +21,58 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A team of the platform's."""
+class FoundTeam:
+    """A team as the platform lists it."""
 
     team_id: str
     name: str
 
 
-class Discovery:
-    """The teams of one credential. Mutable: it remembers those of the last answer, and serves them through failures.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the looks of one credential have brought so far.
 
     Attributes:
-        teams: the oldest first, as far as their ids tell; so a name that two of them bear always goes to the same one.
+        teams: of the last look that succeeded; the oldest first, as far as their ids tell, so that a name that two of
+            them bear always goes to the same one.
         attempted: whether the platform was asked at all.
-        failure: why the last look gave nothing; None when it did.
+        failure: why the last look brought nothing; None when it did.
     """
 
-    def __init__(self, name: str, client: TeamClient, clock: Callable[[], float], random: Callable[[], float]) -> None:
-        self.teams: tuple[Found, ...] = ()
-        self.attempted = False
-        self.failure: PlatformError | None = None
-        self._name = name
+    teams: tuple[FoundTeam, ...] = ()
+    attempted: bool = False
+    failure: PlatformError | None = None
+
+
+class Discovery:
+    """Asks which teams one credential can read. Mutable: `findings` are replaced by each look.
+
+    Attributes:
+        name: stands in for a team's name in logs and in the metrics about requests.
+    """
+
+    def __init__(
+        self, name: str, client: TeamClient, findings: Findings, clock: Callable[[], float], random: Callable[[], float]
+    ) -> None:
+        self.name = name
+        self.findings = findings
         self._client = client
         self._clock = clock
         self._backoff = Backoff(RETRY, random=random)
 
-    def reconfigure(self, name: str, client: TeamClient) -> None:
-        """Ask under another name, or over another connection, with the teams of before."""
-        self._name, self._client = name, client
-
     async def look(self) -> None:
-        """Ask once; what fails is counted and logged, and changes nothing."""
+        """Ask once; what fails is counted and logged, and leaves the teams as they were."""
         try:
             teams = await self._ask()
         except PlatformError as error:
             self._backoff.failed(self._clock(), error.retry_after)
-            event(_log, logging.WARNING, "teams not discovered", credential=self._name, error=str(error))
-            self.failure = error.anew()
+            event(_log, logging.WARNING, "teams not discovered", credential=self.name, error=str(error))
+            self.findings = replace(self.findings, attempted=True, failure=error.anew())
         else:
             self._backoff.succeeded()
-            self.teams, self.failure = teams, None
-        self.attempted = True
+            self.findings = Findings(teams, attempted=True)
 
-    async def _ask(self) -> tuple[Found, ...]:
+    async def _ask(self) -> tuple[FoundTeam, ...]:
         body = await self._client.get(paths.ME, {})
         try:
             return _teams(wire.decode_me(body))
@@ -82,11 +91,11 @@ class Discovery:
 
     def _pause(self) -> float:
         held = (self._backoff.until or 0.0) - self._clock()
-        return max(RETRY, held) if self.failure else INTERVAL
+        return max(RETRY, held) if self.findings.failure else INTERVAL
 
 
-def _teams(me: wire.Me) -> tuple[Found, ...]:
+def _teams(me: wire.Me) -> tuple[FoundTeam, ...]:
     if me.team_list is None:
         raise SchemaMismatch(f"GET {paths.ME}: no team_list of at most {wire.MAX_ITEMS} teams")
-    found = {team.id: Found(team.id, team.display_name or team.id) for team in me.team_list if team and team.id}
+    found = {team.id: FoundTeam(team.id, team.display_name or team.id) for team in me.team_list if team and team.id}
     return tuple(found[team_id] for team_id in sorted(found))

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from exporter.cli.credentials import open_credential, open_credentials, origin_key, release
-from exporter.cli.wiring import Shard
-from exporter.config import Settings, load
+from exporter.config.load import load
+from exporter.config.settings import Settings
 from exporter.errors import ConfigError
+from exporter.service.credentials import open_credential, open_credentials, origin_key, release
+from exporter.service.shard import Shard
 from fixtures import TEAM_ID
 
 ENVIRON = {"SK": "sk-MARKER", "DK": "dk-MARKER", "JWT": "eyJMARKER.x.y"}

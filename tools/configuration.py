@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from pydantic.fields import FieldInfo
 
-from exporter.config.environment import SHORTHAND, key_paths, variable
-from exporter.config.mistakes import Loc, annotated, key_path, words
+from exporter.config.environment import SHORTHAND, key_paths
+from exporter.config.mistakes import annotated, key_path, words
 from exporter.config.settings import Discover, Section, Settings, Team
 from exporter.config.types import format_duration, parse_duration
+from exporter.config.variables import Loc, variable
 
 
 def reference() -> str:

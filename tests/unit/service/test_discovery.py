@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from exporter.collect.discovery import INTERVAL, RETRY, Discovery, Found
 from exporter.errors import Forbidden, RateLimited, ServerFailed
+from exporter.service.discovery import INTERVAL, RETRY, Discovery, Findings, FoundTeam
 from fixtures.fakes import FakeClient
 
 ME = "/users/me"
 
 
 def discovery(client: FakeClient, name: str = "discover[0]") -> Discovery:
-    return Discovery(name, client, client.clock.clock.monotonic, lambda: 0.5)  # type: ignore[arg-type]  # it quacks
+    return Discovery(name, client, Findings(), client.clock.clock.monotonic, lambda: 0.5)  # type: ignore[arg-type]  # it quacks
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def client() -> FakeClient:
 async def test_teams_are_found(client: FakeClient) -> None:
     """Id and name of each team, the oldest id first whatever the order of the list."""
     one = discovery(client)
-    assert (one.teams, one.attempted, one.failure) == ((), False, None)
+    assert (one.findings.teams, one.findings.attempted, one.findings.failure) == ((), False, None)
     await one.look()
-    assert one.teams == (Found("a", "Render"), Found("b", "Film"))
-    assert (one.attempted, one.failure, client.asked(ME)) == (True, None, 1)
+    assert one.findings.teams == (FoundTeam("a", "Render"), FoundTeam("b", "Film"))
+    assert (one.findings.attempted, one.findings.failure, client.asked(ME)) == (True, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ async def test_odd_items(client: FakeClient, team_list: Sequence[Any], found: Se
     client.me = {"team_list": team_list}
     one = discovery(client)
     await one.look()
-    assert ([team.name for team in one.teams], one.failure) == (found, None)
+    assert ([team.name for team in one.findings.teams], one.findings.failure) == (found, None)
 
 
 @pytest.mark.parametrize("me", [{}, {"team_list": None}, {"team_list": "x"}, {"team_list": {}}, [], None])
@@ -56,8 +56,8 @@ async def test_an_answer_without_a_list_is_no_list_without_teams(client: FakeCli
     await one.look()
     client.me = me
     await one.look()
-    assert [team.name for team in one.teams] == ["Render", "Film"]
-    assert one.failure is not None
+    assert [team.name for team in one.findings.teams] == ["Render", "Film"]
+    assert one.findings.failure is not None
     assert client.counters.failures["discover[0]", ME, "schema"] == 1
 
 
@@ -66,10 +66,10 @@ async def test_a_list_without_an_end_is_refused(client: FakeClient) -> None:
     one = discovery(client)
     client.me = {"team_list": [{"id": f"{number}"} for number in range(1000)]}
     await one.look()
-    assert len(one.teams) == 1000
+    assert len(one.findings.teams) == 1000
     client.me["team_list"].append({"id": "more"})
     await one.look()
-    assert (len(one.teams), one.failure is None) == (1000, False)
+    assert (len(one.findings.teams), one.findings.failure is None) == (1000, False)
 
 
 async def test_a_failed_look_keeps_the_teams(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -78,12 +78,12 @@ async def test_a_failed_look_keeps_the_teams(client: FakeClient, caplog: pytest.
     await one.look()
     client.failures[ME] = Forbidden("GET /users/me: 403")
     await one.look()
-    assert (len(one.teams), str(one.failure)) == (2, "GET /users/me: 403")
+    assert (len(one.findings.teams), str(one.findings.failure)) == (2, "GET /users/me: 403")
     assert [record.getMessage() for record in caplog.records] == ["teams not discovered"]
     client.failures.clear()
     client.me = {"team_list": []}
     await one.look()
-    assert (one.teams, one.failure) == ((), None)
+    assert (one.findings.teams, one.findings.failure) == ((), None)
 
 
 async def test_a_first_look_that_fails_was_a_try(client: FakeClient) -> None:
@@ -91,7 +91,7 @@ async def test_a_first_look_that_fails_was_a_try(client: FakeClient) -> None:
     client.failures[ME] = ServerFailed("GET /users/me: 503")
     one = discovery(client)
     await one.look()
-    assert (one.attempted, one.teams) == (True, ())
+    assert (one.findings.attempted, one.findings.teams) == (True, ())
 
 
 class Sleeper:

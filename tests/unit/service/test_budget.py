@@ -3,15 +3,16 @@ from typing import Any
 import pytest
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, TASK_STATUSES
-from exporter.cli.budget import (
+from exporter.config.load import load
+from exporter.config.settings import Settings
+from exporter.service.budget import (
     LEAST_PER_POLL,
     MOST_PER_POLL,
-    doubts,
     requests_per_minute,
     series_per_agent,
     series_per_team,
+    warnings,
 )
-from exporter.config import Settings, load
 from fixtures import FakeClient, Rig
 
 GPU = {"device_name": "RTX", "device_type": "cuda", "vram_total": 24e9, "vram_free": 1e9}
@@ -81,5 +82,5 @@ def test_requests_per_minute(intervals: tuple[str | None, ...], least: float, mo
 @pytest.mark.parametrize(("rate", "short"), [(10, False), (16 / 60, False), (0.2, True)])
 def test_doubt_about_the_rate(rate: float, *, short: bool) -> None:
     """Fewer requests allowed than needed is told before it is felt."""
-    told = doubts(settings_of(None, api={"max_requests_per_second": rate}))
+    told = warnings(settings_of(None, api={"max_requests_per_second": rate}))
     assert any("requests a minute are needed at least" in each for each in told) == short

@@ -1,10 +1,11 @@
 """The credentials that a configuration names, each opened once however many teams share it."""
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from exporter.config import Discover, Origin, Settings, Team
+from exporter.config.settings import Discover, Origin, Settings, Team
 from exporter.errors import ConfigError
 from exporter.platform.credentials import Credential, TokenSource
 from exporter.platform.session import Session
@@ -55,6 +56,14 @@ def open_credentials(
         release(source for key, source in sources.items() if key not in known)
         raise ConfigError(mistakes)
     return sources
+
+
+async def close_credentials(sources: Collection[TokenSource]) -> None:
+    """Release them when no renewal is under way any more: its new refresh token would be lost."""
+    try:
+        await asyncio.gather(*(source.finish_renewal() for source in sources))
+    finally:
+        release(sources)
 
 
 def release(sources: Iterable[TokenSource]) -> None:

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from exporter import log
-from exporter.cli.wiring import Assembly
-from exporter.config import Settings
+from exporter.config.settings import Settings
 from exporter.errors import ConfigError
 from exporter.log import event
+from exporter.service.service import Service
 from exporter.web.access import AccessControl
 
 _log = logging.getLogger(__name__)
@@ -21,20 +21,21 @@ WATCH_EVERY: Final = 2.0
 
 
 class Reloader:
-    """Reloads, one at a time. Mutable: it knows the settings in force, and which of its two files has mistakes."""
+    """Reloads, one at a time. Mutable: it knows the settings in force."""
 
     def __init__(
-        self, assembly: Assembly, settings: Settings, load: Callable[[], Settings], access: AccessControl | None
+        self, service: Service, settings: Settings, load: Callable[[], Settings], access: AccessControl | None
     ) -> None:
-        self._assembly = assembly
+        self._service = service
         self._settings = settings
         self._load = load
         self._access = access
-        self._settings_ok = self._door_ok = True
+        self._settings_ok = True
+        """Whether the settings on disk are those in force, as far as the last reload told."""
         self._one = asyncio.Lock()
 
     async def reload(self) -> Sequence[str]:
-        """Read the configuration, and the web configuration, and go by both, or change nothing.
+        """Read the configuration and the web configuration, and go by both, or change nothing.
 
         Returns:
             The mistakes, a line each; none when the new configuration is in force.
@@ -44,16 +45,18 @@ class Reloader:
                 # Thousands of teams take a second to read: not in the loop that answers scrapes.
                 settings = await asyncio.to_thread(self._load)
                 rules = await self._access.read() if self._access else None
-                await self._assembly.apply(settings)
+                await self._service.apply(settings)
             except ConfigError as error:
-                return self._refuse(error, settings_ok=False, access_ok=self._door_ok)
+                self._settings_ok = False
+                return self._refuse(error)
             if self._access and rules:
                 self._access.apply(rules)
-            self._note(settings_ok=True, access_ok=True)
-            self._settle(settings)
+            self._settings_ok = True
+            self._service.exporter.note_reload(ok=True)
+            self._announce(settings)
             return ()
 
-    def _settle(self, settings: Settings) -> None:
+    def _announce(self, settings: Settings) -> None:
         log.configure(settings.log.level, settings.log.format)
         event(_log, logging.INFO, "configuration reloaded", teams=len(settings.teams))
         if settings.web != self._settings.web:
@@ -68,21 +71,17 @@ class Reloader:
             try:
                 rules = await self._access.read()
             except ConfigError as error:
-                self._refuse(error, settings_ok=self._settings_ok, access_ok=False)
+                self._refuse(error)
                 return
             self._access.apply(rules)
-            self._note(settings_ok=self._settings_ok, access_ok=True)
+            self._service.exporter.note_reload(ok=self._settings_ok)
             event(_log, logging.INFO, "web configuration reloaded")
 
-    def _refuse(self, error: ConfigError, *, settings_ok: bool, access_ok: bool) -> Sequence[str]:
-        self._note(settings_ok=settings_ok, access_ok=access_ok)
+    def _refuse(self, error: ConfigError) -> Sequence[str]:
+        self._service.exporter.note_reload(ok=False)
         for mistake in error.mistakes:
             event(_log, logging.ERROR, "configuration not reloaded", mistake=mistake)
         return error.mistakes
-
-    def _note(self, *, settings_ok: bool, access_ok: bool) -> None:
-        self._settings_ok, self._door_ok = settings_ok, access_ok
-        self._assembly.exporter.note_reload(ok=settings_ok and access_ok)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 import pytest
 
 from exporter import __version__
-from exporter.collect.exporter import FEW_TEAMS, Exporter
 from exporter.collect.schedule import Schedule
 from exporter.expose.compression import Exposition
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import SeriesStore
+from exporter.service.exporter import FEW_TEAMS, Exporter
 from fixtures import NOW, FakeClient, FakeClock, Rig, make_team
 from support import Samples, parse_text
 

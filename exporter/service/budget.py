@@ -1,7 +1,7 @@
 """What a configuration costs: requests to the platform, series in Prometheus."""
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES
-from exporter.config import Settings
+from exporter.config.settings import Settings
 from exporter.expose import families
 from exporter.expose.text import Samples
 from exporter.fleet.agents import Agent, Gpu
@@ -20,7 +20,7 @@ def requests_per_minute(settings: Settings) -> tuple[float, float]:
     return polls * LEAST_PER_POLL, polls * MOST_PER_POLL
 
 
-def doubts(settings: Settings) -> list[str]:
+def warnings(settings: Settings) -> list[str]:
     """What is allowed but hardly meant, a line each."""
     least, _ = requests_per_minute(settings)
     allowed = 60 * settings.api.max_requests_per_second
@@ -30,7 +30,7 @@ def doubts(settings: Settings) -> list[str]:
             " polls take longer than their interval"
         )
     ]
-    return [*(short if least > allowed else []), *settings.doubts()]
+    return [*(short if least > allowed else []), *settings.warnings()]
 
 
 def series_per_team() -> int:

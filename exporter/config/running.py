@@ -1,0 +1,53 @@
+"""Where an exporter that runs already listens, found without loading what validates the settings.
+
+A health check asks it every few seconds, beside GPU work, so it must cost next to nothing. What has mistakes counts as
+absent: the running exporter goes by the configuration it has read, and an edit that broke the file since does no harm.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter.config.address import DEFAULT, ListenAddress
+from exporter.config.variables import variable
+from exporter.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How to reach it."""
+
+    address: ListenAddress
+    tls: bool
+    """Whether it is likely to serve HTTPS: it has a web configuration, which may have TLS in it."""
+
+
+def find(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Running:
+    """The section `web` of the same sources that `load` reads, in the same order of precedence.
+
+    Args:
+        path: the YAML file, if there is one.
+        environ: the environment.
+        flags: values of flags, nested like the settings.
+    """
+    sections = list(_sections(path, environ, flags))
+    address = DEFAULT
+    for section in reversed(sections):
+        with suppress(ValueError):
+            address = ListenAddress.parse(section.get("listen_address"))
+    return Running(address, tls=any(section.get("config_file") for section in sections))
+
+
+def _sections(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The section as each source has it, the strongest first."""
+    yield flags.get("web", {})
+    yield {key: environ.get(variable(("web", key))) for key in ("listen_address", "config_file")}
+    if path is not None:
+        from exporter.config.yamlfile import parse_yaml, read  # noqa: PLC0415  takes as long as the rest together
+
+        with suppress(ConfigError):
+            document = parse_yaml(read(path), str(path))
+            section = document.get("web") if isinstance(document, dict) else None
+            yield section if isinstance(section, dict) else {}

@@ -1,0 +1,15 @@
+"""The names of environment variables."""
+
+from typing import Final
+
+Loc = tuple[int | str, ...]
+"""A key path, such as ("teams", 0, "name")."""
+PREFIX: Final = "CYBERUN_EXPORTER_"
+LISTS: Final = ("teams", "discover")
+"""Keys at the top that are no section: one variable holds all of it."""
+
+
+def variable(loc: Loc) -> str:
+    """The environment variable that sets the key at a path, such as `CYBERUN_EXPORTER_WEB__LISTEN_ADDRESS`."""
+    keys = loc[:1] if loc[0] in LISTS else loc
+    return PREFIX + "__".join(map(str, keys)).upper()

@@ -1,0 +1,134 @@
+"""What a configuration is made into: connections, credentials and discoveries, opened and closed together."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from exporter import __version__
+from exporter.collect.history import Clock
+from exporter.config.settings import Api, Settings
+from exporter.expose.counters import ApiCounters
+from exporter.platform.client import Limits, Platform
+from exporter.platform.credentials import TokenSource
+from exporter.platform.pacing import Pacer
+from exporter.platform.proxy import environment_proxy
+from exporter.platform.trust import trust
+from exporter.service.credentials import OriginKey, close_credentials, discovery_name, open_credentials, origin_key
+from exporter.service.discovery import Discovery, Findings
+from exporter.service.shard import Shard
+from exporter.service.shared import Shared
+
+CLOCK: Final = Clock(time.time, time.monotonic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """What one configuration works with. Frozen: another configuration makes another one.
+
+    Attributes:
+        settings: the configuration, with the teams of all shards.
+        shard: this process' part of the teams.
+        platform: connections to it.
+        credentials: those of this shard's teams and of the discoveries; several may share one.
+        discoveries: one for each credential whose teams are to be found.
+    """
+
+    settings: Settings
+    shard: Shard
+    platform: Platform
+    credentials: Mapping[OriginKey, TokenSource]
+    discoveries: Mapping[OriginKey, Discovery]
+
+    def findings(self, settings: Settings) -> Mapping[OriginKey, Findings]:
+        """What its discoveries know that holds with these settings as well: nothing, if the platform is another one."""
+        same = settings.api.base_url == self.settings.api.base_url
+        return {key: each.findings for key, each in self.discoveries.items()} if same else {}
+
+
+class Assembler:
+    """Opens assemblies; those that overlap in time share what they agree about. Mutable: it knows what is open."""
+
+    def __init__(self, environ: Mapping[str, str], shard: Shard, counters: ApiCounters) -> None:
+        self._environ = environ
+        self._shard = shard
+        self._counters = counters
+        self._credentials = Shared[OriginKey, TokenSource](close_credentials)
+        self._platforms = Shared[tuple[Api, float], Platform](_disconnect)
+
+    @asynccontextmanager
+    async def assembled(self, settings: Settings, found: Mapping[OriginKey, Findings]) -> AsyncIterator[Assembly]:
+        """The assembly of these settings, open until the block ends.
+
+        Args:
+            settings: the configuration, with the teams of all shards.
+            found: what earlier discoveries with the same credentials know.
+
+        Raises:
+            ConfigError: a credential, the CA bundle or the proxy cannot be used; then nothing stays open.
+        """
+
+        async def credentials(known: Mapping[OriginKey, TokenSource]) -> dict[OriginKey, TokenSource]:
+            mine = self._shard.part(settings)
+            return await asyncio.to_thread(open_credentials, mine, self._environ, known, lock=True)
+
+        key = settings.api, _keepalive(settings)
+
+        async def platform(known: Mapping[tuple[Api, float], Platform]) -> dict[tuple[Api, float], Platform]:
+            return {key: known[key] if key in known else await asyncio.to_thread(self._platform, *key)}
+
+        async with (
+            self._platforms.holding(platform) as platforms,
+            self._credentials.holding(credentials) as sources,
+        ):
+            yield Assembly(
+                settings=settings,
+                shard=self._shard,
+                platform=platforms[key],
+                credentials=sources,
+                discoveries=_discoveries(settings, sources, platforms[key], found),
+            )
+
+    def _platform(self, api: Api, keepalive: float) -> Platform:
+        return Platform(
+            api.base_url,
+            limits=Limits(api.timeout, api.max_response_bytes),
+            pacer=Pacer(api.max_requests_per_second, api.max_concurrency),
+            log=self._counters,
+            ssl_context=trust(api.ca_file),
+            keepalive=keepalive,
+            user_agent=f"cyberun-exporter/{__version__}",
+            proxy=environment_proxy(api.base_url),
+        )
+
+
+async def _disconnect(platforms: Collection[Platform]) -> None:
+    for platform in platforms:
+        await platform.close()
+
+
+def _keepalive(settings: Settings) -> float:
+    """Seconds that an idle connection is kept: one that ends between two polls of a team costs each a handshake."""
+    intervals = [settings.interval_of(team) for team in settings.teams]
+    intervals += [discover.interval or settings.collect.interval for discover in settings.discover]
+    return 2 * max(intervals, default=settings.collect.interval)
+
+
+def _discoveries(
+    settings: Settings,
+    credentials: Mapping[OriginKey, TokenSource],
+    platform: Platform,
+    found: Mapping[OriginKey, Findings],
+) -> dict[OriginKey, Discovery]:
+    """One for each credential: another choice among the teams of the same credential shares its looks."""
+    discoveries: dict[OriginKey, Discovery] = {}
+    for i, each in enumerate(settings.discover):
+        key, name = origin_key(each), discovery_name(i)
+        if key not in discoveries:
+            client = platform.team(name, credentials[key], None)
+            findings = found.get(key, Findings())
+            discoveries[key] = Discovery(name, client, findings, CLOCK.monotonic, random.random)
+    return discoveries

@@ -1,0 +1,202 @@
+"""The running exporter: one assembly in force, and the data that outlives it."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
+
+from exporter.collect.agents import AgentRules
+from exporter.collect.context import TeamRules
+from exporter.collect.schedule import GRACE, Schedule
+from exporter.collect.team import Team
+from exporter.config.settings import Settings
+from exporter.config.settings import Team as TeamSettings
+from exporter.expose.counters import ApiCounters
+from exporter.expose.series_store import SeriesStore
+from exporter.log import event
+from exporter.platform import paths
+from exporter.service.assembly import CLOCK, Assembler, Assembly
+from exporter.service.budget import MOST_PER_POLL
+from exporter.service.choice import choose
+from exporter.service.credentials import OriginKey, origin_key
+from exporter.service.discovery import Discovery
+from exporter.service.exporter import Exporter
+from exporter.service.shard import Shard
+
+STOP_TIMEOUT: Final = 4.0
+"""Seconds that a stopping exporter waits for a renewal under way, whose new refresh token would be lost."""
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """The exporter as it runs. Mutable: `apply` puts another assembly in the place of the one in force."""
+
+    def __init__(self, assembler: Assembler, counters: ApiCounters, assembly: Assembly, opened: AsyncExitStack) -> None:
+        """Begin with an assembly.
+
+        Args:
+            assembler: opens the next ones.
+            counters: of all requests.
+            assembly: the first one.
+            opened: closes it; from now on that is this object's business.
+        """
+        self.counters = counters
+        self._assembler = assembler
+        self._assembly = assembly
+        self._opened = opened
+        self._store = SeriesStore(CLOCK.monotonic)
+        self._schedule = Schedule(CLOCK)
+        self.exporter = Exporter(self._schedule, payload=self._store, counters=counters, clock=CLOCK)
+        self._left_out: Mapping[str, str] = {}
+        self._one = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._start_discoveries({})
+        self._set_teams(same_platform=False)
+
+    @property
+    def assembly(self) -> Assembly:
+        """What is in force."""
+        return self._assembly
+
+    async def apply(self, settings: Settings) -> None:
+        """Go by these settings. Teams whose credential and platform stay the same keep data, counters and schedule.
+
+        Raises:
+            ConfigError: a credential, the CA bundle or the proxy cannot be used; then nothing has changed.
+        """
+        async with self._one:
+            opened, before = AsyncExitStack(), self._assembly
+            assembled = self._assembler.assembled(settings, before.findings(settings))
+            self._assembly = await opened.enter_async_context(assembled)
+            retired, self._opened = self._opened, opened
+            self._start_discoveries(before.discoveries)
+            self._set_teams(same_platform=settings.api.base_url == before.settings.api.base_url)
+            self._retiring.add(task := asyncio.create_task(retired.aclose()))
+            task.add_done_callback(self._retiring.discard)
+
+    def _start_discoveries(self, before: Mapping[OriginKey, Discovery]) -> None:
+        """Count for those in force, no longer for those of before, and have them look at once."""
+        names = set()
+        for key, discovery in self._assembly.discoveries.items():
+            renews = self._assembly.credentials[key].renews
+            self.counters.start(discovery.name, (paths.ME, paths.REFRESH) if renews else (paths.ME,))
+            names.add(discovery.name)
+        for name in {discovery.name for discovery in before.values()} - names:
+            self.counters.forget(name)
+        self._changed.set()
+
+    def _set_teams(self, *, same_platform: bool = True) -> None:
+        """Poll the teams that are configured, and those that were found and are wanted."""
+        now, settings = self._assembly, self._assembly.settings
+        choice = choose(settings, now.credentials, now.discoveries)
+        mine = [team for team in (*settings.teams, *choice.teams) if now.shard.holds(team.name)]
+        teams = [self._team(team, same_platform=same_platform) for team in mine]
+        self._schedule.stuck_after = settings.api.timeout + GRACE + _longest_wait(len(teams), settings)
+        self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
+        self.exporter.discovered = all(each.findings.attempted for each in now.discoveries.values())
+        for who, why in choice.left_out.items():
+            if self._left_out.get(who) != why:  # once, not after every look
+                event(_log, logging.WARNING, "discovered team left out", team=who, why=why)
+        self._left_out = choice.left_out
+
+    def _team(self, team: TeamSettings, *, same_platform: bool) -> Team:
+        source = self._assembly.credentials[origin_key(team)]
+        rules = team_rules(self._assembly.settings, team)
+        client = self._assembly.platform.team(team.name, source, team.team_id)
+        known = self.exporter.team(team.name)
+        if known is not None and same_platform and known.is_of(team.team_id, source):
+            known.reconfigure(rules, client)
+            return known
+        return Team(
+            rules,
+            client=client,
+            credential=source,
+            store=self._store,
+            counters=self.counters,
+            clock=CLOCK,
+            random=random.random,
+        )
+
+    async def look(self) -> bool:
+        """Find the teams of every credential that is to be discovered, once.
+
+        Returns:
+            Whether each of them could be asked.
+        """
+        discoveries = self._assembly.discoveries.values()
+        await asyncio.gather(*(discovery.look() for discovery in discoveries))
+        await self._found()
+        return not any(discovery.findings.failure for discovery in discoveries)
+
+    async def run(self) -> None:
+        """Poll and discover until cancelled. What is not handled there ends the process."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.exporter.run())
+            group.create_task(self._keep_looking())
+
+    async def _keep_looking(self) -> None:
+        """Look with the discoveries in force; with others as soon as a reload brings others."""
+        while True:
+            self._changed.clear()
+            async with asyncio.TaskGroup() as group:
+                discoveries = self._assembly.discoveries.values()
+                looking = [group.create_task(each.keep_looking(self._found)) for each in discoveries]
+                await self._changed.wait()
+                for task in looking:
+                    task.cancel()
+
+    async def _found(self) -> None:
+        async with self._one:
+            self._set_teams()
+
+    async def close(self) -> None:
+        """Let go of all that is open, once; a renewal under way has `STOP_TIMEOUT`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._opened.aclose()
+                await asyncio.gather(*self._retiring)
+
+
+def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:
+    """What the settings say about one team."""
+    collect = settings.collect
+    agents = AgentRules(
+        team=team.name,
+        max_pages=settings.api.max_pages,
+        max_agents=collect.max_agents,
+        memory=collect.agent_memory,
+        expected=frozenset(team.expected_agents),
+        with_labels=collect.agent_labels,
+    )
+    return TeamRules(
+        name=team.name,
+        team_id=team.team_id,
+        interval=settings.interval_of(team),
+        stale_after=collect.stale_after,
+        agents_path=team.agents_path,
+        agents=agents,
+    )
+
+
+def _longest_wait(teams: int, settings: Settings) -> float:
+    """Seconds that a poll may wait for permits if every team polls at once."""
+    return MOST_PER_POLL * teams / settings.api.max_requests_per_second
+
+
+@asynccontextmanager
+async def started(settings: Settings, environ: Mapping[str, str], shard: Shard) -> AsyncIterator[Service]:
+    """The exporter of these settings, ready to poll; what it opened is closed with the block.
+
+    Raises:
+        ConfigError: a credential, the CA bundle or the proxy cannot be used.
+    """
+    counters = ApiCounters()
+    assembler = Assembler(environ, shard, counters)
+    async with AsyncExitStack() as stack:
+        assembly = await stack.enter_async_context(assembler.assembled(settings, {}))
+        service = Service(assembler, counters, assembly, stack.pop_all())
+        stack.push_async_callback(service.close)
+        yield service

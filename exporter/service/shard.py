@@ -1,0 +1,26 @@
+"""Several exporters that share the teams."""
+
+from dataclasses import dataclass
+from hashlib import blake2s
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line needs shards before it knows whether it needs settings
+    from exporter.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """This process' part of the teams, when several share them."""
+
+    number: int = 0
+    total: int = 1
+
+    def holds(self, team: str) -> bool:
+        """Whether the team is this shard's: by a hash of its name that is the same everywhere."""
+        digest = blake2s(team.encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % self.total == self.number
+
+    def part(self, settings: "Settings") -> "Settings":
+        """The same settings with this shard's teams alone; those to be discovered are not known yet."""
+        teams = tuple(team for team in settings.teams if self.holds(team.name))
+        return settings.model_copy(update={"teams": teams})

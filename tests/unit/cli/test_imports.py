@@ -1,0 +1,54 @@
+"""What a command loads, seen in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from exporter.cli.arguments import COMMANDS
+
+LIBRARIES = ("aiohttp", "pydantic", "prometheus_client", "isal", "bcrypt", "yaml", "asyncio")
+CALL = """
+import sys
+from exporter.cli import main
+try:
+    main({argv})
+except SystemExit:
+    pass
+print(*sys.modules, sep="\\n", file=sys.stderr)
+"""
+
+
+def loaded(*argv: str) -> set[str]:
+    """The modules that this call loads."""
+    call = [sys.executable, "-c", CALL.format(argv=list(argv))]
+    return set(subprocess.run(call, capture_output=True, text=True, check=True).stderr.split())
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("health", "--web.listen-address=127.0.0.1:1"), ("--version",), ("--help",), ("check", "--help")],
+    ids=" ".join,
+)
+def test_small_commands_load_no_library(argv: tuple[str, ...]) -> None:
+    """A health check runs every few seconds beside GPU work, and who asks for help does not wait."""
+    assert loaded(*argv).isdisjoint(LIBRARIES)
+
+
+def test_a_health_check_does_not_look_up_the_version() -> None:
+    """That takes longer than all the rest of it."""
+    assert "importlib.metadata" not in loaded("health", "--web.listen-address=127.0.0.1:1")
+
+
+def test_serving_loads_no_simulator() -> None:
+    """The simulated platform is loaded by the commands that show it alone."""
+    found = loaded("serve", "--config.file=/nowhere")
+    assert "exporter.web.app" in found
+    assert not [name for name in found if name.startswith("exporter.demo")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_a_module(command: str) -> None:
+    """It has a function `run`."""
+    call = [sys.executable, "-c", f"from exporter.cli.{command} import run"]
+    subprocess.run(call, check=True)

@@ -1,0 +1,258 @@
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.collect.schedule import GRACE
+from exporter.config.load import load
+from exporter.config.settings import Settings
+from exporter.errors import ConfigError
+from exporter.service.budget import MOST_PER_POLL
+from exporter.service.credentials import open_credential, origin_key
+from exporter.service.discovery import Discovery, Findings, FoundTeam
+from exporter.service.service import Service, started
+from exporter.service.shard import Shard
+from fixtures import TEAM_ID
+
+ENVIRON = {"SK": "sk-MARKER", "DK": "dk-MARKER", "JWT": "eyJMARKER.x.y"}
+NOWHERE = "http://127.0.0.1:9/api"
+RENDER = {"name": "render", "token_env": "SK"}
+
+
+def settings(
+    teams: Sequence[dict[str, Any]] = (RENDER,), discover: Sequence[dict[str, Any]] = (), **sections: Any
+) -> Settings:
+    api = {"base_url": NOWHERE, **sections.pop("api", {})}
+    return load(None, {}, {"teams": list(teams), "discover": list(discover), "api": api, **sections})
+
+
+def serving(one: Settings, shard: Shard | None = None) -> Any:
+    return started(one, ENVIRON, shard or Shard())
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> dict[str, Any]:
+    """A team that is read with a session, whose file only one process may hold."""
+    path = tmp_path / "operator"
+    path.touch(mode=0o600)
+    path.write_text("rt-MARKER\n", encoding="utf-8")
+    return {"name": "film", "team_id": TEAM_ID, "refresh_token_file": str(path)}
+
+
+def is_free(session: dict[str, Any]) -> bool:
+    """Whether somebody else may take the session now."""
+    try:
+        open_credential(settings([session]).teams[0], ENVIRON, lock=True).release()
+    except ConfigError:
+        return False
+    return True
+
+
+def unusable(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Sections that cannot be used."""
+    if what == "proxy":
+        monkeypatch.setenv("HTTP_PROXY", "ftp://proxy")
+        return {"api": {"base_url": "http://platform.invalid"}}
+    if what == "ca":
+        (tmp_path / "ca.pem").write_text("no certificate", encoding="utf-8")
+        return {"api": {"ca_file": str(tmp_path / "ca.pem")}}
+    return {"teams": [RENDER, {"name": "audio", "token_env": "UNSET"}]}
+
+
+UNUSABLE = pytest.mark.parametrize("what", ["proxy", "ca", "credential"])
+
+
+@UNUSABLE
+async def test_a_start_that_fails_keeps_nothing(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A bad credential, CA or proxy lets go of the sessions that were taken before it was found."""
+    bad = unusable(what, tmp_path, monkeypatch)
+    with pytest.raises(ConfigError):
+        async with serving(settings([session, *bad.pop("teams", ())], **bad)):
+            pass
+    assert is_free(session)
+
+
+@UNUSABLE
+async def test_a_reload_that_fails_changes_nothing(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Assembly, teams and schedule are those of before, and what the new configuration had taken is free again."""
+    async with serving(settings(collect={"interval": "7s"})) as service:
+        before, team = service.assembly, service.exporter.team("render")
+        bad = unusable(what, tmp_path, monkeypatch)
+        with pytest.raises(ConfigError):
+            await service.apply(settings([session, *bad.pop("teams", ())], **bad))
+        assert service.assembly is before
+        assert [each.name for each in service.exporter.status().teams] == ["render"]
+        assert service.exporter.team("render") is team
+        assert team.rules.interval == 7.0
+        assert is_free(session)
+        await service.apply(settings([RENDER, session]))
+        assert not is_free(session)
+    assert is_free(session)
+
+
+async def test_what_stays_the_same_is_kept(session: dict[str, Any]) -> None:
+    """Connections, credentials, and teams with their data; other rules are gone by."""
+    async with serving(settings([RENDER, session])) as service:
+        before, teams = service.assembly, [service.exporter.team(name) for name in ("render", "film")]
+        await service.apply(settings([session, RENDER], collect={"max_agents": 5}))
+        assert service.assembly.platform is before.platform
+        assert service.assembly.credentials == before.credentials
+        assert [service.exporter.team(name) for name in ("render", "film")] == teams
+        assert {team.rules.agents.max_agents for team in teams} == {5}
+        assert not is_free(session)
+
+
+async def test_a_session_that_is_configured_no_more_is_let_go(session: dict[str, Any]) -> None:
+    """Another process may take it at once."""
+    async with serving(settings([RENDER, session])) as service:
+        await service.apply(settings())
+        await asyncio.gather(*service._retiring)
+        assert is_free(session)
+        assert service.exporter.team("film") is None
+
+
+async def test_other_limits_are_another_connection() -> None:
+    """Whatever changes under `api` needs one; teams keep their data unless the platform is another one."""
+    async with serving(settings()) as service:
+        platform, team = service.assembly.platform, service.exporter.team("render")
+        await service.apply(settings(api={"timeout": "20s"}))
+        assert service.assembly.platform is not platform
+        assert service.exporter.team("render") is team
+        await service.apply(settings(api={"base_url": "http://127.0.0.1:10/api"}))
+        assert service.exporter.team("render") is not team
+
+
+@pytest.mark.parametrize(
+    ("teams", "discover", "longest"),
+    [
+        ([RENDER], [], 30.0),
+        ([RENDER, {"name": "film", "token_env": "SK", "interval": "5m"}], [], 300.0),
+        ([], [{"token_env": "DK"}], 30.0),
+        ([RENDER], [{"token_env": "DK", "interval": "10m"}], 600.0),
+    ],
+)
+async def test_idle_connections_outlive_an_interval(
+    teams: list[dict[str, Any]], discover: list[dict[str, Any]], longest: float
+) -> None:
+    """Twice the longest interval, discovered teams included: one of just an interval would end before each poll."""
+    async with serving(settings(teams, discover)) as service:
+        assert service.assembly.platform._keepalive == 2 * longest
+        await service.apply(settings([{**RENDER, "interval": "20m"}]))
+        assert service.assembly.platform._keepalive == 2400.0
+
+
+async def test_the_schedule_is_stuck_only_after_the_longest_wait() -> None:
+    """A hundred teams at one request a second wait for their permits; the health check must know."""
+    teams = [{"name": f"team-{number}", "token_env": "SK"} for number in range(100)]
+    async with serving(settings(teams, api={"timeout": "7s", "max_requests_per_second": 1})) as service:
+        assert service._schedule.stuck_after == 7 + GRACE + 100 * MOST_PER_POLL
+        await service.apply(settings())
+        assert service._schedule.stuck_after == 10 + GRACE + MOST_PER_POLL / 10
+
+
+async def test_a_shard_polls_its_own_teams() -> None:
+    """Configured or found, and with one credential for each."""
+    names = [f"team-{number}" for number in range(20)]
+    teams = [{"name": name, "token_env": f"T{number}"} for number, name in enumerate(names)]
+    shard = Shard(1, 3)
+    environ = {f"T{number}": "sk-x" for number, name in enumerate(names) if shard.holds(name)} | ENVIRON
+    async with started(settings(teams, [{"token_env": "JWT"}]), environ, shard) as service:
+        find(service, "JWT", {f"id-{number}": f"found-{number}" for number in range(20)})
+        await service._found()
+        polled = [team.name for team in service.exporter.status().teams]
+        assert polled == [name for name in (*names, *(f"found-{n}" for n in range(20))) if shard.holds(name)]
+
+
+def find(service: Service, variable: str, teams: dict[str, str]) -> None:
+    """Let a discovery have found these teams: ids and names."""
+    key = next(origin_key(each) for each in service.assembly.settings.discover if each.token_env == variable)
+    found = tuple(
+        FoundTeam(f"019abc12-4567-7890-abcd-{hash(team_id) % 16**12:012x}", name) for team_id, name in teams.items()
+    )
+    service.assembly.discoveries[key].findings = Findings(found, attempted=True)
+
+
+async def test_found_teams_outlive_a_reload() -> None:
+    """Another place in the list, other patterns: they stay without a new look, unless the platform is another one."""
+    async with serving(settings([], [{"token_env": "DK"}, {"token_env": "JWT"}])) as service:
+        find(service, "JWT", {"a": "film"})
+        await service._found()
+        film = service.exporter.team("film")
+        assert film is not None
+        assert not service.exporter.discovered  # the other one was not asked yet
+        await service.apply(settings([], [{"token_env": "JWT"}]))
+        assert service.exporter.team("film") is film
+        assert service.exporter.discovered
+        await service.apply(settings([], [{"token_env": "JWT"}], api={"base_url": "http://127.0.0.1:10/api"}))
+        assert service.exporter.status().teams == ()
+        assert not service.exporter.discovered
+
+
+async def test_one_credential_is_asked_once() -> None:
+    """Two choices among the teams of one credential share its looks, which are counted under the first one's place."""
+    two: list[dict[str, Any]] = [
+        {"token_env": "JWT", "include": ["a"]},
+        {"token_env": "DK"},
+        {"token_env": "JWT", "exclude": ["a"]},
+    ]
+    async with serving(settings([], two)) as service:
+        assert [each.name for each in service.assembly.discoveries.values()] == ["discover[0]", "discover[1]"]
+        assert {team for team, *_ in service.counters.failures} == {"discover[0]", "discover[1]"}
+        await service.apply(settings([], [{"token_env": "DK"}]))
+        assert {team for team, *_ in service.counters.failures} == {"discover[0]"}
+
+
+async def test_who_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Not after every look."""
+    caplog.set_level(logging.WARNING)
+    async with serving(settings(discover=[{"token_env": "JWT"}])) as service:
+        find(service, "JWT", {"a": "render"})
+        for _ in range(3):
+            await service._found()
+    assert [record.__dict__["fields"]["why"] for record in caplog.records] == ["the name render is taken"]
+
+
+async def test_a_reload_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every credential is asked, also those that a reload brings; those that go are not asked any more."""
+    asked: list[str] = []
+    looked = asyncio.Event()
+
+    async def look(discovery: Discovery) -> None:
+        asked.append(discovery.name)
+        discovery.findings = Findings(attempted=True)
+        looked.set()
+
+    monkeypatch.setattr(Discovery, "look", look)
+    async with serving(settings([], [{"token_env": "JWT"}])) as service:
+        running = asyncio.create_task(service.run())
+        await looked.wait()
+        assert asked == ["discover[0]"]
+        looked.clear()
+        await service.apply(settings([], [{"token_env": "DK"}, {"token_env": "JWT"}]))
+        await looked.wait()
+        await asyncio.sleep(0)
+        assert asked == ["discover[0]", "discover[0]", "discover[1]"]
+        running.cancel()
+        await asyncio.wait((running,))
+
+
+async def test_once_nothing_could_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`look` tells whether each credential could be asked."""
+
+    async def look(discovery: Discovery) -> None:
+        failure = ConfigError(["x"]) if discovery.name == failing else None
+        discovery.findings = Findings(attempted=True, failure=failure)  # type: ignore[arg-type]  # any failure
+
+    monkeypatch.setattr(Discovery, "look", look)
+    async with serving(settings([], [{"token_env": "JWT"}, {"token_env": "DK"}])) as service:
+        failing = "discover[1]"
+        assert not await service.look()
+        failing = ""
+        assert await service.look()
