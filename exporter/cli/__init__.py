@@ -4,6 +4,7 @@ Each command is the module of its name, with a function `run`, and is loaded onl
 not pay for what serves.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 fine, 1 failed while running, 2 bad usage or configuration.
     """
     given = arguments.parse(sys.argv[1:] if argv is None else argv)
+    if given.command in ("serve", "demo"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to reload yet, and no reason to end
     try:
         # A broken pipe is how `once | head` ends.
         with suppress(BrokenPipeError, KeyboardInterrupt):

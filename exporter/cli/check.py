@@ -1,11 +1,11 @@
 """`check`: what the configuration means, without asking anybody."""
 
-import asyncio
 import os
 from collections.abc import Mapping
 
 from exporter.cli.arguments import Arguments
 from exporter.cli.online import online
+from exporter.cli.running import run_once
 from exporter.cli.settings import start_settings
 from exporter.config.settings import Settings
 from exporter.config.types import format_duration
@@ -22,7 +22,7 @@ def run(given: Arguments) -> int:
     """Print what the configuration means, and with `--online` what comes of asking the platform."""
     settings = start_settings(given)
     check(settings, os.environ, given.shard)
-    return asyncio.run(online(settings, os.environ, given.shard)) if given.online else 0
+    return run_once(online(settings, os.environ, given.shard)) if given.online else 0
 
 
 def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> None:

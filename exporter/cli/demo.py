@@ -1,9 +1,8 @@
 """`demo`: the exporter on a simulated platform."""
 
-import asyncio
-
 from exporter import log
 from exporter.cli.arguments import Arguments, Simulation
+from exporter.cli.running import run_loop
 from exporter.cli.serve import serve
 from exporter.config.load import load
 from exporter.config.settings import Settings
@@ -16,7 +15,7 @@ ADDRESS = "127.0.0.1:10042"
 
 def run(given: Arguments) -> int:
     """Serve a simulated platform on loopback and the exporter on it, until SIGTERM or SIGINT."""
-    return asyncio.run(_demo(given))
+    return run_loop(_demo(given))
 
 
 def simulated_platform(chosen: Simulation) -> SimulatedPlatform:

@@ -1,11 +1,11 @@
 """`once`: poll every team once and print the exposition."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
 
 from exporter.cli.arguments import Arguments
+from exporter.cli.running import run_once
 from exporter.cli.settings import start_settings
 from exporter.config.settings import Settings
 from exporter.service.service import started
@@ -14,7 +14,7 @@ from exporter.service.shard import Shard
 
 def run(given: Arguments) -> int:
     """Poll once and print; see `once`."""
-    return asyncio.run(once(start_settings(given), os.environ, given.shard))
+    return run_once(once(start_settings(given), os.environ, given.shard))
 
 
 async def once(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:

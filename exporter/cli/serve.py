@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 from exporter import __version__
 from exporter.cli.arguments import Arguments
+from exporter.cli.running import run_loop, stop_signal
 from exporter.cli.settings import read_settings, start_settings
-from exporter.cli.signals import stop_signal
 from exporter.config.settings import Settings
 from exporter.log import event
 from exporter.service.budget import requests_per_minute, warnings
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 def run(given: Arguments) -> int:
     """Poll and serve as the flags and the configuration say; see `serve`."""
     settings = start_settings(given)
-    return asyncio.run(serve(settings, os.environ, given.shard, lambda: read_settings(given)))
+    return run_loop(serve(settings, os.environ, given.shard, lambda: read_settings(given)))
 
 
 async def serve(

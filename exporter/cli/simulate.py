@@ -1,10 +1,8 @@
 """`simulate`: the simulated platform alone."""
 
-import asyncio
-
 from exporter.cli.arguments import Arguments
 from exporter.cli.demo import simulated_platform
-from exporter.cli.signals import stop_signal
+from exporter.cli.running import run_loop, stop_signal
 from exporter.config.address import ListenAddress
 from exporter.errors import ConfigError
 
@@ -13,7 +11,7 @@ ADDRESS = "127.0.0.1:10043"
 
 def run(given: Arguments) -> int:
     """Serve the simulated platform until SIGTERM or SIGINT."""
-    return asyncio.run(_simulate(given))
+    return run_loop(_simulate(given))
 
 
 async def _simulate(given: Arguments) -> int:

@@ -96,6 +96,7 @@ class Reloader:
                     task.cancel()
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would end the process while it stops
 
     async def _whenever(self, asked: asyncio.Event) -> None:
         while True:

@@ -1,0 +1,78 @@
+"""Running a command in an event loop, to an end that nothing can hold up."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STOPPED = 1
+"""Exit code of a command that was stopped before it had its result."""
+
+
+def run_loop(command: Coroutine[Any, Any, int]) -> int:
+    """Run a command that serves, to its end."""
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_default_executor(_DaemonThreads())
+        return runner.run(command)
+
+
+def run_once(command: Coroutine[Any, Any, int]) -> int:
+    """Run a command that ends by itself; SIGTERM and SIGINT cancel it, and what it holds is closed first."""
+    return run_loop(_until_stopped(command))
+
+
+async def _until_stopped(command: Coroutine[Any, Any, int]) -> int:
+    async with stop_signal() as stop:
+        work, stopped = asyncio.create_task(command), asyncio.create_task(stop.wait())
+        await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if work.done():
+            return work.result()
+        work.cancel()
+        await asyncio.wait((work,))
+        return STOPPED
+
+
+@asynccontextmanager
+async def stop_signal() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """A thread for each call, which does not keep the process from ending.
+
+    asyncio's own pool is waited for at the end, and a name that is being resolved or a file of a share that is gone can
+    take minutes. In the pool such calls also take the threads that others need.
+    """
+
+    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call it in a new thread."""
+        future = Future[T]()
+        Thread(target=_call, args=(future, lambda: call(*args, **kwargs)), daemon=True).start()
+        return future
+
+
+def _call(future: Future[T], call: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001  whatever it is, it is the caller's
+        future.set_exception(error)
+    else:
+        future.set_result(result)
