@@ -1,11 +1,14 @@
-"""The command line. Flags are named as the official exporters name them; credentials have none."""
+"""The command line. Flags are named as the official exporters name them; credentials have none.
+
+Values that a health check needs are named tuples: the module of dataclasses takes as long to load as all the rest.
+"""
 
 import argparse
-import platform
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import exporter
 from exporter.service.shard import Shard
@@ -23,8 +26,7 @@ COMMANDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(NamedTuple):
     """What the simulated platform is made of."""
 
     teams: int = 3
@@ -33,16 +35,15 @@ class Simulation:
     faults: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """One command and its flags."""
 
     command: str
     config_file: Path | None = None
-    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    overrides: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """Settings given as flags: section, key, value."""
-    simulation: Simulation = field(default_factory=Simulation)
-    shard: Shard = field(default_factory=Shard)
+    simulation: Simulation = Simulation()
+    shard: Shard = Shard()
     online: bool = False
     """Whether `check` asks the platform, too."""
 
@@ -111,7 +112,8 @@ class _Version(argparse.Action):
     """Looks the version up when it is asked for: that takes longer than a health check."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"cyberun-exporter {exporter.__version__} (Python {platform.python_version()})")
+        python = ".".join(map(str, sys.version_info[:3]))
+        print(f"cyberun-exporter {exporter.__version__} (Python {python})")
         parser.exit()
 
 

@@ -6,17 +6,15 @@ absent: the running exporter goes by the configuration it has read, and an edit 
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter.config.address import DEFAULT, ListenAddress
 from exporter.config.variables import variable
 from exporter.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """How to reach it."""
 
     address: ListenAddress

@@ -1,0 +1,157 @@
+"""What an ordinary installation costs: the process itself, for three teams of thirty agents polled every 15 seconds.
+
+Most users have no more than this, and what they pay is not the scrape but what runs around it: the start, the memory
+that is held, and the health check that an image repeats. Each is shown beside what Python alone costs, and beside a
+bare aiohttp server, in the same run. CPU time is user and system time; memory is what is resident, or was at the peak.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import yaml
+from rig import Fleet, names, report, simulated, token
+from rig.servers import free_port, get, running
+
+FLEET = Fleet(teams=3, agents=30)
+INTERVAL = 15
+"""Seconds between two polls of a team, and between two scrapes."""
+REPETITIONS = 5
+SCRAPES = 4
+SCRIPT = str(Path(sys.executable).with_name("cyberun-exporter"))
+BARE_SERVER = """
+from aiohttp import web
+async def answer(_): return web.Response()
+app = web.Application()
+app.router.add_get("/", answer)
+web.run_app(app, host="127.0.0.1", port={port}, print=None)
+"""
+TICKS = os.sysconf("SC_CLK_TCK")
+MEGABYTE = 1e6
+
+
+def ended(command: list[str]) -> tuple[float, float]:
+    """The median of the CPU seconds, and the most memory in MB, of a command that ends by itself."""
+    usages = []
+    for _ in range(REPETITIONS):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  ours
+        usages.append(os.wait4(process.pid, 0)[2])
+        process.returncode = 0
+    times = sorted(usage.ru_utime + usage.ru_stime for usage in usages)
+    return times[REPETITIONS // 2], max(usage.ru_maxrss for usage in usages) * 1024 / MEGABYTE
+
+
+def resident(pid: int) -> float:
+    """MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU time so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def until(done: Callable[[str], bool], port: int, started: float) -> float:
+    """Seconds from `started` until the metrics are as wanted."""
+    while not done(get(port, "/metrics").decode()):
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def teams_up(exposition: str) -> int:
+    """How many teams have fresh data of both lists."""
+    return len(re.findall(r"^cyberun_up\{.*\} 1$", exposition, re.MULTILINE))
+
+
+def configuration(folder: Path, base_url: str, port: int) -> Path:
+    """The file of an exporter of this fleet."""
+    teams = []
+    for name in names(FLEET):
+        (folder / name).write_text(token(name), encoding="ascii")
+        (folder / name).chmod(0o600)
+        teams.append({"name": name, "token_file": name})
+    document = {
+        "api": {"base_url": base_url},
+        "collect": {"interval": f"{INTERVAL}s"},
+        "web": {"listen_address": f"127.0.0.1:{port}"},
+        "teams": teams,
+    }
+    (folder / "exporter.yaml").write_text(yaml.safe_dump(document), encoding="ascii")
+    return folder / "exporter.yaml"
+
+
+def serve(folder: Path, config: Path, port: int) -> None:
+    """Start the exporter; what it has when, and what it holds and takes from then on; its health check, too."""
+    started = time.monotonic()
+    with running([SCRIPT, f"--config.file={config}"], folder, port, "/-/healthy") as pid:
+        opened, at_first = time.monotonic() - started, resident(pid)
+        first = until(lambda text: teams_up(text) > 0, port, started)
+        everything = until(lambda text: teams_up(text) == FLEET.teams, port, started)
+        before, began = cpu(pid), time.monotonic()
+        for _ in range(SCRAPES):
+            time.sleep(INTERVAL)
+            get(port, "/metrics")
+        row = {
+            "port after s": opened,
+            "first team after s": first,
+            "all teams after s": everything,
+            "MB at first": at_first,
+            "MB then": resident(pid),
+            "CPU s a minute": (cpu(pid) - before) / (time.monotonic() - began) * 60,
+        }
+        report("ordinary_serve", [row])
+        commands(config, health=[SCRIPT, "health", f"--config.file={config}"])
+
+
+def commands(config: Path, health: list[str]) -> None:
+    """What the commands cost that end by themselves."""
+    measured = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "python -c 'import aiohttp'": [sys.executable, "-c", "import aiohttp"],
+        "--version": [SCRIPT, "--version"],
+        "health": [SCRIPT, "health"],
+        "health --config.file": health,
+        "check": [SCRIPT, "check", f"--config.file={config}"],
+    }
+    rows = []
+    for name, command in measured.items():
+        seconds, megabytes = ended(command)
+        rows.append({"command": name, "CPU s": seconds, "MB at the peak": megabytes})
+    report("ordinary_commands", rows)
+
+
+def bare_server(folder: Path) -> None:
+    """What aiohttp alone holds."""
+    port = free_port()
+    with running([sys.executable, "-c", BARE_SERVER.format(port=port)], folder, port, "/") as pid:
+        report("ordinary_baseline", [{"a bare aiohttp server": "", "MB": resident(pid)}])
+
+
+def imports() -> None:
+    """The heaviest modules that serving loads, by the time of each with all that it loads first."""
+    loading = [sys.executable, "-X", "importtime", "-c", "import exporter.cli.serve"]
+    lines = subprocess.run(loading, capture_output=True, text=True, check=True).stderr.splitlines()[1:]  # noqa: S603
+    weights = [(int(total), name.strip()) for _, total, name in (line.split(":")[1].split("|") for line in lines)]
+    heaviest = [(weight, name) for weight, name in sorted(weights, reverse=True) if "." not in name][:12]
+    report("ordinary_imports", [{"module": name, "ms": weight / 1000} for weight, name in heaviest])
+
+
+def main() -> None:
+    """Measure all of it."""
+    with tempfile.TemporaryDirectory() as name, simulated(FLEET) as base_url:
+        folder, port = Path(name), free_port()
+        bare_server(folder)
+        serve(folder, configuration(folder, base_url, port), port)
+        imports()
+
+
+if __name__ == "__main__":
+    main()
