@@ -272,7 +272,7 @@ TASK_WAIT = Metric(
     "cyberun_task_wait_seconds",
     Kind.HISTOGRAM,
     Scope.TASKS,
-    "Time from a task's creation to its start, once per task that started or finished after the exporter's first poll.",
+    "Time from a task's creation to its start, once per task that started after the exporter's first poll.",
     _TEAM,
     "seconds",
     WAIT_BUCKETS,
@@ -304,8 +304,9 @@ TASKS_WITHOUT_ELIGIBLE_AGENT = Metric(
     "cyberun_tasks_without_eligible_agent",
     Kind.GAUGE,
     Scope.ELIGIBILITY,
-    "Waiting tasks whose required labels no connected agent has, among the waiting tasks read (the first and"
-    " the last page). That agent_labels of a task without an agent are the labels it requires is inferred.",
+    "Waiting tasks whose required labels no connected agent has, among the waiting tasks read (the first and the last"
+    " page) that say what they require; absent when none does. That agent_labels of a task without an agent are the"
+    " labels it requires is inferred.",
     _TEAM,
 )
 
@@ -375,7 +376,8 @@ AGENT_SYNC = Metric(
     "cyberun_agent_sync_ratio",
     Kind.GAUGE,
     Scope.AGENTS,
-    "Progress of the file being synced, 0 to 1; only while the agent is syncing. It falls when the next file starts.",
+    "Progress of the file being synced, 0 to 1; of an agent that is not syncing only while it is below 1. It falls when"
+    " the next file starts.",
     ("team_name", "agent_id", "phase"),
     "ratio",
 )

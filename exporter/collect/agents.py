@@ -73,7 +73,7 @@ class _AgentsPoll:
         self._rendering = _Rendering(rules)
         self._counts: Counter[str] = Counter()
         self._label_sets: set[frozenset[str]] = set()
-        self._unnamed = 0
+        self._duplicates = 0
         self._series_dropped = 0
 
     async def read(self, fetch: FetchAgents, unknown: UnknownValues) -> "_AgentsPoll":
@@ -82,27 +82,24 @@ class _AgentsPoll:
             page = await fetch(number)
             self._add(page, unknown)
             number = self._walk.add(page)
+        if self._walk.stood_still:
+            unknown["agent_id"] += self._duplicates
         return self
 
     def _add(self, page: wire.Page[wire.Agent], unknown: UnknownValues) -> None:
         unknown.update(page.unknown)
-        agents = {agent.agent_id: agent for agent in read_agents(page, unknown)}
-        # Without an id, or twice on one page: no sign that the list moved. Twice on two pages is one.
-        self._unnamed += len(page.items) - len(agents)
-        admitted, left_out = self._roster.enter(agents.values())
+        agents = list(read_agents(page, unknown))
+        admitted, left_out = self._roster.enter(agents)
+        self._duplicates += len(agents) - len(admitted) - len(left_out)
         self._rendering.add(admitted)
         self._series_dropped += sum(map(self._rendering.series, left_out))
         self._counts.update(agent.status or OTHER for agent in (*admitted, *left_out))
         self._label_sets.update(agent.labels for agent in (*admitted, *left_out))
 
     @property
-    def _seen(self) -> int:
-        return len(self._roster) + self._unnamed
-
-    @property
     def worth_repeating(self) -> bool:
         """Whether another walk may see what this one missed."""
-        return not self._walk.bounded and not self._walk.saw_all(self._seen)
+        return not self._walk.bounded and not self._walk.saw_all
 
     def result(self, now: float) -> AgentsResult:
         """What the walk shows, rendered; refuse what cannot be right however the list moved."""
@@ -112,7 +109,7 @@ class _AgentsPoll:
         return PollResult(snapshot=snapshot, families=self._rendering.finished(snapshot))
 
     def _snapshot(self, now: float) -> AgentsSnapshot:
-        coverage = self._walk.coverage(self._seen, len(self._roster))
+        coverage = self._walk.coverage(len(self._roster))
         left_out = frozenset(self._roster.left_out)
         presence = self._before.updated(
             frozenset(self._roster.exposed),

@@ -104,7 +104,7 @@ class TasksCollector(Collector[TasksSnapshot]):
 
     async def _read(self, unknown: UnknownValues) -> PollResult[TasksSnapshot]:
         before = self.snapshot.timings if self.snapshot else Timings()
-        snapshot = await collect_tasks(self._team.fetch_tasks, before, unknown)
+        snapshot = await collect_tasks(self._team.fetch_tasks, before, unknown, self._team.latest_now)
         rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot)
         return PollResult(snapshot=snapshot, families=rendered)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final, TypeVar
 
 from exporter.catalog import Scope
@@ -89,6 +90,14 @@ class TeamContext:
     def may_manage(self) -> bool:
         """Whether the credential is accepted on management paths."""
         return self.credential.kind != "integration"
+
+    @property
+    def latest_now(self) -> float:
+        """Unix seconds that no clock has reached yet, neither ours nor the platform's by the last `Date` it sent.
+
+        Infinite before the first `Date`.
+        """
+        return inf if self.counters.skew is None else self.clock.wall() + max(0.0, self.counters.skew)
 
     def publish(self, scope: Scope, families: CompressedFamilies, fresh_until: float | None) -> None:
         """Serve the families until then; None: as long as any other data of the team."""

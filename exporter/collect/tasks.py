@@ -7,6 +7,7 @@ asked for in the order tasks pass through them, so a task that moves meanwhile i
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import inf
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES
 from exporter.collect.result import FetchTasks, Implausible, UnknownValues
@@ -17,18 +18,19 @@ from exporter.fleet.tasks import ListPage, read_page
 from exporter.fleet.timings import Timings
 
 
-async def collect_tasks(fetch: FetchTasks, before: Timings, unknown: UnknownValues) -> TasksSnapshot:
+async def collect_tasks(fetch: FetchTasks, before: Timings, unknown: UnknownValues, now: float = inf) -> TasksSnapshot:
     """Look at every status once.
 
     Args:
         fetch: gets a page.
         before: the timings until now.
         unknown: is added to, also when the poll fails.
+        now: Unix seconds; no task did anything later. Infinite while the platform's clock is not known.
 
     Raises:
         PlatformError: a page could not be had, or contradicts itself.
     """
-    lists = _TaskLists(fetch, unknown)
+    lists = _TaskLists(fetch, unknown, now)
     active = {status: await lists.scan_active(status) for status in ACTIVE_TASK_STATUSES}
     final = await lists.scan_final(before, before.activity.gone(active))
     snapshot = tasks_snapshot(active, final, before)
@@ -39,12 +41,13 @@ async def collect_tasks(fetch: FetchTasks, before: Timings, unknown: UnknownValu
 class _TaskLists:
     """Reads pages, as many as it takes. Mutable only in that it counts what it did not understand."""
 
-    def __init__(self, fetch: FetchTasks, unknown: UnknownValues) -> None:
+    def __init__(self, fetch: FetchTasks, unknown: UnknownValues, now: float) -> None:
         self._fetch = fetch
         self._unknown = unknown
+        self._now = now
 
     async def _page(self, status: str, number: int) -> ListPage:
-        page = read_page(await self._fetch(status, number), self._unknown)
+        page = read_page(await self._fetch(status, number), self._unknown, self._now)
         if page.items and not page.tasks:
             raise Implausible(f"none of {page.items} tasks has an id")
         return page
@@ -63,7 +66,13 @@ class _TaskLists:
         tasks = {task.task_id: task for page in pages for task in page.tasks}
         # A last page that is empty, as its total says, means that the list shrank meanwhile: its real end was not read.
         adds_up = all(page.missing == 0 and page.number <= page.last for page in pages)
-        return ActiveStatusScan(total=first.total, tasks=tuple(tasks.values()), pages=len(pages), truncated=not adds_up)
+        return ActiveStatusScan(
+            total=first.total,
+            tasks=tuple(tasks.values()),
+            pages=len(pages),
+            items=sum(page.items for page in pages),
+            truncated=not adds_up,
+        )
 
     async def scan_final(self, before: Timings, gone: Mapping[str, float]) -> Mapping[str, FinalStatusScan]:
         """Read the final statuses from the end where tasks arrive, then on for those that left the active ones.

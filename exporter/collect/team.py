@@ -133,7 +133,8 @@ class Team:
         if tasks is not None and agents is not None:
             samples = Samples()
             ineligible = without_eligible_agent(tasks.required_labels, agents.label_sets)
-            families.add_eligibility(samples, self.rules.name, ineligible)
+            if ineligible is not None:
+                families.add_eligibility(samples, self.rules.name, ineligible)
             fresh_until = min(self._tasks.fresh_until, self._agents.fresh_until)
             self._context.publish(Scope.ELIGIBILITY, compress_families(samples), fresh_until)
 

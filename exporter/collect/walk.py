@@ -34,21 +34,25 @@ class Walk:
         self.bounded = page.number >= self._max_pages
         return None if self.bounded else page.number + 1
 
-    def saw_all(self, seen: int) -> bool:
+    @property
+    def saw_all(self) -> bool:
         """Whether nothing that was there at the start can have been missed.
 
-        Args:
-            seen: how many distinct items were seen, those without an id included.
+        Two items with one id are the platform's, so what counts is how many items there were, not how many ids.
         """
-        return not self.bounded and not self._short and self._totals[0] <= seen <= self._totals[-1]
+        return not self.bounded and not self._short and self._totals[0] <= self.items <= self._totals[-1]
 
-    def coverage(self, seen: int, items: int) -> Coverage:
-        """What to report about the walk; `items` is how many distinct items had an id.
+    @property
+    def stood_still(self) -> bool:
+        """Whether every page gave the same total: an item that came twice then is in the list twice."""
+        return len(set(self._totals)) == 1
+
+    def coverage(self, distinct: int) -> Coverage:
+        """What to report about the walk that saw so many distinct ids.
 
         Raises:
-            Implausible: more was seen than any page said there is.
+            Implausible: it saw more items than any page said there are.
         """
-        if seen > max(self._totals):
-            raise Implausible(f"{seen} agents seen of a list of {max(self._totals)}")
-        truncated = not self.saw_all(seen) or seen < self._totals[-1]
-        return Coverage(pages=len(self._totals), items=items, reported=self._totals[-1], truncated=truncated)
+        if self.items > max(self._totals):
+            raise Implausible(f"{self.items} agents seen of a list of {max(self._totals)}")
+        return Coverage(pages=len(self._totals), items=distinct, reported=self._totals[-1], truncated=not self.saw_all)

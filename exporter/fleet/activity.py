@@ -6,7 +6,6 @@ from itertools import islice
 from math import inf
 from typing import Final
 
-from exporter.catalog import ACTIVE_TASK_STATUSES
 from exporter.fleet.tasks import Task
 
 REMEMBERED: Final = 800
@@ -22,13 +21,15 @@ class ActiveStatusScan:
     """Each once."""
     pages: int
     """How many were read."""
+    items: int
+    """What they held, tasks that came twice or without an id included."""
     truncated: bool
     """The pages do not hold what their totals promise."""
 
     @property
     def complete(self) -> bool:
         """Whether the tasks read are all there are."""
-        return len(self.tasks) >= self.total
+        return self.items >= self.total
 
 
 Seen = tuple[float | None, float | None, bool]
@@ -51,8 +52,9 @@ class Activity:
     all_running: bool = False
     """Every running task was read at the last poll."""
     latest_start: float = -inf
-    forgotten: float = -inf
-    """The latest start among the forgotten tasks whose wait was counted."""
+    waits_known_until: float = -inf
+    """A task that started by then and is not remembered has no wait to count: it ran at the first poll already, or its
+    wait was counted before it was forgotten."""
 
     def gone(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, float]:
         """The tasks that left the active statuses since the last poll: id to creation time.
@@ -61,7 +63,7 @@ class Activity:
         """
         found = {task.task_id for scan in active.values() for task in scan.tasks}
         gone = {task_id: created_at for task_id, created_at in self.missed.items() if task_id not in found}
-        for status in reversed(ACTIVE_TASK_STATUSES):
+        for status in reversed(tuple(active)):
             if not active[status].complete:
                 break
             for task_id in self.listed.get(status, frozenset()) - found:
@@ -87,36 +89,45 @@ class Activity:
         """Whether the wait of this finished task was counted when it started, as far as is remembered."""
         if before := self.seen.get(task.task_id):
             return before[2]
-        return task.started_at is not None and task.started_at <= self.forgotten
+        return task.started_at is not None and task.started_at <= self.waits_known_until
 
-    def after(self, active: Mapping[str, ActiveStatusScan], waited: Container[str], ended: Iterable[str]) -> "Activity":
+    def after(
+        self, active: Mapping[str, ActiveStatusScan], waited: Container[str], ended: Iterable[str], *, first: bool
+    ) -> "Activity":
         """What to remember for the next poll.
 
         Args:
             active: what this poll read of each active status.
             waited: ids of the tasks whose wait it counted.
             ended: ids of all tasks it read in a final status.
+            first: whether it was the first poll. The wait of a task that runs already then never counts: every restart
+                would count it once more.
         """
-        seen, ended = dict(self.seen), frozenset(ended)
-        for status in ACTIVE_TASK_STATUSES:
-            for task in active[status].tasks:
-                before = seen.pop(task.task_id, None)
-                counted = task.task_id in waited or (before is not None and before[2])
-                seen[task.task_id] = task.created_at, task.started_at, counted
-        for task_id in ended:
-            seen.pop(task_id, None)
+        ended = frozenset(ended)
+        seen = self._seen_after(active, waited, ended, first=first)
         surplus = [seen.pop(task_id) for task_id in list(islice(seen, max(0, len(seen) - REMEMBERED)))]
+        latest_start = _latest((task.started_at for scan in active.values() for task in scan.tasks), self.latest_start)
+        known_until = _latest((started_at for _, started_at, counted in surplus if counted), self.waits_known_until)
         found = ended | self.missed.keys()
         return Activity(
             seen=seen,
             listed={status: frozenset(task.task_id for task in scan.tasks) for status, scan in active.items()},
             missed={task_id: time for task_id, time in self.gone(active).items() if task_id not in found},
             all_running=active["running"].complete,
-            latest_start=_latest(
-                (task.started_at for scan in active.values() for task in scan.tasks), self.latest_start
-            ),
-            forgotten=_latest((started_at for _, started_at, waited_for in surplus if waited_for), self.forgotten),
+            latest_start=latest_start,
+            waits_known_until=max(known_until, latest_start) if first else known_until,
         )
+
+    def _seen_after(
+        self, active: Mapping[str, ActiveStatusScan], waited: Container[str], ended: frozenset[str], *, first: bool
+    ) -> dict[str, Seen]:
+        seen = dict(self.seen)
+        for status, scan in active.items():
+            for task in scan.tasks:
+                _, _, counted = seen.pop(task.task_id, (None, None, False))
+                ran_before = first and (status == "running" or task.started_at is not None)
+                seen[task.task_id] = task.created_at, task.started_at, counted or ran_before or task.task_id in waited
+        return {task_id: times for task_id, times in seen.items() if task_id not in ended}
 
 
 def _latest(times: Iterable[float | None], earlier: float) -> float:

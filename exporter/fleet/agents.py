@@ -12,7 +12,8 @@ from exporter.fleet.text import label_text, optional_label
 from exporter.platform import wire
 
 SYNCING: Final = "syncing"
-UNNAMED_PHASE: Final = "unknown"
+COMPLETE: Final = 100
+"""The `sync_percent` of a sync that ended."""
 
 
 # Here and in tasks.py, `Final` fields instead of `frozen=True`: mypy enforces immutability, and construction is four
@@ -44,7 +45,7 @@ class Agent:
     last_heartbeat_at: Final[float | None] = None
     connected_at: Final[float | None] = None
     sync: Final[tuple[str, float] | None] = None
-    """Phase and progress from 0 to 1, while syncing."""
+    """Phase and progress from 0 to 1, while something is being synced."""
     versions: Final[tuple[str, str, str, str, str, str, str]] = ("",) * 7
     """agent_version, tool, tool_version, comfyui_version, pytorch_version, os_type, platform_arch."""
     labels: Final[frozenset[str]] = frozenset()
@@ -74,7 +75,7 @@ def _agent(item: wire.Agent, agent_id: str, status: str | None) -> Agent:
         tasks_completed=item.tasks_completed,
         last_heartbeat_at=unix_time(item.last_heartbeat),
         connected_at=unix_time(item.connected_at),
-        sync=_sync(item) if status == SYNCING else None,
+        sync=_sync(item, status),
         versions=(
             optional_label(item.agent_version),
             optional_label(item.tool),
@@ -90,10 +91,11 @@ def _agent(item: wire.Agent, agent_id: str, status: str | None) -> Agent:
     )
 
 
-def _sync(item: wire.Agent) -> tuple[str, float] | None:
-    if item.sync_percent is None:
+def _sync(item: wire.Agent, status: str | None) -> tuple[str, float] | None:
+    # The documented sample is `idle` while it downloads; what is left over from a sync that ended is at 100.
+    if not item.sync_phase or item.sync_percent is None or (status != SYNCING and item.sync_percent >= COMPLETE):
         return None
-    return optional_label(item.sync_phase) or UNNAMED_PHASE, item.sync_percent / 100
+    return label_text(item.sync_phase), item.sync_percent / 100
 
 
 def _gpus(devices: Sequence[wire.GpuDevice | None]) -> tuple[Gpu, ...]:

@@ -42,6 +42,8 @@ class FinalList:
     """Every task of the list was known once, and no id was forgotten since: what is unknown is new."""
     latest: Mapping[Key, float]
     """The latest times among the tasks seen so far. Unix seconds of the platform's clock."""
+    surplus: int = 0
+    """Items read that were no further task: they came twice, or without an id."""
 
     @property
     def newest_first(self) -> bool:
@@ -200,21 +202,28 @@ class FinalStatusScan:
     @cached_property
     def _unexplained(self) -> int:
         """How many more tasks the list must have got, by its length, than are certainly new."""
-        growth = (self._gapless_pages or self.pages)[0].total - (self.before.total if self.before else 0)
+        before = self.before or NOTHING
+        growth = (self._gapless_pages or self.pages)[0].total - before.total - max(0, self._surplus - before.surplus)
         return max(0, growth - len(self._certain))
+
+    @property
+    def _surplus(self) -> int:
+        return sum(page.items for page in self._gapless_pages) - len(self.tasks)
 
     def after(self) -> FinalList:
         """What to remember for the next poll."""
         earlier, newest = self.before or NOTHING, self.pages[-1]
         ids = dict.fromkeys((*(task.task_id for task in self.tasks), *earlier.known))
         read = {task.task_id: task for page in self.pages for task in page.tasks}
+        read_all = newest.total <= len(self.tasks) + self._surplus
         return FinalList(
             order=self.order,
             total=newest.total,
             last=newest.last,
             known=tuple(islice(ids, KNOWN)),
-            all_known=newest.total <= len(self.tasks) <= KNOWN or (earlier.all_known and len(ids) <= KNOWN),
+            all_known=(read_all and len(self.tasks) <= KNOWN) or (earlier.all_known and len(ids) <= KNOWN),
             latest={key: _latest(key, read.values(), earlier.latest[key]) for key in Key},
+            surplus=self._surplus,
         )
 
 

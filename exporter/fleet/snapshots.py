@@ -36,8 +36,9 @@ class TasksSnapshot:
     """When the oldest task of each status that was not started yet was created."""
     oldest_started: float | None
     """When the running task that started first did so."""
-    required_labels: Mapping[frozenset[str], int]
-    """How many of the waiting tasks that were read require each set of labels."""
+    required_labels: Mapping[frozenset[str], int] | None
+    """How many of the waiting tasks that were read require each set of labels; None when tasks wait and none of those
+    read says what it requires. Where the platform fills in labels on assignment only, that is always so."""
     timings: Timings
     unknown: Counter[str]
     """How many times of finished or started tasks contradict each other, by field."""
@@ -62,10 +63,16 @@ def tasks_snapshot(
         counts=counts,
         oldest_created=created,
         oldest_started=oldest(task.started_at for task in active["running"].tasks),
-        required_labels=Counter(task.labels for task in active["waiting"].tasks),
+        required_labels=_required_labels(active["waiting"]),
         timings=advance.timings,
         unknown=Counter({"started_at": advance.reversed_starts, "completed_at": advance.reversed_ends}),
     )
+
+
+def _required_labels(waiting: ActiveStatusScan) -> Mapping[frozenset[str], int] | None:
+    # No labels means unknown, not none required.
+    required = Counter(task.labels for task in waiting.tasks if task.labels)
+    return required if required or not waiting.total else None
 
 
 def _coverage(active: Collection[ActiveStatusScan], final: Collection[FinalStatusScan]) -> Coverage:

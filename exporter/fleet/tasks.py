@@ -3,11 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from math import inf
 from typing import Final
 
 from exporter.fleet.agents import label_set, unix_time
 from exporter.fleet.text import label_text
 from exporter.platform import wire
+
+FUTURE: Final = 3600.0
+"""Seconds by which a time may be ahead of the clock: machines differ a little. One further ahead is a mistake, and
+would make everything after it look old."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,11 +42,17 @@ class ListPage:
     missing: int
     """How many items fewer than its own total promises."""
     tasks: Sequence[Task]
-    """Those of its items that have an id, in the platform's order."""
+    """Those of its items that have an id, each once, in the platform's order."""
 
 
-def read_page(page: wire.Page[wire.Task], unknown: Counter[str]) -> ListPage:
-    """The page in our words; what was not understood is counted in `unknown`."""
+def read_page(page: wire.Page[wire.Task], unknown: Counter[str], now: float = inf) -> ListPage:
+    """The page in our words; what was not understood is counted in `unknown`.
+
+    Args:
+        page: of any status.
+        unknown: is added to.
+        now: Unix seconds; no task did anything later.
+    """
     unknown.update(page.unknown)
     return ListPage(
         number=page.number,
@@ -48,21 +60,34 @@ def read_page(page: wire.Page[wire.Task], unknown: Counter[str]) -> ListPage:
         total=page.total,
         items=len(page.items),
         missing=page.missing,
-        tasks=tuple(read_tasks(page, unknown)),
+        tasks=tuple(read_tasks(page, unknown, now)),
     )
 
 
-def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str]) -> Iterator[Task]:
-    """Yield the page's tasks; count items without an id in `unknown`."""
+def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = inf) -> Iterator[Task]:
+    """Yield the page's tasks, each once.
+
+    Items without an id or with one that came before, and times that are still to come, are counted in `unknown`.
+    """
+    seen = set[str]()
+
+    def past(field: str, moment: datetime | None) -> float | None:
+        time = unix_time(moment)
+        if time is None or time <= now + FUTURE:
+            return time
+        unknown[field] += 1
+        return None
+
     for item in page.items:
-        if item is None or not item.id:
+        if item is None or not item.id or item.id in seen:
             unknown["id"] += 1
             continue
+        seen.add(item.id)
         yield Task(
             task_id=label_text(item.id),
-            created_at=unix_time(item.created_at),
-            started_at=unix_time(item.started_at),
-            completed_at=unix_time(item.completed_at),
+            created_at=past("created_at", item.created_at),
+            started_at=past("started_at", item.started_at),
+            completed_at=past("completed_at", item.completed_at),
             retries=item.retry_count or 0,
             labels=label_set(item.agent_labels),
         )

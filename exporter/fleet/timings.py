@@ -69,7 +69,8 @@ class Timings:
             activity=self.activity.after(
                 active,
                 waited={task.task_id for task in waited},
-                ended={task.task_id for reading in finals.values() for task in reading.tasks},
+                ended={task.task_id for scan in finals.values() for task in scan.tasks},
+                first=not self.lists,
             ),
             finished={status: count + len(new[status]) for status, count in self.finished.items()},
             retries=self.retries + sum(task.retries for task in ended),

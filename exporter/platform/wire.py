@@ -187,7 +187,7 @@ def decode_tasks(body: bytes, number: int, status: str) -> Page[Task]:
             shows that the filter was ignored.
     """
     answer, unknown = validated(_TASKS, body)
-    page = _page(answer.task_list, answer.page_meta, number, unknown)
+    page = _page("task_list", answer.task_list, answer.page_meta, number, unknown)
     for task in page.items:
         stated = (task.task_status or task.status) if task else None
         if stated is not None and stated != status:
@@ -205,15 +205,19 @@ def decode_agents(body: bytes, number: int) -> Page[Agent]:
         SchemaMismatch: it is not an agent list, or holds more than its own total.
     """
     answer, unknown = validated(_AGENTS, body)
-    return _page(answer.agent_list, answer.page_meta, number, unknown)
+    return _page("agent_list", answer.agent_list, answer.page_meta, number, unknown)
 
 
-def _page(items: list[Item | None] | None, meta: PageMeta, number: int, unknown: Counter[str]) -> Page[Item]:
-    items = items or []  # null is how some servers write an empty list
+def _page(
+    name: str, listed: list[Item | None] | None, meta: PageMeta, number: int, unknown: Counter[str]
+) -> Page[Item]:
+    items = listed or []  # null is how some servers write an empty list
     stated = meta.per_page if type(meta.per_page) is int and 0 < meta.per_page < PER_PAGE else PER_PAGE
     page = Page(number, items, meta.total_count, max(stated, len(items)), unknown)
     if page.missing < 0:
         raise SchemaMismatch(f"page {number} holds {len(items)} items of a list of {page.total}")
+    if listed is None and page.missing:
+        raise SchemaMismatch(f"{name} is null, and total_count is {page.total}")
     return page
 
 

@@ -55,6 +55,7 @@ class TaskLists:
         key: the field by which lists are sorted; tasks without it come as if it were 0. Ties stand in order of id.
         newest_first: the direction.
         shuffled: ties stand in an order of their own at each request.
+        doubled: ids of tasks that stand in their list twice.
         before_request: is called with the status and the page asked for; may raise, may move tasks.
         requests: what was asked for.
     """
@@ -63,6 +64,7 @@ class TaskLists:
     newest_first: bool = True
     per_page: int = wire.PER_PAGE
     shuffled: random.Random | None = None
+    doubled: set[str] = field(default_factory=set)
     before_request: Callable[[str, int], None] = field(default=lambda _status, _number: None)
     items: dict[str, Item] = field(default_factory=dict)
     requests: list[tuple[str, int]] = field(default_factory=list)
@@ -83,6 +85,7 @@ class TaskLists:
     def listed(self, status: str) -> list[Item]:
         """The list of a status, sorted."""
         found = [item for item in self.items.values() if item.status == status]
+        found += [item for item in found if item.task_id in self.doubled]
         return sorted(found, key=self._place, reverse=self.newest_first)
 
     def _place(self, item: Item) -> tuple[float, str]:

@@ -105,32 +105,37 @@ async def test_smaller_pages() -> None:
     assert (listed.asked, result.snapshot.coverage.items, result.snapshot.coverage.truncated) == ([1, 2, 3], 42, False)
 
 
-async def test_duplicates_across_pages() -> None:
-    """An agent that moved to the next page while the list grew is one agent; its first result counts."""
-    listed = Listed(names(*range(150)))
+async def test_a_list_that_grows() -> None:
+    """An agent that moved to the next page while the list grew is one agent; its first item counts."""
+    listed, unknown = Listed(names(*range(150))), Counter[str]()
 
     def grow(request: int) -> None:
         if request == 2:
             listed.items = ["new", *listed.items]
 
     listed.moved = grow
-    result = await walk(listed)
+    result = await walk(listed, unknown=unknown)
     # What came in front is seen at the next poll; nothing that was there at the start was missed.
-    assert (listed.asked, *extent(result)) == ([1, 2], 150, 151, True)
+    assert (listed.asked, *extent(result)) == ([1, 2], 150, 151, False)
     assert exposed(result) == set(names(*range(150)))
     assert len(lines(result, "cyberun_agent_info")) == 150
     assert '{team_name="render",status="idle"} 150' in lines(result, AGENTS.name)
+    assert not +unknown
 
 
-async def test_duplicates_on_one_page() -> None:
-    """An id twice on one page is one agent, its last item counts, and the walk is complete."""
-    busy = wire.Agent(agent_id="a", agent_status="busy")
-    listed = Listed(["a", "b", busy])
-    result = await walk(listed)
-    assert (listed.asked, *extent(result)) == ([1], 2, 3, False)
-    assert {'{team_name="render",status="busy"} 1', '{team_name="render",status="idle"} 1'} <= set(
+@pytest.mark.parametrize(("place", "pages"), [(1, [1, 2]), (149, [1, 2]), (99, [1, 2]), (100, [1, 2])])
+async def test_two_agents_with_one_id(place: int, pages: list[int]) -> None:
+    """Cloned machines share an id, on one page or two: the first is shown, the other counted, and all were seen."""
+    listed, unknown = Listed(names(*range(149))), Counter[str]()
+    listed.items = [*listed.items[:place], wire.Agent(agent_id="a0000", agent_status="busy"), *listed.items[place:]]
+    before = Presence({"gone": NOW - 30}, frozenset({"gone"}))
+    result = await walk(listed, before=before, unknown=unknown)
+    assert (listed.asked, *extent(result)) == (pages, 149, 150, False)
+    assert unknown == {"agent_id": 1}
+    assert {'{team_name="render",status="busy"} 0', '{team_name="render",status="idle"} 149'} <= set(
         lines(result, AGENTS.name)
     )
+    assert connected(result)["gone"] == 0
 
 
 async def test_list_that_shrank_is_walked_once_more() -> None:

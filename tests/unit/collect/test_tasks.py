@@ -184,11 +184,41 @@ async def test_failure_fails_the_whole_reading(fails: tuple[str, int]) -> None:
 
 
 async def test_required_labels() -> None:
-    """How many of the waiting tasks require each set of labels; those of other statuses do not count."""
+    """How many of the waiting tasks require each set of labels, without those that do not say; no others count."""
     gpu, big = ["gpu"], ["gpu", "h100"]
     waiting = [task(0, agent_labels=gpu), task(1, agent_labels=big), task(2, agent_labels=big), task(3)]
     result = await look(Listed({"waiting": waiting, "pending": [task(4, agent_labels=["x"])]}))
-    assert result.required_labels == {frozenset(gpu): 1, frozenset(big): 2, frozenset(): 1}
+    assert result.required_labels == {frozenset(gpu): 1, frozenset(big): 2}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "known"),
+    [([], True), ([["gpu"]], True), ([["gpu"], None], True), ([None, []], False)],
+    ids=["nobody waits", "all say", "one says", "none says"],
+)
+async def test_required_labels_may_be_unknown(waiting: list[list[str] | None], known: bool) -> None:  # noqa: FBT001  passed by name
+    """Where tasks wait and none says what it requires, that is unknown, which is not the same as nothing."""
+    tasks = [task(number, agent_labels=labels) for number, labels in enumerate(waiting)]
+    assert ((await look(Listed({"waiting": tasks}))).required_labels is not None) == known
+
+
+@pytest.mark.parametrize("field", ["created_at", "started_at", "completed_at"])
+async def test_times_that_are_still_to_come_are_dropped(field: str) -> None:
+    """A time further ahead than clocks differ is a mistake: it is dropped and counted, and the task stays."""
+    unknown = Counter[str]()
+    listed = Listed({"running": [task(0, **{field: START + timedelta(hours=2)}), task(1)]})
+    snapshot = await collect_tasks(listed.fetch, Timings(), unknown, UNIX + 10)
+    assert (+unknown, snapshot.counts["running"]) == ({field: 1}, 2)
+    assert snapshot.oldest_started in (UNIX + 0.5, UNIX + 1.5)
+
+
+async def test_times_a_little_ahead_are_kept() -> None:
+    """Machines differ a little: a time within the hour counts; while the clock is not known, any does."""
+    unknown = Counter[str]()
+    listed = Listed({"completed": [task(0, completed_at=START + timedelta(minutes=59))]})
+    await collect_tasks(listed.fetch, Timings(), unknown, UNIX)
+    await collect_tasks(Listed({"running": [task(10**9)]}).fetch, Timings(), unknown)
+    assert not +unknown
 
 
 async def test_durations_that_run_backwards_are_counted() -> None:

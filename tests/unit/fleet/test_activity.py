@@ -14,6 +14,7 @@ def scans(totals: Mapping[str, int] | None = None, **ids: str) -> Mapping[str, A
             total=(totals or {}).get(status, len(ids.get(status, ""))),
             tasks=[Task(task_id=task_id, created_at=1.0) for task_id in ids.get(status, "")],
             pages=1,
+            items=len(ids.get(status, "")),
             truncated=False,
         )
         for status in ACTIVE_TASK_STATUSES
@@ -21,7 +22,7 @@ def scans(totals: Mapping[str, int] | None = None, **ids: str) -> Mapping[str, A
 
 
 def after(active: Mapping[str, ActiveStatusScan]) -> Activity:
-    return Activity().after(active, waited=(), ended=())
+    return Activity().after(active, waited=(), ended=(), first=False)
 
 
 def test_a_task_that_left_is_gone() -> None:

@@ -75,16 +75,20 @@ def test_items_without_an_id() -> None:
     [
         ("syncing", "downloading", 45.0, ("downloading", 0.45)),
         ("syncing", "downloading", 0.0, ("downloading", 0.0)),
-        ("syncing", None, 100.0, ("unknown", 1.0)),
-        ("syncing", "", 1.0, ("unknown", 0.01)),
+        ("syncing", "verifying", 100.0, ("verifying", 1.0)),
+        ("syncing", None, 45.0, None),
+        ("syncing", "", 45.0, None),
         ("syncing", "downloading", None, None),
-        ("idle", "downloading", 45.0, None),
-        (None, "downloading", 45.0, None),
-        ("paused", "downloading", 45.0, None),
+        ("idle", "downloading", 45.0, ("downloading", 0.45)),
+        ("idle", "downloading", 99.0, ("downloading", 0.99)),
+        ("idle", "downloading", 100.0, None),
+        ("idle", None, 45.0, None),
+        (None, "downloading", 45.0, ("downloading", 0.45)),
+        ("paused", "downloading", 100.0, None),
     ],
 )
 def test_sync(status: str | None, phase: str | None, percent: float | None, sync: tuple[str, float] | None) -> None:
-    """Progress from 0 to 1, only while syncing and only when it is known."""
+    """Progress from 0 to 1 while its phase is known: of a syncing agent, or of another one until it is at 100 %."""
     assert one(agent_status=status, sync_phase=phase, sync_percent=percent).sync == sync
 
 

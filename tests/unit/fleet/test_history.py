@@ -35,27 +35,26 @@ class Model:
     seeded: set[str] | None = None
     ended: dict[str, Item] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
-    old_starts: set[str] = field(default_factory=set)
-    """Tasks that had started before the first poll: their wait counts at the end, or when they start anew."""
+    ran_before: set[str] = field(default_factory=set)
+    """Tasks that had started before the first poll: their wait never counts."""
 
     def look(self, items: dict[str, Item]) -> None:
         final = {item.task_id: item for item in items.values() if item.status in FINAL_TASK_STATUSES}
         active = [item for item in items.values() if item.status in ACTIVE_TASK_STATUSES]
         if self.seeded is None:
             self.seeded = set(final)
-            self.old_starts = {item.task_id for item in active if item.started_at is not None}
+            self.ran_before = {item.task_id for item in active if item.started_at is not None}
             return
         for task_id in final.keys() - self.seeded - self.ended.keys():
             self.ended[task_id] = final[task_id]
             self._count_wait(final[task_id])
         for item in active:
-            if item.started_at is None:
-                self.old_starts.discard(item.task_id)
-            elif item.task_id not in self.old_starts:
-                self._count_wait(item)
+            self._count_wait(item)
 
     def _count_wait(self, item: Item) -> None:
-        if item.task_id not in self.waits and item.started_at is not None and item.created_at is not None:
+        if item.task_id in self.waits or item.task_id in self.ran_before:
+            return
+        if item.started_at is not None and item.created_at is not None:
             self.waits[item.task_id] = item.started_at - item.created_at
 
     def series(self) -> dict[tuple[str, str], float]:
@@ -112,7 +111,7 @@ class TaskHistory(RuleBasedStateMachine):
         for status in ("waiting", "running", "queued", "running"):
             started = self.now if status == "running" else None
             self.lists.move(self._create().task_id, status, started_at=started)
-            self.now += self.random.randint(0, 40)
+            self.now += self.random.randint(1, 40)
         self.poll()
 
     # --- What happens on the platform ---
@@ -144,9 +143,12 @@ class TaskHistory(RuleBasedStateMachine):
         self.lists.move(item.task_id, "running", started_at=self.now, created_at=self.now - seconds)
         self._end(item)
 
+    def _length(self, *statuses: str) -> int:
+        return sum(len(self.lists.listed(status)) for status in statuses)
+
     def _room(self) -> int:
         """How many more active tasks a poll can see, whatever list they are in."""
-        return 2 * PER_PAGE - len(self._items(*ACTIVE_TASK_STATUSES))
+        return max(0, 2 * PER_PAGE - self._length(*ACTIVE_TASK_STATUSES))
 
     @rule(count=COUNTS)
     def arrive(self, count: int) -> None:
@@ -169,7 +171,7 @@ class TaskHistory(RuleBasedStateMachine):
 
         And only onto one page: a start on the border of two may be seen a poll too late, and counts at the end then.
         """
-        room = max(0, PER_PAGE - len(self._items("running")))
+        room = max(0, PER_PAGE - self._length("running"))
         for item in self._some(min(count, room), *UNSTARTED_TASK_STATUSES):
             if not item.retries:
                 self.lists.move(item.task_id, "running", started_at=self.now)
@@ -202,8 +204,8 @@ class TaskHistory(RuleBasedStateMachine):
     @rule(count=BURSTS)
     def come_and_go(self, count: int) -> None:
         """Many in a moment, each with a time of its own: a page of equal times would not tell the order."""
-        room = LONGEST - max(len(self._items(status)) for status in FINAL_TASK_STATUSES)
-        for _ in range(min(count, room)):
+        room = LONGEST - max(self._length(status) for status in FINAL_TASK_STATUSES)
+        for _ in range(min(count, max(0, room))):
             self.now += 1 / 64
             self._live(0)
         self.now += 1
@@ -221,11 +223,26 @@ class TaskHistory(RuleBasedStateMachine):
             for item in items[-count:] if newest else items[:count]:
                 self.lists.remove(item.task_id)
 
+    @rule(count=COUNTS)
+    def double(self, count: int) -> None:
+        """Tasks stand in their list twice, from when they are active on or later; or once again."""
+        for item in self._some(min(count, self._room()), *ACTIVE_TASK_STATUSES):
+            self.lists.doubled ^= {item.task_id}
+        for item in self._some(count, *FINAL_TASK_STATUSES):
+            self.lists.doubled ^= {item.task_id}
+
     @rule(seconds=st.integers(1, 40))
     def wait(self, seconds: int) -> None:
         self.now += seconds
 
     # --- Polls ---
+
+    @rule()
+    def restart(self) -> None:
+        """A new exporter knows nothing: all that ended or started before its first poll is history."""
+        self.poller, self.model = Poller(self.lists), Model()
+        self.poll()
+        self.now += 1
 
     @rule()
     def poll(self) -> None:

@@ -60,10 +60,21 @@ class AgentHistory(RuleBasedStateMachine):
         if name not in self.listed:
             self.listed.insert(0 if first else len(self.listed), name)
 
+    @rule(name=AGENTS, place=st.integers(0, 9))
+    def clone(self, name: str, place: int) -> None:
+        """Another machine connects under an id that is in use."""
+        if name in self.listed:
+            self.listed.insert(place, name)
+
     @rule(name=AGENTS)
     def go(self, name: str) -> None:
         if name in self.listed:
             self.listed.remove(name)
+
+    @rule()
+    def restart(self) -> None:
+        """A new exporter remembers nobody."""
+        self.presence, self.model = Presence(), Model(self.model.expected)
 
     @rule(seconds=st.sampled_from([1, 20, 59, 60, 61, 500]))
     def wait(self, seconds: int) -> None:

@@ -56,12 +56,39 @@ async def test_the_wait_counts_when_the_start_is_seen() -> None:
 
 
 async def test_the_wait_counts_at_the_end_at_the_latest() -> None:
-    """A task that came and ended between two polls, or ran before the first one, has its wait counted at its end."""
-    poller = await started(Item("old", "running", LATER, LATER + 5))
+    """A task that came and ended between two polls has its wait counted at its end."""
+    poller = await started()
     poller.lists.put(done("quick", LATER, LATER + 10, wait=3.0))
     assert (await poller.poll()).waits == (1, 3.0)
+
+
+@pytest.mark.parametrize("status", ["running", "queued"])
+async def test_a_wait_that_was_over_at_the_first_poll_never_counts(status: str) -> None:
+    """A task that had started before the first poll counts when it ends; its wait does not, or every restart would."""
+    poller = await started(Item("old", status, LATER, LATER + 5))
+    await poller.poll()
     poller.lists.move("old", "failed", completed_at=LATER + 20)
-    assert (await poller.poll()).waits == (2, 8.0)
+    await poller.poll()
+    assert (poller.finished, poller.waits, poller.runs) == ({"failed": 1}, (0, 0.0), {"failed": (1, 15.0)})
+
+
+async def test_a_running_task_whose_start_comes_later_was_over_too() -> None:
+    """A task that ran at the first poll, whatever the platform says of its start then, has no wait to count."""
+    poller = await started(Item("old", "running", LATER))
+    poller.lists.move("old", "running", started_at=LATER + 5)
+    await poller.poll()
+    poller.lists.move("old", "completed", completed_at=LATER + 20)
+    assert (await poller.poll()).waits == (0, 0.0)
+
+
+async def test_waits_of_running_tasks_that_were_not_read_are_over_too() -> None:
+    """With more running tasks than can be read, none of those that ran at the first poll has its wait counted."""
+    items = [Item(f"a{n:03d}", "running", LATER + n, LATER + n + 1) for n in range(300)]
+    poller = await started(*items)
+    for item in items:
+        poller.lists.put(replace(item, status="completed", completed_at=LATER + 2000))
+    await poller.poll()
+    assert (poller.finished, poller.waits) == ({"completed": 300}, (0, 0.0))
 
 
 async def test_a_task_cancelled_before_it_started_has_neither_wait_nor_run() -> None:
@@ -155,7 +182,7 @@ async def test_more_running_tasks_than_can_be_read() -> None:
         poller.lists.put(replace(item, status="completed", completed_at=LATER + 2000))
     await poller.poll()
     assert poller.finished == {"completed": 450}
-    assert poller.waits == (450, 2.0 * 150 + 300)
+    assert poller.waits == (150, 2.0 * 150)
 
 
 async def test_forgotten_tasks_are_never_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:

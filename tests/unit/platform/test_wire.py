@@ -320,6 +320,15 @@ def test_what_is_no_list(body: Any) -> None:
 def test_null_list_is_an_empty_one() -> None:
     """Some servers write null for a list without items."""
     assert wire.decode_agents(page("agent_list", None, 0), 1).items == []
+
+
+def test_null_list_of_many_is_a_contradiction() -> None:
+    """Null beside a total that says otherwise is no empty list: nobody knows who is there."""
+    with pytest.raises(SchemaMismatch, match="agent_list is null, and total_count is 42"):
+        wire.decode_agents(page("agent_list", None, 42), 1)
+    with pytest.raises(SchemaMismatch, match="task_list is null, and total_count is 1"):
+        wire.decode_tasks(page("task_list", None, 1), 1, "running")
+    assert wire.decode_tasks(page("task_list", None, 100), 2, "running").items == []
     assert wire.decode_tasks(page("task_list", None, 0), 1, "running").items == []
 
 
