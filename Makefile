@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 # Many tests wait for programs they start, so there may be more workers than cores.
 WORKERS ?= 4
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
+# Whatever asks Prometheus, promtool, Alertmanager or amtool something.
+COMPAT := $(addprefix tests/contract/test_,rules.py rules_routing.py chart_validation.py compose.py) tests/golden \
+	$(addprefix tests/integration/test_,servers.py prometheus.py dashboards.py alerts.py web_config.py)
 DEMO_ARGS ?=
 LOCK_ARGS ?=
 PREVIEW_ARGS ?=
@@ -23,14 +27,14 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find exporter -name __pycach
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: demo test image-test lint generate preview bench coverage lock clean help
+.PHONY: demo test image-test lint generate preview bench coverage compat lock clean help
 
 demo: $(VENV)/.wheel ## serve a simulated GPU fleet's metrics on http://127.0.0.1:10042/
 	$(BIN)/cyberun-exporter demo $(DEMO_ARGS)
 
 test: lint ## install, then run every check and test; PYTEST_ARGS narrows the last step
 	tools/get-prometheus
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 image-test: $(VENV)/.dev $(VENV)/.wheel ## build the image with docker or podman and test the container; see docs/image.md
 	BIN=$(BIN) tools/image-test $(PYTEST_ARGS)
@@ -53,6 +57,14 @@ bench: $(VENV)/.dev $(VENV)/.wheel ## measure scrapes and polls; ratios within o
 
 coverage: $(VENV)/.dev $(VENV)/.wheel ## run the unit and contract tests and list the branches they miss
 	$(BIN)/pytest --cov=exporter --cov-branch --cov-report=term-missing:skip-covered tests/unit tests/contract
+
+compat: $(VENV)/.dev $(VENV)/.wheel ## test with the newest Prometheus, Alertmanager and VictoriaMetrics of any Debian suite
+	tools/get-prometheus
+	tools/get-prometheus --newest
+	CI=1 PATH="$(CURDIR)/.tools/compat/bin:$$PATH" $(BIN)/pytest $(SIDE_BY_SIDE) $(COMPAT)
+	CI=1 PATH="$(CURDIR)/.tools/compat/bin:$$PATH" TEST_SERVER=victoria-metrics \
+		$(BIN)/pytest $(SIDE_BY_SIDE) tests/integration/test_dashboards.py
+	CI=1 $(BIN)/pytest $(SIDE_BY_SIDE) tests/compat
 
 lock: $(VENV)/.dev ## pin the dependencies anew; LOCK_ARGS=--upgrade takes the newest
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt

@@ -4,19 +4,10 @@ import tomllib
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("runtime", "build", "dev")}
 INSTALLERS = ["Makefile", "Dockerfile", ".github/workflows", "tools", ".ci"]
-
-
-def pins(lock: str) -> dict[str, str]:
-    """The distributions of a lock with their versions."""
-    found = re.findall(r"^([\w.-]+)==(\S+)", LOCKS[lock].read_text(encoding="utf-8"), re.MULTILINE)
-    assert found
-    return dict(found)
 
 
 def commands() -> list[tuple[str, str]]:
@@ -42,12 +33,6 @@ def test_every_install_takes_a_lock_and_nothing_else() -> None:
         assert locked or ("--no-index" in line and line.endswith("dist/*.whl")), f"{name}: {line}"
         if locked and name != "Dockerfile":  # there it is a variable of the whole stage
             assert "--only-binary=:all:" in line or "--no-build" in line, f"{name}: {line}"
-
-
-@pytest.mark.parametrize("lock", ["runtime", "build"])
-def test_what_is_tested_is_what_is_shipped(lock: str) -> None:
-    """The lock of the tests holds the very versions of the image's locks."""
-    assert pins(lock).items() <= pins("dev").items()
 
 
 def test_the_supported_pythons_are_listed_alike() -> None:

@@ -1,7 +1,6 @@
 """Every query of every dashboard, asked of a real Prometheus that scrapes the exporter on the simulated fleet."""
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
@@ -18,12 +16,10 @@ import pytest_asyncio
 from exporter.demo import SimulatedPlatform, demo_platform
 from exporter.demo.fleet import SimulatedTeam
 from grafana import reading
-from support import RunningExporter, RunningPrometheus, promql, wait_until
+from support import RunningExporter, RunningPrometheus, wait_until
+from support.dashboards import SPAN, VALUES, Query, every_query
 from tools.preview.data import Prometheus, Window
 from tools.preview.page import page
-
-SPAN = 40.0
-VALUES = reading.EVERYTHING | reading.intervals(step=1, scrape=1, span=SPAN)
 
 # What is empty while all is well, by dashboard, panel and query, and why; each appears once something is not.
 MAY_HAPPEN = "no agent leaves, though in a living fleet one may at any time"
@@ -35,37 +31,6 @@ EMPTY_WHEN_HEALTHY = {
     "cyberun-exporter: Series B": "no limit is reached",
     **{f"{uid}: annotation Agent disconnects": MAY_HAPPEN for uid in reading.load()},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One question that a dashboard asks."""
-
-    name: str
-    path: str
-    parameters: dict[str, str]
-    """Besides the time."""
-
-
-def every_query() -> list[Query]:
-    """Of panels, annotations and variables."""
-    return [query for uid, board in reading.load().items() for query in _of_dashboard(uid, board)]
-
-
-def _of_dashboard(uid: str, board: dict[str, Any]) -> list[Query]:
-    found = []
-    for panel in reading.panels(board):
-        for target in panel["targets"]:
-            name, path = f"{uid}: {panel['title']} {target['refId']}", "query" if target["instant"] else "query_range"
-            found.append(Query(name, path, {"query": reading.filled(target["expr"], VALUES)}))
-    for annotation in board["annotations"]["list"]:
-        expression = reading.filled(annotation["target"]["expr"], VALUES)
-        found.append(Query(f"{uid}: annotation {annotation['name']}", "query_range", {"query": expression}))
-    for variable in board["templating"]["list"][1:]:
-        selector, label = promql.label_values(variable)
-        parameters = {"match[]": reading.filled(selector, VALUES)}
-        found.append(Query(f"{uid}: variable {variable['name']}", f"label/{label}/values", parameters))
-    return found
 
 
 QUERIES = every_query()
@@ -97,15 +62,7 @@ class Rig:
 
     async def ask(self, query: Query) -> list[Any]:
         """What the query gives now: results, or the values of a label."""
-        now = time.time()
-        if query.path == "query_range":
-            when = {"start": f"{now - SPAN}", "end": f"{now}", "step": "1"}
-        else:
-            when = {"time": f"{now}"} if query.path == "query" else {}
-        answer = await self.prometheus.get(f"/api/v1/{query.path}?{urlencode(query.parameters | when)}")
-        document = json.loads(answer.text)
-        assert document["status"] == "success", f"{query.name}: {document}"
-        data = document["data"]
+        data = await self.prometheus.api(query.path, **query.at(time.time()))
         return list(data if isinstance(data, list) else data["result"])
 
     async def until(self, wanted: set[str], *, within: float) -> None:

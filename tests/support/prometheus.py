@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 import yaml
@@ -21,21 +21,44 @@ class Series:
     value: float
 
 
+SERVER: Final = os.environ.get("TEST_SERVER", "prometheus")
+"""What scrapes and answers queries: `prometheus`, or `victoria-metrics`, which reads the same scrape configuration."""
+
+
+def _flags(server: str, config: Path, data: Path, address: str) -> list[str]:
+    if server == "prometheus":
+        return [f"--config.file={config}", f"--storage.tsdb.path={data}", f"--web.listen-address={address}"]
+    return [
+        f"-promscrape.config={config}",
+        f"-storageDataPath={data}",
+        f"-httpListenAddr={address}",
+        # As soon as it is scraped it can be asked for, as with Prometheus.
+        "-search.latencyOffset=0s",
+        "-search.disableCache",
+        "-inmemoryDataFlushInterval=1s",
+    ]
+
+
 class RunningPrometheus(Program):
-    """`prometheus` on a free port, with its data in the test's folder."""
+    """`prometheus` on a free port, with its data in the test's folder; or what answers like it."""
 
     @classmethod
-    def configured(cls, directory: Path, config: Mapping[str, Any]) -> Self:
-        """Writes prometheus.yml, given as a mapping; entering the result starts the program."""
+    def configured(
+        cls, directory: Path, config: Mapping[str, Any], *, server: str = SERVER, program: Path | None = None
+    ) -> Self:
+        """Writes prometheus.yml, given as a mapping; entering the result starts the program.
+
+        Args:
+            directory: for its configuration, data and log.
+            config: as in prometheus.yml.
+            server: which flags the program takes, those of `prometheus` or of `victoria-metrics`.
+            program: where it is, if not on PATH under that name.
+        """
         port = free_port()
         path = directory / "prometheus.yml"
         path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-        command = [
-            required("prometheus"),
-            f"--config.file={path}",
-            f"--storage.tsdb.path={directory / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ]
+        flags = _flags(server, path, directory / "data", f"127.0.0.1:{port}")
+        command = [str(program or required(server)), *flags]
         return cls(command, directory=directory, port=port, environment={"PATH": os.environ["PATH"]})
 
     async def api(self, path: str, **parameters: str) -> Any:

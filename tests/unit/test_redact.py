@@ -117,10 +117,10 @@ def test_other_text_stays(text: str) -> None:
 def test_hostile_text_costs_no_more_than_its_length(unit: str) -> None:
     """Repetition does not make masking explode."""
     text = unit * (100_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     redact(text)
     redact(text, SECRET)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 5, "of a processor: with its square it would be minutes"
 
 
 def test_a_credential_is_recognised_as_a_whole() -> None:

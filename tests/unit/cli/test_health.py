@@ -10,6 +10,8 @@ from exporter.config.address import ListenAddress
 from exporter.config.running import Running
 from support import free_port
 
+pytestmark = pytest.mark.loopback
+
 
 def ask(port: int, host: str | None = "127.0.0.1") -> int:
     return health(Running(ListenAddress(host, port), tls=False))

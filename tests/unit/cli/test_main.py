@@ -7,6 +7,8 @@ import pytest
 from exporter.cli import main
 from exporter.expose.reference import markdown
 
+pytestmark = pytest.mark.loopback
+
 ROOT = Path(__file__).parents[3]
 
 Run = Callable[..., tuple[int, str, str]]

@@ -198,7 +198,7 @@ def test_long_values_are_cut_and_control_characters_shown(tmp_path: Path) -> Non
         (b"api: {}\nlog: {}\napi: {}", "line 3, column 1: found malformed YAML (key api stands twice); allowed: "),
         (b"a: 1\n---\nb: 1", "line 2, column 1: found malformed YAML ("),
         (b"a: !!python/object:os.system x", "line 1, column 4: found malformed YAML ("),
-        (b"a: 2024-99-99", "found malformed YAML (month must be in 1..12)"),
+        (b"a: 2024-99-99", "found malformed YAML (month must be in 1..12"),
         (b"a: !!timestamp x", "found malformed YAML ("),
         (b"a: \x07", "found malformed YAML ("),
         (

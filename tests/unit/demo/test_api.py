@@ -10,6 +10,8 @@ import pytest
 
 from exporter.demo import SimulatedPlatform, SimulatedTeam
 
+pytestmark = pytest.mark.loopback
+
 if TYPE_CHECKING:
     from unit.demo.conftest import Asker, Clock
 

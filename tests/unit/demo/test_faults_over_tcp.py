@@ -12,6 +12,8 @@ import pytest
 
 from exporter.demo import SimulatedPlatform, SimulatedTeam
 
+pytestmark = pytest.mark.loopback
+
 if TYPE_CHECKING:
     from unit.demo.conftest import Asker, Clock
 
@@ -104,7 +106,7 @@ async def test_hangs_end_with_the_server(
         assert not done
         assert bool(statuses) == headers_seen
         started = time.monotonic()
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 30, "aiohttp's own patience is a minute"
     with pytest.raises(BROKEN):
         await fetching
 

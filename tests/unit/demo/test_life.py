@@ -9,6 +9,8 @@ import pytest
 from exporter.demo import FaultError, FleetLife, SimulatedPlatform, SimulatedTeam, demo_platform
 from exporter.demo.timeline import Timeline
 
+pytestmark = pytest.mark.loopback
+
 START = 1_800_000_000.0
 FINAL = ("completed", "failed", "cancelled")
 STATUSES = ("pending", "waiting", "queued", "running", *FINAL)

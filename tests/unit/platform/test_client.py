@@ -18,6 +18,8 @@ from exporter.platform.pacing import Pacer
 from exporter.platform.trust import trust
 from support.scripted import KEY, MARKER, NOW, Client, Script, Server, Wiring, credential, healthy, serving
 
+pytestmark = pytest.mark.loopback
+
 JWT = f"eyJhbGciOiJIUzI1NiJ9.{MARKER}.c2ln"
 
 

@@ -17,6 +17,8 @@ from exporter.platform.session import MAX_RETRY_DELAY, RETRY_DELAY, Session
 from exporter.platform.wire import Tokens
 from support.scripted import MARKER, NOW, Log, Script, Server, everything_in
 
+pytestmark = pytest.mark.loopback
+
 LIFETIME = 3600.0
 RENEWAL_MARGIN = 720.0
 """Seconds before its end that a JWT of this lifetime is renewed."""

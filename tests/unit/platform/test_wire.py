@@ -425,7 +425,7 @@ def test_status_other_than_asked_for(stated: dict[str, Any]) -> None:
         b"{'agent_list': []}",
         b"[" * 100_000,
         b'{"agent_list":' * 5000,
-        b"[" * 50_000 + b"]" * 50_000,
+        b"[" * 100_000 + b"]" * 100_000,
         b"nul",
         b"\x00",
         b"\x1f\x8b\x08\x00",

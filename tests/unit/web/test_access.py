@@ -17,6 +17,8 @@ from exporter.web.access import AccessControl, Bucket
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
+pytestmark = pytest.mark.loopback
+
 if TYPE_CHECKING:
     from unit.web.conftest import HeldSource
 

@@ -15,6 +15,8 @@ from exporter.status import ExporterStatus, TeamStatus
 from exporter.web.app import make_app
 from exporter.web.negotiate import OPENMETRICS_TYPE, TEXT_TYPE
 
+pytestmark = pytest.mark.loopback
+
 if TYPE_CHECKING:
     from unit.web.conftest import HeldSource
 

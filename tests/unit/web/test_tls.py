@@ -21,7 +21,10 @@ from exporter.web.access import AccessControl
 from exporter.web.serve import listening
 from exporter.web.tls import names_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+pytestmark = [
+    pytest.mark.loopback,
+    pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning"),
+]
 
 
 class Files:
