@@ -1,6 +1,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,6 +27,7 @@ from support.rules import (
     inside,
     labels_kept,
     labels_of_series,
+    lists_needed,
     metric_of,
     names,
     operator,
@@ -259,20 +261,44 @@ def test_alerts_are_held_while_data_is_withheld(alert: Rule) -> None:
     either = alert.expression
     assert operator(either) == "or"
     assert isinstance(either, promql.BinaryExpr)
-    fresh, withheld = ending(":fresh", either.lhs), ending(":withheld", either.rhs)
+    fresh = ending(":fresh", either.lhs)
     assert fresh
-    assert withheld == {name.replace(":fresh", ":withheld") for name in fresh}
-    (firing,) = [selector for selector in selectors(either.rhs) if selector.name == "ALERTS"]
-    assert {(m.name, m.value) for m in firing.matchers.matchers} == {
-        ("alertname", alert.name),
-        ("alertstate", "firing"),
-    }
+    assert ending(":withheld", either) == {name.replace(":fresh", ":withheld") for name in fresh}
+    assert ending(":withheld", either.rhs)
+    holding = [selector for selector in selectors(either) if selector.name == "ALERTS"]
+    assert [selector for selector in selectors(either.rhs) if selector.name == "ALERTS"]
+    for firing in holding:
+        assert {(m.name, m.value) for m in firing.matchers.matchers} == {
+            ("alertname", alert.name),
+            ("alertstate", "firing"),
+        }
     assert set(names(either)) - {"ALERTS"} <= set(RECORDS), "an alert that reads scraped series cannot hold them"
     quantity = names(either.rhs)[0]
     assert quantity == names(either.lhs)[0]
     assert ending(":fresh", RECORDS[quantity].expression) <= fresh
     identity = {"job", "team_name", "agent_id", "gpu"} & labels_kept(either)
     assert inside(either.rhs, lambda part: operator(part) == "and" and matched_on(part) == identity)
+
+
+async def test_alerts_of_one_list_do_without_the_other(unit_tests: list[dict[str, Any]], tmp_path: Path) -> None:
+    """What one list says fires and resolves as ever while the other one was never read."""
+    groups = []
+    for alert in HELD:
+        (needed, *more) = lists_needed(alert)
+        if not more:
+            (group,) = (each for each in unit_tests if each["name"] == f"{alert.name}: fires and resolves")
+            groups.append({**group, "input_series": [each for each in group["input_series"] if is_of(needed, each)]})
+            assert groups[-1]["input_series"] != group["input_series"]
+    assert groups
+    document = {"rule_files": list(map(str, FILES)), "evaluation_interval": "1m", "tests": groups}
+    (tmp_path / "rules_test.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    await promtool("test", "rules", str(tmp_path / "rules_test.yml"))
+
+
+def is_of(needed: str, series: Mapping[str, str]) -> bool:
+    """Whether a series of a unit test is there while the needed list alone is."""
+    other = {"tasks": "agents", "agents": "tasks"}[needed]
+    return not re.match(rf"cyberun_{other}\{{|cyberun_collector_.*collector=\"{other}\"", series["series"])
 
 
 def ending(suffix: str, expression: promql.Expr) -> set[str]:

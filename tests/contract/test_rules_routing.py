@@ -1,9 +1,12 @@
 import asyncio
+import re
+from collections.abc import Mapping
 
 import pytest
+import yaml
 
 from support import required
-from support.rules import ALERTS, FOLDER, Rule
+from support.rules import ALERTS, FOLDER, Rule, lists_needed
 
 CONFIG = FOLDER / "alertmanager.yml"
 BY_SEVERITY = {"critical": "pager", "warning": "tickets", "info": "chat"}
@@ -28,7 +31,7 @@ async def receivers(**labels: str) -> list[str]:
 async def test_the_example_is_accepted() -> None:
     """Alertmanager accepts alertmanager.yml, and every part of it is there."""
     output = await amtool("check-config", str(CONFIG))
-    assert "6 inhibit rules" in output
+    assert "8 inhibit rules" in output
     assert "4 receivers" in output
 
 
@@ -45,3 +48,33 @@ async def test_a_team_hears_of_its_own_fleet_and_work() -> None:
     assert await receivers(team_name="research", severity="critical", area="fleet") == ["pager", "research"]
     assert await receivers(team_name="research", severity="critical", area="trust") == ["pager"]
     assert await receivers(team_name="research", severity="warning", area="trust") == ["tickets"]
+
+
+def silenced_by(**source: str) -> set[str]:
+    """The alerts about fleet and work that the example silences for their team while this alert fires."""
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    return {
+        alert.name
+        for rule in config["inhibit_rules"]
+        if rule.get("equal") == ["job", "team_name"] and matches(rule["source_matchers"], source)
+        for alert in ALERTS
+        if matches(rule["target_matchers"], {"alertname": alert.name, **alert.labels})
+    }
+
+
+def matches(matchers: list[str], labels: Mapping[str, str]) -> bool:
+    """Whether labels fulfil every matcher of a rule."""
+    for matcher in matchers:
+        parsed = re.fullmatch(r'(\w+)(=~?)"(.*)"', matcher)
+        assert parsed, matcher
+        pattern = parsed[3] if parsed[2] == "=~" else re.escape(parsed[3])
+        if not re.fullmatch(pattern, labels.get(parsed[1], "")):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("collector", ["tasks", "agents"])
+def test_a_list_that_is_down_silences_what_needs_it_and_no_more(collector: str) -> None:
+    """An alert is silenced exactly while a list is down that its numbers come from."""
+    needing = {alert.name for alert in ALERTS if alert.labels["area"] != "trust" and collector in lists_needed(alert)}
+    assert silenced_by(alertname="CyberunTeamDown", collector=collector) == needing

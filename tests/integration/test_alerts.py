@@ -352,6 +352,26 @@ async def drive_withheld(rig: Rig) -> None:
     await rig.inbox.until("resolved", unhealthy, down)
 
 
+async def drive_one_list(rig: Rig) -> None:
+    """While one list is down, alerts of the other one end and start as ever, and the message says which list it is."""
+    team, unhealthy = rig.platform.teams["one-list"], ("CyberunAgentUnhealthy", "one-list")
+    down, syncing = ("CyberunTeamDown", "one-list"), ("CyberunAgentSyncingTooLong", "one-list")
+    team.update_agent(AGENT, status="unhealthy")
+    await rig.inbox.until("firing", unhealthy)
+    rig.platform.faults.set("status", team="one-list", path="/r/tasks", value=503)
+    await rig.inbox.until("firing", down)
+    await wait_until(lambda: no_series(rig, 'cyberun_tasks{team_name="one-list"}'), within=PATIENCE)
+    team.update_agent(AGENT, status="syncing")
+    await rig.inbox.until("resolved", unhealthy)
+    await rig.inbox.until("firing", syncing)
+    lists = await rig.prometheus.query('ALERTS{alertname="CyberunTeamDown", team_name="one-list"}')
+    assert [series.labels["collector"] for series in lists] == ["tasks"]
+    team.update_agent(AGENT, status="idle")
+    await rig.inbox.until("resolved", syncing)
+    rig.platform.faults.clear("status", team="one-list", path="/r/tasks")
+    await rig.inbox.until("resolved", down)
+
+
 async def no_series(rig: Rig, selector: str) -> bool:
     """Whether nothing is selected now."""
     return not await rig.prometheus.query(selector)
@@ -379,7 +399,7 @@ async def drive_absence(rig: Rig) -> None:
 
 def populate(platform: SimulatedPlatform) -> None:
     """A healthy team with one idle agent for every scenario."""
-    names = [scenario.team for scenario in SCENARIOS] + ["growing", "withheld", "absence"]
+    names = [scenario.team for scenario in SCENARIOS] + ["growing", "withheld", "absence", "one-list"]
     teams = [platform.add_team(name) for name in names] + [platform.add_team("session", kind="jwt")]
     for team in teams:
         team.add_agent(AGENT, last_heartbeat=time.time() + 600)  # nobody sends heartbeats here
@@ -397,7 +417,7 @@ async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: S
     async with asyncio.TaskGroup() as group:
         for scenario in SCENARIOS:
             group.create_task(drive(running, scenario))
-        for special in (drive_growth, drive_expiry, drive_reload, drive_withheld):
+        for special in (drive_growth, drive_expiry, drive_reload, drive_withheld, drive_one_list):
             group.create_task(special(running))
     await drive_absence(running)
     assert set(dict(running.inbox.history)) <= expected()
@@ -413,6 +433,7 @@ def expected() -> set[Key]:
         | alone
         | {("CyberunQueueGrowing", "growing"), ("CyberunCredentialExpiringSoon", "session")}
         | {(alert, "withheld") for alert in ("CyberunAgentUnhealthy", *BLIND)}
+        | {(alert, "one-list") for alert in ("CyberunAgentUnhealthy", "CyberunAgentSyncingTooLong", *BLIND)}
         | {("CyberunTasksWaitingTooLong", "absence")}
     )
 
@@ -439,9 +460,9 @@ async def post(url: str, *alerts: Mapping[str, str]) -> None:
         assert answer.status == 200, await answer.text()
 
 
-def about(alert: str, team: str, job: str = "cyberun") -> dict[str, str]:
+def about(alert: str, team: str, job: str = "cyberun", **labels: str) -> dict[str, str]:
     """An alert's labels."""
-    return {"alertname": alert, "job": job, "team_name": team}
+    return {"alertname": alert, "job": job, "team_name": team, **labels}
 
 
 @asynccontextmanager
@@ -452,38 +473,50 @@ async def quiet(inbox: Inbox) -> AsyncIterator[None]:
     await asyncio.sleep(1.5)
 
 
-async def test_inhibition(alertmanager: AlertmanagerFactory, inbox: Inbox) -> None:
-    """A team that is down silences what is said about its fleet and work, an exporter that is down everything."""
+async def test_a_list_that_is_down_silences_its_alerts(alertmanager: AlertmanagerFactory, inbox: Inbox) -> None:
+    """What needs a list that is down is silenced, for that team and job; the other list's alerts and causes are not."""
     server = await alertmanager(quick_routing(inbox))
     async with quiet(inbox):
-        await post(server.url, about("CyberunTeamDown", "render"))
-        await asyncio.sleep(0.1)
         await post(
             server.url,
-            about("CyberunAgentUnhealthy", "render"),
-            about("CyberunQueueGrowing", "render"),
-            about("CyberunDataStale", "render"),
-            about("CyberunAuthFailing", "render"),
-            about("CyberunAgentUnhealthy", "batch"),
-            about("CyberunAgentUnhealthy", "render", job="cyberun-of-others"),
+            about("CyberunTeamDown", "render", collector="tasks"),
+            about("CyberunTeamDown", "studio", collector="agents"),
         )
-    delivered = sorted({key for key, _ in inbox.history})
-    assert delivered == [
-        ("CyberunAgentUnhealthy", "batch"),
-        ("CyberunAgentUnhealthy", "render"),  # the other job's
-        ("CyberunAuthFailing", "render"),  # the cause: never silenced
-        ("CyberunTeamDown", "render"),
-    ]
+        await asyncio.sleep(0.1)
+        for team in ("render", "studio", "batch"):
+            await post(
+                server.url,
+                about("CyberunAgentUnhealthy", team),
+                about("CyberunQueueGrowing", team),
+                about("CyberunNoAgents", team),
+                about("CyberunTasksWithoutEligibleAgent", team),
+                about("CyberunDataStale", team, collector="tasks"),
+                about("CyberunAuthFailing", team),
+                about("CyberunQueueGrowing", team, job="cyberun-of-others"),
+            )
     muted = {
-        (alert["labels"]["alertname"], alert["labels"]["job"])
+        (alert["labels"]["team_name"], alert["labels"]["alertname"], alert["labels"]["job"])
         for alert in await server.alerts()
         if alert["status"]["inhibitedBy"]
     }
-    assert muted == {(name, "cyberun") for name in ("CyberunAgentUnhealthy", "CyberunQueueGrowing", "CyberunDataStale")}
+    both = ("CyberunNoAgents", "CyberunTasksWithoutEligibleAgent")
+    assert muted == {
+        *(("render", name, "cyberun") for name in ("CyberunQueueGrowing", "CyberunDataStale", *both)),
+        *(("studio", name, "cyberun") for name in ("CyberunAgentUnhealthy", *both)),
+    }
+    delivered = {key for key, _ in inbox.history}
+    assert {("CyberunAgentUnhealthy", "render"), ("CyberunAuthFailing", "render")} <= delivered
+    assert {("CyberunQueueGrowing", "studio"), ("CyberunDataStale", "studio")} <= delivered
+    assert not delivered & {("CyberunNoAgents", "render"), ("CyberunAgentUnhealthy", "studio")}
+
+
+async def test_an_exporter_that_is_down_silences_its_job(alertmanager: AlertmanagerFactory, inbox: Inbox) -> None:
+    """Without the exporter nothing else that its job says is news."""
+    server = await alertmanager(quick_routing(inbox))
     async with quiet(inbox):
         await post(server.url, {"alertname": "CyberunExporterDown", "job": "cyberun", "instance": "exporter:10042"})
         await asyncio.sleep(0.1)
-        await post(server.url, about("CyberunTeamDown", "studio"), about("CyberunVramLow", "studio"))
+        await post(server.url, about("CyberunTeamDown", "studio", collector="tasks"), about("CyberunVramLow", "studio"))
     assert {key for key, _ in inbox.history} == {("CyberunExporterDown", "")}
 
 
@@ -493,7 +526,11 @@ async def test_an_absent_exporter_silences_every_job(alertmanager: AlertmanagerF
     async with quiet(inbox):
         await post(server.url, {"alertname": "CyberunExporterAbsent"})
         await asyncio.sleep(0.1)
-        await post(server.url, about("CyberunTeamDown", "render"), about("CyberunNoAgents", "batch", job="cyberun-2"))
+        await post(
+            server.url,
+            about("CyberunTeamDown", "render", collector="tasks"),
+            about("CyberunNoAgents", "batch", job="cyberun-2"),
+        )
     assert {key for key, _ in inbox.history} == {("CyberunExporterAbsent", "")}
 
 

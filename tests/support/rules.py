@@ -196,6 +196,12 @@ def _combined(part: promql.BinaryExpr, left: _Labels, right: _Labels) -> _Labels
     return left if on is None else on
 
 
+def lists_needed(alert: Rule) -> list[str]:
+    """Of `tasks` and `agents` those whose data an alert about fleet or work is made from."""
+    read = names(alert.expression)
+    return [name for name in ("tasks", "agents") if f"team:cyberun_{name}:fresh" in read]
+
+
 def inside(expression: promql.Expr, wanted: Callable[[promql.Expr], bool]) -> bool:
     """Whether any part is wanted."""
     return any(wanted(part) for part in parts(expression))
