@@ -44,6 +44,8 @@ lint: $(VENV)/.dev $(VENV)/.wheel ## check style, types and generated files
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
+	PATH=$(CURDIR)/$(BIN):$$PATH actionlint
+	$(BIN)/zizmor --offline --no-progress --quiet .github
 	$(BIN)/python tools/generate.py --check
 
 generate: $(VENV)/.dev $(VENV)/.wheel ## write the generated files anew

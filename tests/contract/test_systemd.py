@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-UNIT = ROOT / "docs" / "examples" / "systemd" / "cyberun-exporter.service"
+UNIT = ROOT / "docs" / "examples" / "cyberun-exporter.service"
 TEXT = UNIT.read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "linux.md").read_text(encoding="utf-8")
 
