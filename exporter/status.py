@@ -4,7 +4,7 @@ The self metrics, the status page, its JSON twin and `once` all read these and n
 Times are Unix seconds of our own clock; durations are seconds. None means "not known" or "does not apply".
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 NOTABLE_SKEW: Final = 5.0
@@ -59,8 +59,8 @@ class TeamStatus:
     credential_kind: str
     """integration, device or jwt."""
     collectors: tuple[CollectorStatus, ...]
-    next_poll_at: float | None = field(compare=False)
-    """None while a poll is under way. Its last digits differ each time it is told, so it makes no status another."""
+    next_poll_at: float | None
+    """None while a poll is under way."""
     credential_loaded_at: float | None
     credential_expires_at: float | None
     series: int

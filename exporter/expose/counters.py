@@ -23,12 +23,6 @@ class ApiCounters:
         """By path: answers per bucket, not cumulated, and the sum of their durations."""
         self.paths: dict[str, tuple[str, ...]] = {}
         """By team."""
-        self.version = 0
-        """Grows with every change of any of it."""
-        self.versions: Counter[str] = Counter()
-        """By team: grows with every change of its requests or failures."""
-        self.failure_versions: Counter[str] = Counter()
-        """By team: grows with every change of its failures."""
         self.skew: float | None = None
         """The platform's clock minus ours, in seconds, as of its last answer."""
 
@@ -37,10 +31,6 @@ class ApiCounters:
         for path in paths:
             if path not in self.paths.get(team, ()):
                 self.paths[team] = (*self.paths.get(team, ()), path)
-                self.requests.setdefault((team, path), 0)
-                for reason in REASONS:
-                    self.failures.setdefault((team, path, reason), 0)
-                self._changed(team, failures=True)
 
     def forget(self, team: str) -> None:
         """Drop the counters of a team that is gone."""
@@ -48,38 +38,27 @@ class ApiCounters:
             self.requests.pop((team, path), None)
             for reason in REASONS:
                 self.failures.pop((team, path, reason), None)
-            self._changed(team, failures=True)
 
     def request(self, team: str, path: str) -> None:
         """Count a request that is being sent."""
         self.start(team, (path,))
         self.requests[team, path] += 1
-        self._changed(team)
 
     def answered(self, path: str, seconds: float) -> None:
         """Observe how long a request took, whatever came of it."""
         counts, total = self.seconds.get(path) or ([0] * (len(REQUEST_BUCKETS) + 1), 0.0)
         counts[bisect_left(REQUEST_BUCKETS, seconds)] += 1
         self.seconds[path] = counts, total + seconds
-        self.version += 1
 
     def failed(self, team: str, path: str, reason: str) -> None:
         """Count a request that gave no usable answer."""
         self.start(team, (path,))
         self.failures[team, path, reason] += 1
-        self._changed(team, failures=True)
 
     def clock_skew(self, seconds: float) -> None:
         """Note how far the platform's clock is from ours."""
         self.skew = seconds
-        self.version += 1
 
     def unknown_values(self, fields: Counter[str]) -> None:
         """Count values that were dropped or not understood, by field."""
         self.unknown.update(fields)
-        self.version += 1
-
-    def _changed(self, team: str, *, failures: bool = False) -> None:
-        self.version += 1
-        self.versions[team] += 1
-        self.failure_versions[team] += failures

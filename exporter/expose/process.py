@@ -1,34 +1,20 @@
-"""The lines about the process itself: the client library's findings, written as everything else is."""
+"""The metrics about the process itself, collected and written by the client library."""
 
-from functools import cache
 from typing import Final
 
-from prometheus_client import PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.openmetrics import exposition
 
-from exporter.catalog import Kind, Metric, Scope
-from exporter.expose.text import header, line
+from exporter.expose.text import OPENMETRICS_END
 
-_PROCESS: Final = ProcessCollector(registry=None)
+REGISTRY: Final = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
 
 
 def process_lines(*, openmetrics: bool) -> bytes:
-    """`python_info`, and `process_*` as of now: nothing of the latter where there is no /proc. Headers included."""
-    lines = [_python(openmetrics)]
-    for family in _PROCESS.collect():
-        [sample] = family.samples
-        lines.append(_header(sample.name, family.type, family.documentation, openmetrics))
-        lines.append(f"{sample.name} {sample.value}\n".encode())
-    return b"".join(lines)
-
-
-@cache
-def _python(openmetrics: bool) -> bytes:  # noqa: FBT001  a key
-    [family] = PlatformCollector(registry=None).collect()
-    [sample] = family.samples
-    info = Metric(family.name, Kind(family.type), Scope.EXPORTER, family.documentation, tuple(sample.labels))
-    return header(info, openmetrics=openmetrics) + line(info, sample.value, *sample.labels.values()).encode()
-
-
-@cache
-def _header(name: str, kind: str, text: str, openmetrics: bool) -> bytes:  # noqa: FBT001  a key
-    return header(Metric(name, Kind(kind), Scope.EXPORTER, text), openmetrics=openmetrics)
+    """`python_info`, and `process_*` where there is a /proc. Headers included, without an end mark."""
+    if openmetrics:
+        text: bytes = exposition.generate_latest(REGISTRY)  # type: ignore[no-untyped-call]  # has no annotations
+        return text.removesuffix(OPENMETRICS_END)
+    return generate_latest(REGISTRY)

@@ -14,8 +14,8 @@ from exporter.expose.self_metrics import SelfMetrics
 from exporter.expose.series_store import SeriesStore
 from exporter.status import ExporterStatus, TeamStatus
 
-FEW_TEAMS: Final = 50
-"""So many are told of in a millisecond or two; what is said of more is gathered in steps, and written in a thread."""
+TEAMS_AT_A_TIME: Final = 50
+"""Teams whose metrics are rendered before polls get their turn: about 4 ms' worth."""
 
 
 class Exporter:
@@ -25,7 +25,6 @@ class Exporter:
         self._schedule = schedule
         self._payload = payload
         self._counters = counters
-        self._self_metrics = SelfMetrics(counters)
         self._clock = clock
         self._teams: dict[str, Team] = {}
         self._stale_after = 0.0
@@ -72,23 +71,24 @@ class Exporter:
                 group.create_task(team.poll())
 
     def exposition(self, *, openmetrics: bool) -> Exposition:
-        """The payload of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
-        self_metrics = self._self_metrics.render(self.status(), openmetrics=openmetrics)
-        return self._payload.exposition(self_metrics, openmetrics=openmetrics)
+        """The exposition of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
+        metrics = SelfMetrics(self._counters)
+        for team in self._team_statuses():
+            metrics.add_team(team, up=team.up)
+        return self._with_series(metrics, openmetrics=openmetrics)
 
     async def scrape(self, *, openmetrics: bool) -> Exposition:
-        """The same without a stall of the event loop when there are many teams."""
-        if len(self._teams) <= FEW_TEAMS:
-            return self.exposition(openmetrics=openmetrics)
-        teams: list[TeamStatus] = []
-        for team in self._team_statuses():
-            teams.append(team)
-            if len(teams) % FEW_TEAMS == 0:
+        """The same, letting polls go on in between when there are many teams."""
+        metrics = SelfMetrics(self._counters)
+        for number, team in enumerate(self._team_statuses(), start=1):
+            metrics.add_team(team, up=team.up)
+            if number % TEAMS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
-        self_metrics = await asyncio.to_thread(
-            self._self_metrics.render, self._status_of(teams), openmetrics=openmetrics
-        )
-        return self._payload.exposition(self_metrics, openmetrics=openmetrics)
+        return self._with_series(metrics, openmetrics=openmetrics)
+
+    def _with_series(self, metrics: SelfMetrics, *, openmetrics: bool) -> Exposition:
+        rendered = metrics.render(self._status_of(()), openmetrics=openmetrics)
+        return self._payload.exposition(rendered, openmetrics=openmetrics)
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  not ours to raise
         """One team alone, polled now: together with whoever else asks, and not more often than once a second.
@@ -106,8 +106,11 @@ class Exporter:
             probe.add_done_callback(lambda _: self._probes.pop(name, None))
         await asyncio.wait((probe,), timeout=timeout)
         status = team.status(self._schedule.next_polls().get(name))
-        self_metrics = self._self_metrics.render_team(status, up=probe.done() and status.up, openmetrics=openmetrics)
-        return self._payload.team_exposition(self_metrics, name, openmetrics=openmetrics)
+        metrics = SelfMetrics(self._counters)
+        metrics.add_team(status, up=probe.done() and status.up)
+        return self._payload.team_exposition(
+            metrics.render_teams(openmetrics=openmetrics), name, openmetrics=openmetrics
+        )
 
     def status(self) -> ExporterStatus:
         """What is known about the polls at this moment."""

@@ -3,7 +3,6 @@ from collections import Counter
 import pytest
 
 from exporter.catalog import REQUEST_BUCKETS
-from exporter.errors import REASONS
 from exporter.expose.counters import ApiCounters
 from exporter.platform import wire
 
@@ -16,9 +15,8 @@ def counters() -> ApiCounters:
 
 
 def test_everything_starts_at_0(counters: ApiCounters) -> None:
-    """Each path has a count of requests and of every reason, each field one of its own, before anything happens."""
-    assert counters.requests == {("render", "/r/tasks"): 0, ("render", "/agents"): 0}
-    assert counters.failures == {("render", path, reason): 0 for path in ("/r/tasks", "/agents") for reason in REASONS}
+    """The paths of a team are known, and every field has a count, before anything happens."""
+    assert counters.paths == {"render": ("/r/tasks", "/agents")}
     assert counters.unknown == dict.fromkeys(wire.FIELDS, 0)
 
 
@@ -34,7 +32,11 @@ def test_starting_again_keeps_what_was_counted(counters: ApiCounters) -> None:
 def test_forgotten_team(counters: ApiCounters) -> None:
     """The counters of a team that is gone end; those of the others stay."""
     counters.start("film", ("/agents",))
+    for team in ("render", "film"):
+        counters.request(team, "/agents")
+        counters.failed(team, "/agents", "timeout")
     counters.forget("render")
+    assert counters.paths == {"film": ("/agents",)}
     assert set(counters.requests) == {("film", "/agents")}
     assert {team for team, _, _ in counters.failures} == {"film"}
 

@@ -1,10 +1,8 @@
-from collections import Counter
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
-from exporter.expose import self_metrics as module
+from exporter.errors import REASONS
 from exporter.expose.compression import inflate
 from exporter.expose.counters import ApiCounters
 from exporter.expose.self_metrics import REVISION_VARIABLE, SelfMetrics
@@ -32,11 +30,14 @@ STATUS = ExporterStatus("1.2.3", NOW, NOW - 60, 120.0, None, (TEAM,))
 
 
 def samples_of(status: ExporterStatus, counters: ApiCounters | None = None) -> Samples:
-    return parse_text(text_of(SelfMetrics(counters or ApiCounters()), status))
+    return parse_text(text_of(status, counters or ApiCounters()))
 
 
-def text_of(about: SelfMetrics, status: ExporterStatus, *, openmetrics: bool = False) -> str:
-    return inflate(about.render(status, openmetrics=openmetrics)).decode()
+def text_of(status: ExporterStatus, counters: ApiCounters, *, openmetrics: bool = False) -> str:
+    metrics = SelfMetrics(counters)
+    for team in status.teams:
+        metrics.add_team(team, up=team.up)
+    return inflate(metrics.render(status, openmetrics=openmetrics)).decode()
 
 
 def test_what_is_not_known_has_no_series() -> None:
@@ -103,11 +104,10 @@ def test_both_formats_parse_and_end_open() -> None:
     counters.start("render", ("/agents",))
     counters.answered("/agents", 0.2)
     counters.clock_skew(-0.25)
-    about = SelfMetrics(counters)
-    openmetrics = text_of(about, STATUS, openmetrics=True)
+    openmetrics = text_of(STATUS, counters, openmetrics=True)
     assert "# EOF" not in openmetrics
     found = parse_openmetrics(openmetrics + "# EOF\n")
-    text = parse_text(text_of(about, STATUS))
+    text = parse_text(text_of(STATUS, counters))
     ours = {key for key in text.values if key[0].startswith("cyberun_")}
     assert ours == {key for key in found.values if key[0].startswith("cyberun_")}
     assert "process_open_fds" in found.names() & text.names()
@@ -118,7 +118,9 @@ def test_one_team() -> None:
     counters = ApiCounters()
     counters.start("render", ("/agents",))
     counters.start("film", ("/agents",))
-    found = parse_text(inflate(SelfMetrics(counters).render_team(TEAM, up=False, openmetrics=False)).decode())
+    metrics = SelfMetrics(counters)
+    metrics.add_team(TEAM, up=False)
+    found = parse_text(inflate(metrics.render_teams(openmetrics=False)).decode())
     assert {dict(labels).get("team_name") for _, labels in found.values} == {"render"}
     assert found.value("cyberun_up", team_name="render") == 0
     assert found.value("cyberun_exporter_api_requests_total", team_name="render", path="/agents") == 0
@@ -132,67 +134,11 @@ def test_requests_of_a_discovery() -> None:
     assert found.value("cyberun_exporter_api_requests_total", team_name="discover[0]", path="/users/me") == 1
 
 
-def test_what_is_remembered_is_never_old() -> None:
-    """After any change of what is known or counted, the text is what a fresh start would write."""
+def test_every_counter_of_a_team_starts_at_0() -> None:
+    """Each path of a team has a count of requests and one of failures for every reason before anything happens."""
     counters = ApiCounters()
     counters.start("render", ("/agents",))
-    about, status = SelfMetrics(counters), STATUS
-    nothing = partial(counters.start, "render", ("/agents",))
-    changes = [
-        nothing,
-        partial(counters.request, "render", "/agents"),
-        partial(counters.failed, "render", "/agents", "timeout"),
-        partial(counters.answered, "/agents", 0.2),
-        partial(counters.unknown_values, Counter({"id": 1})),
-        partial(counters.clock_skew, 0.5),
-        partial(counters.start, "film", ("/agents",)),
-        partial(counters.forget, "film"),
-    ]
-    statuses = [
-        replace(STATUS, teams=(replace(TEAM, series=13),)),
-        replace(STATUS, teams=(replace(TEAM, collectors=(UNTRIED, replace(TRIED, fresh=False))),)),
-        replace(STATUS, teams=(TEAM, replace(TEAM, name="film"))),
-        replace(STATUS, last_reload_ok=False),
-        replace(STATUS, last_reload_ok_at=NOW),
-        STATUS,
-    ]
-    steps = [(change, STATUS) for change in changes] + [(nothing, status) for status in statuses]
-    for change, status in steps:
-        change()
-        for openmetrics in (False, True):
-            for _ in range(2):
-                found = text_of(about, status, openmetrics=openmetrics)
-                assert ours(found) == ours(text_of(SelfMetrics(counters), status, openmetrics=openmetrics))
-
-
-def ours(text: str) -> list[str]:
-    return [line for line in text.splitlines() if "cyberun_" in line]
-
-
-def test_what_did_not_change_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two polls a scrape writes nothing; after a poll it writes about that team alone, and the process."""
-    film = replace(TEAM, name="film")
-    counters, calls = ApiCounters(), Counter[str]()
-    counters.start("film", ("/agents",))
-    about = SelfMetrics(counters)
-
-    def count(name: str) -> None:
-        real = getattr(module, name)
-
-        def counted(argument: object) -> object:
-            calls[name] += 1
-            return real(argument)
-
-        monkeypatch.setattr(module, name, counted)
-
-    about.render(replace(STATUS, teams=(TEAM, film)), openmetrics=False)
-    count("deflate")
-    count("_lines")
-    about.render(replace(STATUS, teams=(replace(TEAM, next_poll_at=NOW), film)), openmetrics=False)
-    assert calls == {}
-    about.render(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
-    assert calls == {"deflate": 1, "_lines": 2}
-    calls.clear()
-    counters.request("film", "/agents")
-    about.render(replace(STATUS, teams=(replace(TEAM, series=13), film)), openmetrics=False)
-    assert calls == {"deflate": 1, "_lines": 2}  # not about its failures
+    found = samples_of(STATUS, counters)
+    assert found.value("cyberun_exporter_api_requests_total", team_name="render", path="/agents") == 0
+    failures = found.series("cyberun_exporter_api_request_failures_total")
+    assert sorted(each["reason"] for each in failures) == sorted(REASONS)

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -8,7 +7,7 @@ from exporter.collect.schedule import Schedule
 from exporter.expose.compression import Exposition
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import SeriesStore
-from exporter.service.exporter import FEW_TEAMS, Exporter
+from exporter.service.exporter import TEAMS_AT_A_TIME, Exporter
 from fixtures import NOW, FakeClient, FakeClock, Rig, make_team
 from support import Samples, parse_text
 
@@ -62,12 +61,12 @@ async def test_teams_are_replaced() -> None:
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-async def test_scrape_of_many_teams(monkeypatch: pytest.MonkeyPatch, *, openmetrics: bool) -> None:
+async def test_scrape_of_many_teams(*, openmetrics: bool) -> None:
     """What is gathered in steps is what is gathered at once, and others have their turn meanwhile."""
     clock, counters = FakeClock(), ApiCounters()
     payload = SeriesStore(clock.clock.monotonic)
     exporter = Exporter(Schedule(clock.clock), payload=payload, counters=counters, clock=clock.clock)
-    names = [f"t{number}" for number in range(2 * FEW_TEAMS + 1)]
+    names = [f"t{number}" for number in range(2 * TEAMS_AT_A_TIME + 1)]
     teams = [make_team(FakeClient(name, counters, clock), payload=payload) for name in names]
     exporter.set_teams(teams, stale_after=120.0)
     await exporter.once()
@@ -78,10 +77,6 @@ async def test_scrape_of_many_teams(monkeypatch: pytest.MonkeyPatch, *, openmetr
             turns.append(len(turns))
             await asyncio.sleep(0)
 
-    async def at_once(work: Callable[..., object], *args: object, **named: object) -> object:
-        return work(*args, **named)
-
-    monkeypatch.setattr(asyncio, "to_thread", at_once)  # no turns but those between the steps
     others = asyncio.create_task(other())
     found = await exporter.scrape(openmetrics=openmetrics)
     others.cancel()
