@@ -1,4 +1,4 @@
-"""Every metric this exporter can expose: name, kind, help, labels, unit. Data only.
+"""Every metric this exporter can expose: name, kind, help, labels and what bounds each, unit. Data only.
 
 This is the one place where a metric is named. Rendering, the reference page, dashboards and the tests take
 names from here. The order is the order of the payload: what is said about the exporter comes first.
@@ -7,6 +7,8 @@ names from here. The order is the order of the payload: what is said about the e
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from exporter.errors import REASONS
 
 
 class Kind(Enum):
@@ -33,6 +35,47 @@ class Scope(Enum):
     """Present while both the team's task data and its agent data are fresh."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedSet:
+    """A label takes these values and no others."""
+
+    values: tuple[str, ...]
+
+
+class Part(Enum):
+    """What a label may have one value for. None of these grows with the work that is done."""
+
+    PROCESS = "the process"
+    TEAM = "each team"
+    AGENT = "each agent"
+    GPU = "each GPU"
+    API_PATH = "each API path that is called"
+    API_FIELD = "each API field that is read"
+
+
+@dataclass(frozen=True, slots=True)
+class OnePer:
+    """A label takes one value at a time for each of these."""
+
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A label takes at most so many values for each of these, whatever the platform sends."""
+
+    most: int
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label of a metric, and what bounds the number of its values."""
+
+    name: str
+    bound: ClosedSet | OnePer | Limit
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
     """One metric family. Each is one object, compared by identity: it is a key wherever samples are collected.
@@ -47,9 +90,19 @@ class Metric:
     kind: Kind
     scope: Scope
     help: str
-    labels: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
     unit: str = ""
     buckets: tuple[float, ...] = ()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels' names, in the order in which samples carry them."""
+        return tuple(label.name for label in self.labels)
+
+    def values_of(self, label: str) -> tuple[str, ...] | None:
+        """Every value that this label of it takes; None where they are not a closed set."""
+        bounds = (each.bound for each in self.labels if each.name == label)
+        return next((bound.values for bound in bounds if isinstance(bound, ClosedSet)), None)
 
     @property
     def family(self) -> str:
@@ -73,18 +126,36 @@ AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
 COLLECTORS: Final = ("tasks", "agents")
 CREDENTIAL_KINDS: Final = ("integration", "device", "jwt")
 
+AGENT_INFO_LABELS: Final = (
+    "agent_version",
+    "tool",
+    "tool_version",
+    "comfyui_version",
+    "pytorch_version",
+    "os_type",
+    "platform_arch",
+)
+
 # Seconds to hours, constant: a bucket that moves breaks every quantile across the change.
 WAIT_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 RUN_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 REQUEST_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-_TEAM: Final = ("team_name",)
-_COLLECTOR: Final = ("team_name", "collector")
-_AGENT: Final = ("team_name", "agent_id")
-_GPU: Final = ("team_name", "agent_id", "gpu")
+_TEAM_NAME: Final = Label("team_name", OnePer(Part.TEAM))
+_COLLECTOR_NAME: Final = Label("collector", ClosedSet(COLLECTORS))
+_PATH: Final = Label("path", OnePer(Part.API_PATH))
+_AGENT_ID: Final = Label("agent_id", OnePer(Part.AGENT))
+_GPU_PLACE: Final = Label("gpu", Limit(64, Part.AGENT))
+_FINAL_STATUS: Final = Label("status", ClosedSet(FINAL_TASK_STATUSES))
+_AGENT_STATUS: Final = Label("status", ClosedSet((*AGENT_STATUSES, OTHER)))
+
+_TEAM: Final = (_TEAM_NAME,)
+_COLLECTOR: Final = (_TEAM_NAME, _COLLECTOR_NAME)
+_AGENT: Final = (_TEAM_NAME, _AGENT_ID)
+_GPU: Final = (*_AGENT, _GPU_PLACE)
 
 
-def _exporter(name: str, kind: Kind, text: str, labels: tuple[str, ...] = (), unit: str = "") -> Metric:
+def _exporter(name: str, kind: Kind, text: str, labels: tuple[Label, ...] = (), unit: str = "") -> Metric:
     return Metric(name, kind, Scope.EXPORTER, text, labels, unit)
 
 
@@ -149,20 +220,20 @@ API_REQUESTS = _exporter(
     "cyberun_exporter_api_requests_total",
     Kind.COUNTER,
     "Requests sent to the platform.",
-    ("team_name", "path"),
+    (_TEAM_NAME, _PATH),
 )
 API_REQUEST_FAILURES = _exporter(
     "cyberun_exporter_api_request_failures_total",
     Kind.COUNTER,
     "Requests to the platform that gave no usable answer, by reason.",
-    ("team_name", "path", "reason"),
+    (_TEAM_NAME, _PATH, Label("reason", ClosedSet(REASONS))),
 )
 API_REQUEST_SECONDS = Metric(
     "cyberun_exporter_api_request_seconds",
     Kind.HISTOGRAM,
     Scope.EXPORTER,
     "Time from sending a request to the last byte of its answer, over all teams.",
-    ("path",),
+    (_PATH,),
     "seconds",
     REQUEST_BUCKETS,
 )
@@ -177,7 +248,7 @@ UNKNOWN_VALUES = _exporter(
     "cyberun_exporter_unknown_values_total",
     Kind.COUNTER,
     "Values in the platform's answers that were of a wrong type, out of range or not documented, by field.",
-    ("field",),
+    (Label("field", OnePer(Part.API_FIELD)),),
 )
 SERIES = _exporter("cyberun_exporter_series", Kind.GAUGE, "Domain series of the team in this payload.", _TEAM)
 SERIES_DROPPED = _exporter(
@@ -223,7 +294,7 @@ BUILD_INFO = _exporter(
     "cyberun_exporter_build_info",
     Kind.INFO,
     "The version of this exporter, the revision it was built from and the Python it runs on.",
-    ("version", "revision", "python_version"),
+    tuple(Label(name, OnePer(Part.PROCESS)) for name in ("version", "revision", "python_version")),
 )
 
 # --- Team -------------------------------------------------------------------------------------------------
@@ -233,14 +304,14 @@ TEAM_INFO = Metric(
     Kind.INFO,
     Scope.TEAM,
     "The team's id, where configured, and the kind of credential it is polled with.",
-    ("team_name", "team_id", "credential_kind"),
+    (_TEAM_NAME, Label("team_id", OnePer(Part.TEAM)), Label("credential_kind", ClosedSet(CREDENTIAL_KINDS))),
 )
 TEAM_QUOTA = Metric(
     "cyberun_team_quota",
     Kind.GAUGE,
     Scope.TEAM,
     "The team's limits as /users/me states them; unlimited ones, and credentials that cannot read it, have no series.",
-    ("team_name", "quota"),
+    (_TEAM_NAME, Label("quota", Limit(50, Part.TEAM))),
 )
 
 # --- Tasks ------------------------------------------------------------------------------------------------
@@ -250,14 +321,14 @@ TASKS = Metric(
     Kind.GAUGE,
     Scope.TASKS,
     "Tasks listed in each status. Final statuses fall when the team's retention removes old tasks.",
-    ("team_name", "status"),
+    (_TEAM_NAME, Label("status", ClosedSet(TASK_STATUSES))),
 )
 TASK_OLDEST_CREATED = Metric(
     "cyberun_task_oldest_created_timestamp_seconds",
     Kind.GAUGE,
     Scope.TASKS,
     "When the oldest task of the status was created; absent when there is none.",
-    ("team_name", "status"),
+    (_TEAM_NAME, Label("status", ClosedSet(UNSTARTED_TASK_STATUSES))),
     "seconds",
 )
 TASK_OLDEST_STARTED = Metric(
@@ -282,7 +353,7 @@ TASK_RUN = Metric(
     Kind.HISTOGRAM,
     Scope.TASKS,
     "Time from a task's start to its end, once per task that finished after the exporter's first poll.",
-    ("team_name", "status"),
+    (_TEAM_NAME, _FINAL_STATUS),
     "seconds",
     RUN_BUCKETS,
 )
@@ -291,7 +362,7 @@ TASKS_FINISHED = Metric(
     Kind.COUNTER,
     Scope.TASKS,
     "Tasks that finished after the exporter's first poll, each counted once.",
-    ("team_name", "status"),
+    (_TEAM_NAME, _FINAL_STATUS),
 )
 TASK_RETRIES = Metric(
     "cyberun_task_retries_total",
@@ -312,13 +383,15 @@ TASKS_WITHOUT_ELIGIBLE_AGENT = Metric(
 
 # --- Agents -----------------------------------------------------------------------------------------------
 
-AGENTS = Metric("cyberun_agents", Kind.GAUGE, Scope.AGENTS, "Connected agents in each status.", ("team_name", "status"))
+AGENTS = Metric(
+    "cyberun_agents", Kind.GAUGE, Scope.AGENTS, "Connected agents in each status.", (_TEAM_NAME, _AGENT_STATUS)
+)
 AGENT_STATUS = Metric(
     "cyberun_agent_status",
     Kind.GAUGE,
     Scope.AGENTS,
     "1 for the status the agent is in, 0 for the others.",
-    ("team_name", "agent_id", "status"),
+    (*_AGENT, _AGENT_STATUS),
 )
 AGENT_RUNNING_TASKS = Metric(
     "cyberun_agent_running_tasks",
@@ -378,7 +451,7 @@ AGENT_SYNC = Metric(
     Scope.AGENTS,
     "Progress of the file being synced, 0 to 1; of an agent that is not syncing only while it is below 1. It falls when"
     " the next file starts.",
-    ("team_name", "agent_id", "phase"),
+    (*_AGENT, Label("phase", OnePer(Part.AGENT))),
     "ratio",
 )
 AGENT_INFO = Metric(
@@ -386,24 +459,14 @@ AGENT_INFO = Metric(
     Kind.INFO,
     Scope.AGENTS,
     "Versions and platform of the agent.",
-    (
-        "team_name",
-        "agent_id",
-        "agent_version",
-        "tool",
-        "tool_version",
-        "comfyui_version",
-        "pytorch_version",
-        "os_type",
-        "platform_arch",
-    ),
+    (*_AGENT, *(Label(name, OnePer(Part.AGENT)) for name in AGENT_INFO_LABELS)),
 )
 AGENT_LABEL = Metric(
     "cyberun_agent_label",
     Kind.GAUGE,
     Scope.AGENTS,
     "1 for each label of the agent; only with collect.agent_labels.",
-    ("team_name", "agent_id", "label"),
+    (*_AGENT, Label("label", Limit(256, Part.AGENT))),
 )
 AGENT_GPU_VRAM_SIZE = Metric(
     "cyberun_agent_gpu_vram_size_bytes",
@@ -426,7 +489,7 @@ AGENT_GPU_INFO = Metric(
     Kind.INFO,
     Scope.AGENTS,
     "Name and type of the GPU at this position.",
-    ("team_name", "agent_id", "gpu", "device_name", "device_type"),
+    (*_GPU, Label("device_name", OnePer(Part.GPU)), Label("device_type", OnePer(Part.GPU))),
 )
 
 CATALOG: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

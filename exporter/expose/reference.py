@@ -3,21 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from exporter import catalog, errors
-from exporter.catalog import Kind, Metric, Scope
-
-CLOSED_LABELS: Final[dict[tuple[Metric, str], tuple[str, ...]]] = {
-    **{(metric, "collector"): catalog.COLLECTORS for metric in catalog.CATALOG if "collector" in metric.labels},
-    (catalog.API_REQUEST_FAILURES, "reason"): errors.REASONS,
-    (catalog.TEAM_INFO, "credential_kind"): catalog.CREDENTIAL_KINDS,
-    (catalog.TASKS, "status"): catalog.TASK_STATUSES,
-    (catalog.TASK_OLDEST_CREATED, "status"): catalog.UNSTARTED_TASK_STATUSES,
-    (catalog.TASK_RUN, "status"): catalog.FINAL_TASK_STATUSES,
-    (catalog.TASKS_FINISHED, "status"): catalog.FINAL_TASK_STATUSES,
-    (catalog.AGENTS, "status"): (*catalog.AGENT_STATUSES, catalog.OTHER),
-    (catalog.AGENT_STATUS, "status"): (*catalog.AGENT_STATUSES, catalog.OTHER),
-}
-"""The labels that take no other values than these; an undocumented value of the platform's is `other`."""
+from exporter import catalog
+from exporter.catalog import ClosedSet, Kind, Limit, OnePer, Scope
 
 _INTRO: Final = """\
 # Metrics
@@ -55,25 +42,39 @@ describe the exporter's own process.
 def markdown() -> str:
     """The whole reference, ending in one newline."""
     sections = [_section(title, text, scopes) for title, text, scopes in _SECTIONS]
-    return "\n".join((_INTRO, *sections, _PROCESS, _closed_labels(), _buckets()))
+    return "\n".join((_INTRO, *sections, _PROCESS, _label_values(), _buckets()))
 
 
 def _section(title: str, text: str, scopes: tuple[Scope, ...]) -> str:
     metrics = [metric for metric in catalog.CATALOG if metric.scope in scopes]
-    rows = ((_code(m.name), m.kind.value, m.unit, ", ".join(map(_code, m.labels)), m.help) for m in metrics)
+    rows = ((_code(m.name), m.kind.value, m.unit, ", ".join(map(_code, m.label_names)), m.help) for m in metrics)
     return f"## {title}\n\n{text}\n\n{_table(('metric', 'type', 'unit', 'labels', 'meaning'), rows)}"
 
 
-def _closed_labels() -> str:
-    metrics_of: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (metric, label), values in CLOSED_LABELS.items():
-        metrics_of.setdefault((label, values), []).append(metric.name)
-    rows = (
-        (_code(label), ", ".join(map(_code, values)), ", ".join(map(_code, names)))
-        for (label, values), names in metrics_of.items()
+def _label_values() -> str:
+    metrics_of: dict[tuple[str, ClosedSet], list[str]] = {}
+    labels_of: dict[str, dict[str, None]] = {}
+    for metric in catalog.CATALOG:
+        for label in metric.labels:
+            if isinstance(label.bound, ClosedSet):
+                metrics_of.setdefault((label.name, label.bound), []).append(metric.name)
+            else:
+                labels_of.setdefault(_in_words(label.bound), {})[label.name] = None
+    closed = (
+        (_code(label), ", ".join(map(_code, bound.values)), ", ".join(map(_code, names)))
+        for (label, bound), names in metrics_of.items()
     )
-    text = "Labels that take no other values than these. An undocumented status of an agent is `other`."
-    return f"## Label values\n\n{text}\n\n{_table(('label', 'values', 'metrics'), rows)}"
+    open_ended = ((", ".join(map(_code, labels)), bound) for bound, labels in labels_of.items())
+    return (
+        "## Label values\n\nLabels that take no other values than these. An undocumented status of an agent is `other`."
+        f"\n\n{_table(('label', 'values', 'metrics'), closed)}"
+        "\nAll other labels take so many values at a time. A team has series of at most `collect.max_agents` connected"
+        f" agents, and of as many vanished ones.\n\n{_table(('label', 'values'), open_ended)}"
+    )
+
+
+def _in_words(bound: OnePer | Limit) -> str:
+    return f"{'one' if isinstance(bound, OnePer) else f'at most {bound.most}'} for {bound.part.value}"
 
 
 def _buckets() -> str:

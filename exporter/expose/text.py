@@ -127,7 +127,7 @@ class _Ends(dict[tuple[str, ...], str]):
 
 def _head(metric: Metric, common: tuple[str, ...]) -> str:
     """What stands before the name of a subject."""
-    following = len(metric.labels) - len(common) - 1
+    following = len(metric.label_names) - len(common) - 1
     return (_template(metric) % (*common, _CUT, *[""] * following, "")).partition(_CUT)[0]
 
 
@@ -150,7 +150,7 @@ def header(metric: Metric, *, openmetrics: bool) -> bytes:
 
 @cache
 def _template(metric: Metric, suffix: str = "", more_labels: tuple[str, ...] = ()) -> str:
-    labels = ",".join(f'{label}="%s"' for label in (*metric.labels, *more_labels))
+    labels = ",".join(f'{label}="%s"' for label in (*metric.label_names, *more_labels))
     return f"{metric.name}{suffix}{{{labels}}} %s\n" if labels else f"{metric.name}{suffix} %s\n"
 
 

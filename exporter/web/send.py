@@ -1,4 +1,4 @@
-"""How a long answer leaves: whole when it is small, in slices that wait for the reader when it is not."""
+"""Sends a body: at once when it is small, in slices that wait for the reader when it is not."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,13 +6,13 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-WHOLE_UP_TO: Final = 128 * 1024
-"""Bytes of the longest body that is sent as one object: the copy that makes it one soon costs more than the slices."""
-TURN: Final = 0.002
-"""Seconds of slices after which the polls get their turn: a fast reader never makes us wait."""
+MAX_UNSLICED: Final = 128 * 1024
+"""Bytes of the longest body that is sent as one object: joining the parts of a longer one costs more than slices do."""
 SLICE: Final = 256 * 1024
 """Bytes of a slice of a longer one."""
-READER_PATIENCE: Final = 30.0
+TIME_SLICE: Final = 0.002
+"""Seconds of sending after which other tasks get their turn: writing to a fast reader never waits."""
+READER_TIMEOUT: Final = 30.0
 """Seconds a reader may take over one slice before its connection is dropped, so that nobody holds old data for ever."""
 
 
@@ -23,26 +23,26 @@ async def send(
     headers = {**headers, hdrs.CONTENT_LENGTH: str(length)}
     if request.method == hdrs.METH_HEAD:
         return web.Response(headers=headers)
-    if length <= WHOLE_UP_TO:
+    if length <= MAX_UNSLICED:
         return web.Response(headers=headers, body=b"".join(parts))
     return await _stream(request, web.StreamResponse(headers=headers), parts)
 
 
 async def _stream(request: web.Request, response: web.StreamResponse, parts: Iterable[bytes]) -> web.StreamResponse:
-    """Send slice after slice. A reader that leaves or stands still is nobody's error: the connection just ends."""
+    """Send slice after slice. A reader that leaves or stalls is no error of ours: its connection just ends."""
     loop = asyncio.get_running_loop()
     try:
         await response.prepare(request)
         began = loop.time()
-        async with asyncio.timeout(READER_PATIENCE) as patience:
-            for piece in sliced(parts, SLICE):
-                await response.write(piece)
-                if loop.time() - began > TURN:
+        async with asyncio.timeout(READER_TIMEOUT) as timeout:
+            for part in sliced(parts, SLICE):
+                await response.write(part)
+                if loop.time() - began > TIME_SLICE:
                     await asyncio.sleep(0)
                     began = loop.time()
-                    patience.reschedule(began + READER_PATIENCE)
+                    timeout.reschedule(began + READER_TIMEOUT)
     except (ConnectionError, TimeoutError) as error:
-        # It hangs in a cycle with what waited for the reader: its traceback would keep the data until a collection.
+        # The error is part of a reference cycle: its traceback would keep the data alive until a garbage collection.
         error.__traceback__ = None
         if request.transport is not None:
             request.transport.abort()
@@ -50,7 +50,7 @@ async def _stream(request: web.Request, response: web.StreamResponse, parts: Ite
 
 
 def sliced(parts: Iterable[bytes], size: int) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of `parts` in pieces of at most `size`: small parts joined, long ones cut without a copy."""
+    """Yield the bytes of `parts` in slices of at most `size`: small parts joined, long ones cut without a copy."""
     gathered: list[bytes] = []
     room = size
     for part in parts:

@@ -35,7 +35,7 @@ class Selector:
             matchers: more of them, as `status="running"`.
             suffix: `_bucket`, `_sum` or `_count` of a histogram.
         """
-        own = [f'{name}=~"${name}"' for name in self.variables if name in metric.labels]
+        own = [f'{name}=~"${name}"' for name in self.variables if name in metric.label_names]
         return f"{metric.name}{suffix}{{{', '.join([TARGET_MATCHERS, *own, *([matchers] if matchers else [])])}}}"
 
     def rate(self, metric: Metric, matchers: str = "", *, suffix: str = "") -> str:

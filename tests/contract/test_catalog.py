@@ -6,8 +6,19 @@ import re
 import pytest
 
 from exporter import errors
-from exporter.catalog import CATALOG, DOMAIN_METRICS, EXPORTER_METRICS, Kind, Metric
-from exporter.expose.reference import CLOSED_LABELS
+from exporter.catalog import (
+    CATALOG,
+    DOMAIN_METRICS,
+    EXPORTER_METRICS,
+    ClosedSet,
+    Kind,
+    Limit,
+    Metric,
+    OnePer,
+    Part,
+)
+from exporter.fleet.quotas import MAX_QUOTAS
+from exporter.platform import wire
 
 TEAM = "team_name"
 COLLECTOR = f"{TEAM} collector"
@@ -99,7 +110,7 @@ every_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: met
 
 def test_published_names_types_and_labels() -> None:
     """Every metric that users rely on is there, under its name, with its type and labels, and no other."""
-    assert {m.name: (m.kind.value, " ".join(m.labels)) for m in CATALOG} == PUBLISHED
+    assert {m.name: (m.kind.value, " ".join(m.label_names)) for m in CATALOG} == PUBLISHED
 
 
 def test_published_reasons() -> None:
@@ -129,11 +140,11 @@ def test_unit(metric: Metric) -> None:
 @every_metric
 def test_labels(metric: Metric) -> None:
     """Labels are snake case, unique, not reserved; domain series carry the team first."""
-    assert all(re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", label) for label in metric.labels)
-    assert len(set(metric.labels)) == len(metric.labels)
-    assert not RESERVED_LABELS & set(metric.labels)
+    assert all(re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", label) for label in metric.label_names)
+    assert len(set(metric.label_names)) == len(metric.label_names)
+    assert not RESERVED_LABELS & set(metric.label_names)
     if metric in DOMAIN_METRICS:
-        assert metric.labels[0] == TEAM
+        assert metric.label_names[0] == TEAM
 
 
 @every_metric
@@ -166,8 +177,25 @@ def test_order() -> None:
     assert CATALOG == EXPORTER_METRICS + DOMAIN_METRICS
 
 
-def test_closed_labels_exist() -> None:
-    """The reference lists the values only of labels that the metric has, and of every status and reason."""
-    assert all(label in metric.labels for metric, label in CLOSED_LABELS)
-    closed = {"status", "reason", "collector", "credential_kind"}
-    assert {(m, label) for m in CATALOG for label in m.labels if label in closed} == set(CLOSED_LABELS)
+@every_metric
+def test_labels_declare_their_bounds(metric: Metric) -> None:
+    """Each label takes a closed set of values, one for each part of the fleet, or a limited number of them."""
+    for label in metric.labels:
+        assert isinstance(label.bound, ClosedSet | OnePer | Limit), f"{metric.name}: what bounds {label.name}?"
+        if isinstance(label.bound, ClosedSet):
+            assert label.bound.values
+            assert len(set(label.bound.values)) == len(label.bound.values)
+        else:
+            assert isinstance(label.bound.part, Part)
+        assert isinstance(label.bound, ClosedSet) == (
+            label.name in {"status", "reason", "collector", "credential_kind"}
+        )
+
+
+def test_limits_are_those_that_are_kept() -> None:
+    """A limit of the catalogue is the one that the code keeps."""
+    kept = {"gpu": wire.MAX_GPUS, "label": wire.MAX_LABELS, "quota": MAX_QUOTAS}
+    declared = {
+        label.name: label.bound.most for metric in CATALOG for label in metric.labels if isinstance(label.bound, Limit)
+    }
+    assert declared == kept

@@ -212,7 +212,7 @@ def test_queries_name_what_exists(expression: Expression) -> None:
     for selector in expression.selectors():
         metric = selector.metric
         assert metric is not None or selector.name in FOREIGN, selector.name
-        labels = set(metric.labels) if metric else set()
+        labels = set(metric.label_names) if metric else set()
         assert set(selector.matchers) <= labels | TARGET_LABELS, selector
 
 
@@ -229,7 +229,7 @@ def test_queries_choose_statuses_that_exist(expression: Expression) -> None:
 def test_queries_group_by_what_exists(expression: Expression) -> None:
     """An expression groups and joins only by labels that one of its metrics has."""
     metrics = [selector.metric for selector in expression.selectors()]
-    labels = {label for metric in metrics if metric for label in metric.labels}
+    labels = {label for metric in metrics if metric for label in metric.label_names}
     buckets = {"le"} if any(metric and metric.kind is Kind.HISTOGRAM for metric in metrics) else set()
     assert expression.grouping() <= labels | buckets | TARGET_LABELS
 
@@ -242,7 +242,7 @@ def test_queries_obey_the_variables(expression: Expression) -> None:
     if what.startswith("variable "):
         names = names[: names.index(what.removeprefix("variable "))]
     for selector in expression.selectors():
-        labels = TARGET_LABELS | set(selector.metric.labels if selector.metric else ())
+        labels = TARGET_LABELS | set(selector.metric.label_names if selector.metric else ())
         wanted = {name: f"=~{promql.CHOSEN[name]}" for name in names if name in labels}
         assert wanted.items() <= selector.matchers.items(), selector
 

@@ -58,7 +58,7 @@ def test_queries_of_the_documents_are_right(query: Expression) -> None:
     for selector in selectors:
         metric = metric_of(selector.name)
         assert metric is not None, selector.name
-        labels = {*metric.labels, *TARGET, *({"le"} if metric.kind is Kind.HISTOGRAM else ())}
+        labels = {*metric.label_names, *TARGET, *({"le"} if metric.kind is Kind.HISTOGRAM else ())}
         assert selector.matchers.keys() <= labels
         known |= labels
         is_counter = metric.kind in {Kind.COUNTER, Kind.HISTOGRAM}

@@ -2,17 +2,35 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 
 import pytest
 from prometheus_client import Metric as Family
 
 from exporter import catalog, errors
-from exporter.catalog import CATALOG, DOMAIN_METRICS, EXPORTER_METRICS, Kind, Metric
-from exporter.expose.reference import CLOSED_LABELS
+from exporter.catalog import (
+    CATALOG,
+    DOMAIN_METRICS,
+    EXPORTER_METRICS,
+    ClosedSet,
+    Kind,
+    Label,
+    Limit,
+    Metric,
+    Part,
+)
 from fixtures import full_exporter, stable_exposition
 from support import Samples, parse_openmetrics, parse_text
 
 PROCESS = ("process_", "python_")
+NAME_OF = {
+    Part.TEAM: ("team_name",),
+    Part.AGENT: ("team_name", "agent_id"),
+    Part.GPU: ("team_name", "agent_id", "gpu"),
+    Part.API_PATH: ("path",),
+    Part.API_FIELD: ("field",),
+}
+"""The labels that say which part of the fleet a series is about."""
 SUFFIXES = {
     Kind.GAUGE: ("",),
     Kind.COUNTER: ("_total",),
@@ -70,7 +88,7 @@ def test_labels_are_as_catalogued(metric: Metric, text: Samples) -> None:
     found = [(name, set(dict(labels))) for name, labels in text.values if name in sample_names(metric)]
     assert found
     for name, labels in found:
-        assert labels == {*metric.labels, *(["le"] if name.endswith("_bucket") else [])}
+        assert labels == {*metric.label_names, *(["le"] if name.endswith("_bucket") else [])}
 
 
 def test_nothing_else_is_exposed(text: Samples, openmetrics: Samples) -> None:
@@ -100,13 +118,29 @@ async def test_process_metrics_stand_with_the_exporters_own() -> None:
     assert process
 
 
-@pytest.mark.parametrize(("metric", "label"), CLOSED_LABELS, ids=lambda part: getattr(part, "name", part))
-def test_closed_labels_show_their_values(metric: Metric, label: str, text: Samples) -> None:
-    """A label with a closed set of values has no other, and the full fixture shows each."""
-    found = {labels[label] for name in sample_names(metric) for labels in text.series(name)}
-    values = set(CLOSED_LABELS[metric, label])
-    # Nothing is queued at the end of the fixture: what is not known has no series.
-    assert found == (values - {"queued"} if metric is catalog.TASK_OLDEST_CREATED else values)
+def part_of(labels: Mapping[str, str], part: Part) -> frozenset[tuple[str, str]]:
+    return frozenset((name, labels[name]) for name in NAME_OF.get(part, ()) if name in labels)
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [(metric, label) for metric in catalog.CATALOG for label in metric.labels],
+    ids=lambda part: part.name,
+)
+def test_labels_keep_their_bounds(metric: Metric, label: Label, text: Samples) -> None:
+    """A label has no more values than it declares, and the full fixture shows each of a closed set."""
+    series = [labels for name in sample_names(metric) for labels in text.series(name)]
+    if isinstance(label.bound, ClosedSet):
+        # Nothing is queued at the end of the fixture: what is not known has no series.
+        missing = {"queued"} if metric is catalog.TASK_OLDEST_CREATED else set()
+        assert {labels[label.name] for labels in series} == set(label.bound.values) - missing
+        return
+    most = label.bound.most if isinstance(label.bound, Limit) else 1
+    values: dict[frozenset[tuple[str, str]], set[str]] = {}
+    for labels in series:
+        values.setdefault(part_of(labels, label.bound.part), set()).add(labels[label.name])
+    identifies = label.name in NAME_OF.get(label.bound.part, ())
+    assert identifies or max(map(len, values.values()), default=0) <= most
 
 
 def test_every_team_starts_every_reason_at_0(text: Samples) -> None:

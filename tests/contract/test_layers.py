@@ -13,8 +13,8 @@ PACKAGE = ROOT / "exporter"
 
 # A room imports only from rooms above its own line. Rooms on one line do not know each other.
 LAYERS = (
-    {"catalog", "errors", "status", "redact"},
-    {"log"},
+    {"errors", "redact", "status"},
+    {"catalog", "log"},
     {"config"},
     {"platform"},
     {"fleet"},

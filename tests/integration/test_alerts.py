@@ -586,7 +586,7 @@ async def test_examples_see_each_team_once(
     assert up == {(job, instance.format(address)): 1 for job, instance in expected}
     for metric in ("cyberun_up", 'cyberun_tasks{status="pending"}', "cyberun_agent_connected"):
         assert sorted(series.labels["team_name"] for series in await server.query(metric)) == ["batch", "render"]
-    for about_all in (metric for metric in EXPORTER_METRICS if TEAM not in metric.labels):
+    for about_all in (metric for metric in EXPORTER_METRICS if TEAM not in metric.label_names):
         name = about_all.name + ("_count" if about_all.kind is Kind.HISTOGRAM else "")
         assert {series.labels["instance"] for series in await server.query(name)} == {address}, name
     assert await server.query('ALERTS{alertstate="firing"}') == []

@@ -133,7 +133,7 @@ def labels_of_series(name: str) -> frozenset[str]:
     if found is None:
         raise KeyError(name)
     metric, more = found
-    return TARGET_LABELS.union(metric.labels, more)
+    return TARGET_LABELS.union(metric.label_names, more)
 
 
 def labels_kept(expression: promql.Expr, *, itself: str | None = None) -> frozenset[str]:

@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from exporter.catalog import CATALOG, Kind, Metric
+from exporter.catalog import CATALOG, ClosedSet, Kind, Metric
 from exporter.errors import REASONS
-from exporter.expose.reference import CLOSED_LABELS, markdown
+from exporter.expose.reference import markdown
 
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")] for line in markdown().splitlines() if line.startswith("|")
@@ -14,7 +14,7 @@ ROWS = [
 @pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
 def test_every_metric_has_a_row(metric: Metric) -> None:
     """Each metric stands in one table with its type, unit, labels and help."""
-    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    labels = ", ".join(f"`{label}`" for label in metric.label_names)
     assert ROWS.count([f"`{metric.name}`", metric.kind.value, metric.unit, labels, metric.help]) == 1
 
 
@@ -24,13 +24,24 @@ def test_tables_are_rectangular() -> None:
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
         assert set(table.splitlines()[1]) <= set("| -")
-    assert len(tables) == 6
+    assert len(tables) == 7
 
 
-@pytest.mark.parametrize("values", sorted(set(CLOSED_LABELS.values())), ids=lambda values: values[0])
+CLOSED = {label.bound.values for m in CATALOG for label in m.labels if isinstance(label.bound, ClosedSet)}
+
+
+@pytest.mark.parametrize("values", sorted(CLOSED), ids=lambda values: values[0])
 def test_closed_labels_are_listed(values: tuple[str, ...]) -> None:
     """Every closed set of label values is written out."""
     assert any(row[1] == ", ".join(f"`{value}`" for value in values) for row in ROWS)
+
+
+def test_other_labels_say_what_bounds_them() -> None:
+    """Of every other label the page says how many values it takes."""
+    assert ["`gpu`", "at most 64 for each agent"] in ROWS
+    others = {label.name for m in CATALOG for label in m.labels if not isinstance(label.bound, ClosedSet)}
+    listed = {name.strip("`") for row in ROWS if len(row) == 2 for name in row[0].split(", ")}
+    assert others <= listed
 
 
 def test_reasons_and_buckets_are_listed() -> None:

@@ -75,7 +75,7 @@ def test_families_come_in_the_order_of_the_catalogue() -> None:
     """Whatever the order in which samples were added, each family stands together and at its place."""
     samples = Samples()
     for metric in (catalog.AGENTS, catalog.TASKS, catalog.AGENTS, catalog.UP):
-        samples.add(metric, 1, *metric.labels)
+        samples.add(metric, 1, *metric.label_names)
     assert [(metric, text.count(b"\n")) for metric, text in samples.families()] == [
         (catalog.UP, 1),
         (catalog.TASKS, 1),

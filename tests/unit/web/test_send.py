@@ -1,6 +1,14 @@
+import asyncio
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import cast
+
+import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.web import send
 from exporter.web.send import sliced
 
 
@@ -15,3 +23,39 @@ def test_slices_hold_the_same_bytes(parts: list[bytes], size: int) -> None:
 def test_small_parts_travel_together() -> None:
     """Thousands of small parts make few writes."""
     assert [len(each) for each in sliced([b"x" * 10] * 1000, 4000)] == [4000, 4000, 2000]
+
+
+class FastReader(web.StreamResponse):
+    """A response whose reader takes everything at once, so that no write ever waits."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send no headers."""
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send nothing."""
+
+
+async def test_a_fast_reader_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each time slice of a long body other tasks run, although no write waits."""
+    monkeypatch.setattr(send, "TIME_SLICE", -1.0)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    seen: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        for _ in range(5):
+            seen.append(turns)
+            yield bytes(send.SLICE)
+
+    others = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    await send._stream(cast("web.Request", None), FastReader(), body())
+    others.cancel()
+    # The first two parts are taken before the first slice leaves.
+    assert all(later > earlier for earlier, later in pairwise(seen[1:]))

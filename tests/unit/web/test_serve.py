@@ -59,7 +59,7 @@ async def test_reader_that_stands_still(
     port: int, source: "HeldSource", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A client that stops reading loses its connection after a while: it must not hold old data for ever."""
-    monkeypatch.setattr(send, "READER_PATIENCE", 0.05)
+    monkeypatch.setattr(send, "READER_TIMEOUT", 0.05)
     source.text_body = b"x" * BIG
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
     writer.write(ASK)
@@ -74,7 +74,7 @@ async def test_reader_that_is_slow(
     port: int, source: "HeldSource", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A client that goes on reading gets the whole body, however long that takes in all."""
-    monkeypatch.setattr(send, "READER_PATIENCE", 2.0)
+    monkeypatch.setattr(send, "READER_TIMEOUT", 2.0)
     source.text_body = b"x" * BIG
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
     writer.write(ASK.replace(b"Host: x", b"Host: x\r\nConnection: close"))
