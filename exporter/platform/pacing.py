@@ -31,6 +31,24 @@ _DOUBLINGS = 32
 """Enough for every interval to reach MAX_BACKOFF, few enough for a float."""
 
 
+class TokenBucket:
+    """A token every `gap` seconds, at most `burst` saved up. Mutable: kept as the time when the next one is due."""
+
+    def __init__(self, gap: float, burst: float, clock: Callable[[], float]) -> None:
+        self._gap = gap
+        self._saved = max(0.0, burst - 1) * gap
+        self._clock = clock
+        self._due = clock() - self._saved
+
+    def wait(self) -> float:
+        """Seconds until there is a token; 0 when there is one."""
+        return max(0.0, self._due - self._clock())
+
+    def take(self) -> None:
+        """Take the token that is there, or the next one in advance."""
+        self._due = max(self._due, self._clock() - self._saved) + self._gap
+
+
 class Pacer:
     """Grants the requests of all teams their permits, first come, first served. Mutable.
 
@@ -47,10 +65,7 @@ class Pacer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Allow `rate` requests a second, in bursts of one second's worth, and `concurrency` at once."""
-        self._gap = 1 / rate
-        self._ahead = max(0.0, 1 - self._gap)
-        self._due = clock() - self._ahead
-        self._clock = clock
+        self._bucket = TokenBucket(1 / rate, burst=rate, clock=clock)
         self._sleep = sleep
         self._requests = asyncio.Semaphore(concurrency)
         self._polls = asyncio.Semaphore(concurrency + max(1, concurrency // EXTRA_POLLS_PER))
@@ -81,12 +96,10 @@ class Pacer:
             yield
 
     async def _wait_for_pace(self) -> None:
-        """A token bucket kept as one due time: a token is due every gap, and at most a second's worth is saved up."""
         async with self._queue:
-            early = self._due - self._clock()
-            if early > 0:
-                await self._sleep(early)
-            self._due = max(self._due, self._clock() - self._ahead) + self._gap
+            if (wait := self._bucket.wait()) > 0:
+                await self._sleep(wait)
+            self._bucket.take()
 
 
 class Backoff:

@@ -11,8 +11,9 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from exporter.config.webfile import RateLimit, WebFile, load_web_file
+from exporter.config.webfile import WebFile, load_web_file
 from exporter.errors import ConfigError
+from exporter.platform.pacing import TokenBucket
 from exporter.web.auth import BusyError, Users
 from exporter.web.responses import Handler, line
 from exporter.web.tls import ReloadableContext, names_of, reloadable_context, server_context
@@ -29,27 +30,7 @@ class AccessRules:
     file: WebFile
     context: ssl.SSLContext | None
     users: Users | None
-    bucket: "Bucket | None"
-
-
-class Bucket:
-    """Tokens, one for a request. Mutable: they are taken, and come back with time."""
-
-    def __init__(self, limit: RateLimit, clock: Callable[[], float]) -> None:
-        self._limit = limit
-        self._clock = clock
-        self._tokens = float(limit.burst)
-        self._at = clock()
-
-    def take(self) -> bool:
-        """Take one; False when there is none."""
-        now = self._clock()
-        self._tokens = min(self._limit.burst, self._tokens + (now - self._at) / self._limit.interval)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+    bucket: TokenBucket | None
 
 
 class AccessControl:
@@ -140,8 +121,10 @@ class AccessControl:
     async def _refusal(self, request: web.Request) -> web.Response | None:
         """The answer to a request that has no right to another one; None when it has."""
         rules = self._rules
-        if rules.bucket is not None and not rules.bucket.take():
-            return line(429, "Too many requests.")
+        if rules.bucket is not None:
+            if rules.bucket.wait() > 0:
+                return line(429, "Too many requests.")
+            rules.bucket.take()
         if rules.users is None:
             return None
         try:
@@ -164,7 +147,7 @@ class AccessControl:
             file,
             server_context(self._path, file),
             Users(file.basic_auth_users) if file.basic_auth_users else None,
-            Bucket(limit, self._clock) if limit and limit.interval else None,
+            TokenBucket(limit.interval, limit.burst, self._clock) if limit and limit.interval else None,
         )
 
     def _stamps(self) -> Stamps:

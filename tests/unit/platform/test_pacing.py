@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.platform.pacing import Backoff, Pacer, parse_http_date, parse_retry_after
+from exporter.platform.pacing import Backoff, Pacer, TokenBucket, parse_http_date, parse_retry_after
 
 
 class Time:
@@ -24,6 +24,26 @@ class Time:
         assert seconds > 0
         self.now += seconds
         await asyncio.sleep(0)
+
+
+def test_tokens_come_back_with_time() -> None:
+    """As many as the burst at once, then one each gap, and never more than the burst."""
+    time = Time()
+    bucket = TokenBucket(0.5, 3, time.clock)
+
+    def taken(asked: int) -> int:
+        count = 0
+        while count < asked and bucket.wait() == 0:
+            bucket.take()
+            count += 1
+        return count
+
+    assert taken(5) == 3
+    assert bucket.wait() == 0.5
+    time.now += 0.5
+    assert taken(2) == 1
+    time.now += 1000
+    assert taken(5) == 3
 
 
 async def _starts(rate: float, requests: int, pauses: dict[int, float] | None = None) -> list[float]:

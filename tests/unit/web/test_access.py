@@ -10,10 +10,9 @@ import pytest
 import trustme
 from aiohttp import ClientSession
 
-from exporter.config.webfile import RateLimit
 from exporter.errors import ConfigError
 from exporter.status import TeamStatus
-from exporter.web.access import AccessControl, Bucket
+from exporter.web.access import AccessControl
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
@@ -157,17 +156,6 @@ def test_files_that_appear_are_watched(path: Path, tmp_path: Path) -> None:
     (tmp_path / "a").unlink()
     (tmp_path / "a").symlink_to("two")
     assert access.changed()
-
-
-def test_tokens_come_back_with_time() -> None:
-    """As many requests as the burst at once, then one each interval."""
-    now = [100.0]
-    bucket = Bucket(RateLimit(interval="500ms", burst=3), lambda: now[0])
-    assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
-    now[0] += 0.5
-    assert [bucket.take() for _ in range(2)] == [True, False]
-    now[0] += 1000
-    assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
 
 
 async def test_a_limit_spares_the_checks(source: "HeldSource", path: Path) -> None:
