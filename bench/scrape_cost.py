@@ -70,7 +70,7 @@ async def ours(exporter: Exporter) -> list[float]:
     loop = asyncio.get_running_loop()
     best = [math.inf] * len(CONNECTIONS)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        async with listening(make_app(exporter), "127.0.0.1", 0) as (port,):
+        async with listening(make_app(exporter), ("127.0.0.1", 0)) as ((_, port),):
             for i, connections in [*enumerate(CONNECTIONS)] * ROUNDS:
                 ask = partial(pool.apply, client)
                 await loop.run_in_executor(None, ask, (port, connections, connections))

@@ -128,7 +128,7 @@ async def _measure(fleet: Fleet, base_url: str, nginx: str, folder: Path) -> lis
             multiprocessing.get_context("spawn").Pool(1) as client,
             running(command, folder, port, "/copy/gzip") as pid,
         ):
-            async with listening(make_app(exporter), "127.0.0.1", 0) as (ours,):
+            async with listening(make_app(exporter), ("127.0.0.1", 0)) as ((_, ours),):
                 rows = []
                 for coding in ("gzip", "identity"):
                     row = {

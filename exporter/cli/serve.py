@@ -54,8 +54,8 @@ async def serve(
         lifecycle = reloader.reload if settings.web.enable_lifecycle else None
         app = make_app(service.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, access=access)
         context = None if access is None else access.ssl_context
-        async with listening(app, address.host, address.port, context) as ports, reloader.running():
-            _announce(settings, f"{address.host or ''}:{ports[0]}", access)
+        async with listening(app, (address.host, address.port), ssl_context=context) as addresses, reloader.running():
+            _announce(settings, ", ".join(map(str, addresses)), access)
             freeze_startup_objects()
             code = await _poll_until(stop, service)
             closing = asyncio.create_task(service.close())  # meanwhile the web side ends its answers

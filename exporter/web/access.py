@@ -61,7 +61,7 @@ class AccessControl:
         """Whether there are users."""
         return self._rules.users is not None
 
-    async def add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+    def add_headers(self, response: web.StreamResponse) -> None:
         """Set the headers of the file, instead of those of the same name."""
         response.headers.update(self.file.http_server_config.headers)
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from aiohttp import hdrs, web
@@ -11,7 +12,7 @@ from exporter.expose.compression import Exposition
 from exporter.status import ExporterStatus
 from exporter.web import negotiate, page, status_json
 from exporter.web.access import AccessControl
-from exporter.web.responses import NO_STORE, Handler, line
+from exporter.web.responses import ADD_HEADERS, NO_STORE, AddHeaders, Handler, line
 from exporter.web.send import send
 from exporter.web.words import listed
 
@@ -76,11 +77,16 @@ def make_app(
     """
     routes = _Routes(source, telemetry_path, reload, access)
     app = web.Application(middlewares=[_plain_errors])
-    app.on_response_prepare.append(_common_headers)
+    add_headers: AddHeaders = partial(_add_headers, access)
+    app[ADD_HEADERS] = add_headers
+
+    async def prepare(_: web.Request, response: web.StreamResponse) -> None:
+        add_headers(response)
+
+    app.on_response_prepare.append(prepare)
     if access is not None:
         # Probes of Kubernetes send no password. What these two say is no secret.
         app.middlewares.insert(0, access.middleware(routes.healthy, routes.ready))
-        app.on_response_prepare.append(access.add_headers)
     paths: dict[str, Handler] = {
         "/": routes.page,
         STATUS_PATH: routes.status,
@@ -207,10 +213,12 @@ async def _send_pieces(request: web.Request, headers: dict[str, str], pieces: It
     return await send(request, headers, sum(map(len, parts)), parts)
 
 
-async def _common_headers(_: web.Request, response: web.StreamResponse) -> None:
+def _add_headers(access: AccessControl | None, response: web.StreamResponse) -> None:
     """Name the server without its versions, and have browsers take the type as it is said."""
     response.headers[hdrs.SERVER] = "cyberun-exporter"
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if access is not None:
+        access.add_headers(response)
 
 
 @web.middleware

@@ -6,6 +6,9 @@ from typing import Final
 from aiohttp import hdrs, web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+AddHeaders = Callable[[web.StreamResponse], None]
+ADD_HEADERS: Final[web.AppKey[AddHeaders]] = web.AppKey("add_headers")
+"""Where an application keeps what adds the headers that every response has, also one to bytes that are not HTTP."""
 NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 
 

@@ -1,34 +1,40 @@
-"""Opening and closing the port."""
+"""Serves the application: opens the ports, answers what is no HTTP, and closes without losing an answer."""
 
 import asyncio
 import logging
+import socket
 import time
 from asyncio.trsock import TransportSocket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from http import HTTPStatus
 from ssl import SSLContext
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from exporter.web.responses import ADD_HEADERS, AddHeaders, line
+from exporter.web.sockets import Address, address_of, open_sockets
+
 KEEP_ALIVE: Final = 330.0
 """Seconds an idle connection is kept: longer than Prometheus keeps its own (5 minutes), so it is never us who hang up
 on a scrape that is just setting out."""
+MAX_HEADER: Final = 64 * 1024
+"""Bytes of one header, and of the request line: browsers send large cookies to a name that they share."""
+BACKLOG: Final = 128
+"""Connections that the kernel holds until they are accepted."""
 SHUTDOWN_PHASE: Final = 1.5
 """Seconds of each of the two waits at the end: first for answers to finish by themselves, then for cancelled ones."""
-
 ACCEPT_ERROR_EVERY: Final = 60.0
 """Seconds between two lines about a lack of descriptors."""
 
-
-def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Drop what aiohttp says about bytes that are no HTTP: a port scan is not an error of ours."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+_log = logging.getLogger(__name__)
 
 
 class AcceptErrorThrottle:
-    """Thins out what asyncio says while no descriptor is left: it writes a hundred lines a second. Mutable."""
+    """Thins out what asyncio logs while no descriptor is left: it writes a hundred lines a second. Mutable."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -46,49 +52,95 @@ class AcceptErrorThrottle:
         return True
 
 
-_log = logging.getLogger(__name__)
-_log.addFilter(_worth_a_line)
-logging.getLogger("asyncio").addFilter(AcceptErrorThrottle(time.monotonic))
+class _Protocol(web.RequestHandler):
+    """One connection. Errors are answered like everything else: our headers, no version, no echo of what was sent."""
+
+    def __init__(self, *args: Any, add_headers: AddHeaders, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._add_headers = add_headers
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  the parser's words quote the request
+    ) -> web.StreamResponse:
+        """Answer bytes that are not HTTP, which is no error of ours, or a request whose handler failed, which is."""
+        if not isinstance(exc, HttpProcessingError):
+            _log.error("a request failed inside the exporter", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError
+        response = line(status, HTTPStatus(status).phrase + ".")
+        self._add_headers(response)
+        response.force_close()
+        return response
 
 
 @asynccontextmanager
 async def listening(
-    app: web.Application, host: str | None, port: int, ssl_context: SSLContext | None = None
-) -> AsyncIterator[tuple[int, ...]]:
+    app: web.Application, *places: tuple[str | None, int], ssl_context: SSLContext | None = None
+) -> AsyncIterator[tuple[Address, ...]]:
     """Serve `app` until the block ends; then let answers under way finish, 3 seconds at most.
 
     Args:
-        app: the application.
-        host: the address or name to listen on; None for every interface, IPv4 and IPv6.
-        port: 0 picks a free one (one for each address family).
+        app: the application, as `make_app` makes it.
+        places: hosts and ports to listen on, as `open_sockets` understands them.
         ssl_context: serve HTTPS with it.
 
     Yields:
-        The ports listened on.
+        The addresses listened on.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: one of the places cannot be listened on.
     """
-    # Handlers are not cancelled when their client leaves: their next write tells them, and a collection that
-    # others wait for as well must go on.
-    runner = web.AppRunner(
-        app,
+    # Handlers are not cancelled when their client leaves: their next write tells them, and a poll that others wait
+    # for as well must go on.
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_PHASE, handler_cancellation=False)
+    await runner.setup()
+    servers: list[asyncio.Server] = []
+    with _throttled_accept_errors():
+        try:
+            for host, port in places:
+                listeners = await open_sockets(host, port)
+                servers += [await _start(runner, app[ADD_HEADERS], each, ssl_context) for each in listeners]
+            yield tuple(address_of(each) for server in servers for each in server.sockets)
+        finally:
+            deadline = asyncio.get_running_loop().time() + 2 * SHUTDOWN_PHASE
+            for server in servers:
+                server.close()
+            connections = runner.server.connections if runner.server else []
+            sockets = [each.transport.get_extra_info("socket") for each in connections if each.transport is not None]
+            await runner.cleanup()
+            await _closed(sockets, deadline)
+
+
+async def _start(
+    runner: web.AppRunner, add_headers: AddHeaders, listener: socket.socket, ssl_context: SSLContext | None
+) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    protocol = partial(
+        _Protocol,
+        runner.server,
+        loop=loop,
+        add_headers=add_headers,
         access_log=None,
         logger=_log,
         keepalive_timeout=KEEP_ALIVE,
-        shutdown_timeout=SHUTDOWN_PHASE,
-        handler_cancellation=False,
+        max_line_size=MAX_HEADER,
+        max_field_size=MAX_HEADER,
     )
-    await runner.setup()
+    return await loop.create_server(protocol, sock=listener, ssl=ssl_context, backlog=BACKLOG)
+
+
+@contextmanager
+def _throttled_accept_errors() -> Iterator[None]:
+    throttle, logger = AcceptErrorThrottle(time.monotonic), logging.getLogger("asyncio")
+    logger.addFilter(throttle)
     try:
-        await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
-        yield tuple(dict.fromkeys(address[1] for address in runner.addresses))
+        yield
     finally:
-        deadline = asyncio.get_running_loop().time() + 2 * SHUTDOWN_PHASE
-        connections = runner.server.connections if runner.server else []
-        sockets = [each.transport.get_extra_info("socket") for each in connections if each.transport is not None]
-        await runner.cleanup()
-        await _closed(sockets, deadline)
+        logger.removeFilter(throttle)
 
 
 async def _closed(sockets: Sequence[TransportSocket], deadline: float) -> None:

@@ -149,7 +149,7 @@ def source(status_of: Callable[..., ExporterStatus], up_team: TeamStatus) -> Hel
 @pytest.fixture
 async def port(source: HeldSource) -> AsyncIterator[int]:
     """The port of a real server showing `source`."""
-    async with listening(make_app(source), "127.0.0.1", 0) as (port,):
+    async with listening(make_app(source), ("127.0.0.1", 0)) as ((_, port),):
         yield port
 
 

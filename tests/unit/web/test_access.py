@@ -40,7 +40,7 @@ def users(password: str = "secret") -> str:  # noqa: S107  made up
 @asynccontextmanager
 async def serving(source: "HeldSource", access: AccessControl) -> AsyncIterator[ClientSession]:
     async with (
-        listening(make_app(source, access=access), "127.0.0.1", 0) as (port,),
+        listening(make_app(source, access=access), ("127.0.0.1", 0)) as ((_, port),),
         ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         yield session

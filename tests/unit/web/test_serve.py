@@ -1,6 +1,5 @@
 import asyncio
 import logging
-import socket
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -87,42 +86,76 @@ async def test_reader_that_is_slow(
     assert not caplog.records
 
 
-async def test_bytes_that_are_no_http(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    """A port scan gets 400 and no traceback in the log."""
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nBad Header\x00<script>\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03<script>\r\n\r\n",
+        b"GET /<script> HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: <script>" + b"x" * 70_000 + b"\r\n\r\n",
+    ],
+)
+async def test_bytes_that_are_not_http(port: int, caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
+    """A port scan gets 400 with our headers, without an echo, a version or a line in the log."""
     with caplog.at_level(logging.DEBUG):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nBad Header\x00\r\n\r\n")
-        assert b" 400 " in await reader.readline()
+        writer.write(sent)
+        answer = (await reader.read()).decode()
         writer.close()
-    assert not [record for record in caplog.records if record.exc_info]
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith(("HTTP/1.1 400 ", "HTTP/1.0 400 "))
+    assert body == "Bad Request.\n"
+    headers = head.lower().split("\r\n")[1:]
+    assert {"server: cyberun-exporter", "x-content-type-options: nosniff", "cache-control: no-store"} <= set(headers)
+    assert "script" not in answer
+    assert "aiohttp" not in answer.lower()
+    assert not [record for record in caplog.records if record.name != "asyncio"]
+
+
+async def test_large_headers(port: int) -> None:
+    """A browser that sends 60 KB of cookies is answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: " + b"x" * 60_000 + b"\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_a_handler_that_fails_is_told_once(
+    port: int, source: "HeldSource", caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of ours is 500 in one line, with our headers, and stands in the log with its traceback."""
+
+    def broken(_: object) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(type(source), "status", broken)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n")
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    assert head.startswith("HTTP/1.1 500 ")
+    assert "Server: cyberun-exporter" in head
+    assert body == "Internal Server Error.\n"
+    [record] = caplog.records
+    assert record.exc_info
+    assert record.exc_info[0] is ArithmeticError
 
 
 async def test_the_port_is_freed_when_the_block_ends(source: "HeldSource") -> None:
     """Port 0 yields the real port, which a second server can have afterwards but not before."""
-    async with listening(make_app(source), "127.0.0.1", 0) as ports:
-        assert len(ports) == 1
-        with pytest.raises(OSError, match="address already in use"):
-            async with listening(make_app(source), "127.0.0.1", *ports):
+    async with listening(make_app(source), ("127.0.0.1", 0)) as addresses:
+        assert len(addresses) == 1
+        with pytest.raises(OSError, match=r"(?i)address already in use"):
+            async with listening(make_app(source), *addresses):
                 pass
-    async with listening(make_app(source), "127.0.0.1", *ports) as again:
-        assert again == ports
-
-
-async def test_every_interface(source: "HeldSource") -> None:
-    """Without a host, IPv4 is served too (at port 0, IPv6 has a port of its own)."""
-
-    def refused(port: int) -> int:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port))
-
-    async with listening(make_app(source), None, 0) as ports:
-        assert 0 in map(refused, ports)
+    async with listening(make_app(source), *addresses) as again:
+        assert again == addresses
 
 
 async def test_the_end_waits_for_no_reader_for_long(source: "HeldSource") -> None:
     """An answer that nobody takes delays the end by seconds, not by the minute that aiohttp would give it."""
     source.text_body = b"x" * BIG
-    async with listening(make_app(source), "127.0.0.1", 0) as (port,):
+    async with listening(make_app(source), ("127.0.0.1", 0)) as ((_, port),):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
         writer.write(ASK)
         await reader.readexactly(1000)
@@ -134,7 +167,7 @@ async def test_the_end_waits_for_no_reader_for_long(source: "HeldSource") -> Non
 async def test_the_end_lets_an_answer_finish(source: "HeldSource") -> None:
     """An answer under way when the end begins arrives whole."""
     source.text_body = b"x" * BIG
-    async with listening(make_app(source), "127.0.0.1", 0) as (port,):
+    async with listening(make_app(source), ("127.0.0.1", 0)) as ((_, port),):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
         writer.write(ASK)
         head = await reader.readuntil(b"\r\n\r\n")

@@ -83,7 +83,7 @@ async def test_reload_tells_the_mistakes(source: "HeldSource", mistakes: Sequenc
         calls.append(1)
         return mistakes
 
-    async with listening(make_app(source, reload=reload), "127.0.0.1", 0) as (port,), ClientSession() as session:
+    async with listening(make_app(source, reload=reload), ("127.0.0.1", 0)) as ((_, port),), ClientSession() as session:
         for method in ("POST", "PUT"):
             async with session.request(method, f"http://127.0.0.1:{port}/-/reload") as answer:
                 assert (answer.status, await answer.text()) == (status, text)

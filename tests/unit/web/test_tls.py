@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from exporter.errors import ConfigError
 from exporter.web.access import AccessControl
+from exporter.web.responses import ADD_HEADERS
 from exporter.web.serve import listening
 from exporter.web.tls import names_of
 
@@ -73,8 +74,9 @@ async def serving(access: AccessControl) -> AsyncIterator[int]:
         return web.Response(text="hello")
 
     app = web.Application(middlewares=[access.middleware()])
+    app[ADD_HEADERS] = access.add_headers
     app.router.add_get("/", hello)
-    async with listening(app, "127.0.0.1", 0, access.ssl_context) as (port,):
+    async with listening(app, ("127.0.0.1", 0), ssl_context=access.ssl_context) as ((_, port),):
         yield port
 
 
