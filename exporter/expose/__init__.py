@@ -1,1 +1,1 @@
-"""From values to the bytes of a scrape. Every name, label and help text comes from the catalogue."""
+"""Turns values into the bytes of an exposition. Every name, label and help text comes from the catalogue."""

@@ -1,4 +1,4 @@
-"""The domain metrics: from tasks and agents to samples. Pure but for the `Samples` they add to."""
+"""Turns tasks, agents and teams into samples. The functions change nothing but the `Samples` they are given."""
 
 from collections.abc import Mapping, Sequence
 from itertools import repeat
@@ -15,11 +15,11 @@ from exporter.platform import wire
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
 INFO_AND_PRESENCE = 3
 """Series that every listed agent has: its info, whether it is connected and when it was last seen."""
-_PLACES = [(str(position),) for position in range(wire.MAX_GPUS)]
+_GPU_POSITIONS = [(str(position),) for position in range(wire.MAX_GPUS)]
 
 
 def add_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_labels: bool) -> None:
-    """Add the series of listed agents, all but those of their presence."""
+    """Add the series of listed agents, except those about presence."""
     each = samples.subjects(team, names=[agent.agent_id for agent in agents])
     each.add_states(catalog.AGENT_STATUS, REPORTED_AGENT_STATUSES, [agent.status for agent in agents])
     each.add(catalog.AGENT_RUNNING_TASKS, [agent.running_tasks for agent in agents])
@@ -40,7 +40,7 @@ def add_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_lab
 
 
 def _add_gpus(each: Subjects, gpus: Sequence[Gpu]) -> None:
-    places = [_PLACES[gpu.position] for gpu in gpus]
+    places = [_GPU_POSITIONS[gpu.position] for gpu in gpus]
     each.add(catalog.AGENT_GPU_VRAM_SIZE, [gpu.vram_size for gpu in gpus], places)
     each.add(catalog.AGENT_GPU_VRAM_FREE, [gpu.vram_free for gpu in gpus], places)
     devices = [(place, gpu.device_name, gpu.device_type) for (place,), gpu in zip(places, gpus, strict=True)]
@@ -70,13 +70,13 @@ def add_agents_snapshot(samples: Samples, team: str, agents: AgentsSnapshot) -> 
 
 
 def add_agent_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> None:
-    """Add the number of agents in each status; those `counts` lacks are 0."""
+    """Add the number of agents in each status; 0 for each status that `counts` lacks."""
     for status in REPORTED_AGENT_STATUSES:
         samples.add(catalog.AGENTS, counts.get(status, 0), team, status)
 
 
 def add_presence(samples: Samples, team: str, presence: Presence, expected: frozenset[str]) -> None:
-    """Add who is connected and who was, with those that are expected but were never seen."""
+    """Add which agents are connected and which were, and the expected ones that were never seen."""
     each = samples.subjects(team, names=presence.last_seen)
     each.add(catalog.AGENT_CONNECTED, [int(agent_id in presence.connected) for agent_id in presence.last_seen])
     each.add(catalog.AGENT_LAST_SEEN, presence.last_seen.values())

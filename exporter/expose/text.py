@@ -1,4 +1,4 @@
-"""The two text formats: lines of samples, which both share, and family headers, in which they differ.
+"""The two text formats: sample lines, which both share, and family headers, which differ.
 
 Sources: Prometheus text format 0.0.4 and OpenMetrics 1.0.0.
 """
@@ -11,8 +11,8 @@ from typing import Final
 from exporter.catalog import CATALOG, Kind, Metric
 
 OPENMETRICS_END: Final = b"# EOF\n"
-_PLACES: Final = {metric: place for place, metric in enumerate(CATALOG)}
-_CUT: Final = "\0"
+_ORDER: Final = {metric: place for place, metric in enumerate(CATALOG)}
+_PLACEHOLDER: Final = "\0"
 """Placeholder that cannot occur in a label value (`label_text` removes control characters)."""
 
 
@@ -28,21 +28,26 @@ class Samples:
         self.count = 0
 
     def add(self, metric: Metric, value: float, *labels: str) -> None:
-        """Add a sample of a gauge, a counter or an info, made as `line` makes it."""
+        """Add a sample of a gauge, a counter or an info, as `line` renders it."""
         self._texts.setdefault(metric, []).append(line(metric, value, *labels))
         self.count += 1
 
     def add_texts(self, metric: Metric, texts: Iterable[str], count: int) -> None:
-        """Add so many samples that are text already, in whole lines."""
+        """Add `count` samples that are rendered already, as whole lines."""
         self._texts.setdefault(metric, []).extend(texts)
         self.count += count
 
     def subjects(self, *common: str, names: Iterable[str]) -> "Subjects":
-        """Add samples of many things, each known by its name; `common` are the label values that stand before it."""
+        """Start adding samples of many subjects, such as agents.
+
+        Args:
+            common: the label values that all of them share; they precede the name.
+            names: the label value that identifies each subject.
+        """
         return Subjects(self, tuple(map(_escape, common)), [_escape(name) for name in names])
 
     def add_histogram(self, metric: Metric, counts: Sequence[int], total: float, *labels: str) -> None:
-        """Add a histogram: observations per bucket, not cumulated, the unbounded one last; and their sum."""
+        """Add a histogram: observations per bucket, not cumulative, +Inf last; and the sum of all observations."""
         values = tuple(map(_escape, labels))
         bounds = (*(repr(float(bound)) for bound in metric.buckets), "+Inf")
         rows = zip(bounds, accumulate(counts), strict=True)
@@ -52,19 +57,19 @@ class Samples:
         self.add_texts(metric, lines, len(lines))
 
     def families(self) -> Iterator[tuple[Metric, bytes]]:
-        """Yield each family's lines as one text, in the catalogue's order."""
-        for metric in sorted(self._texts, key=_PLACES.__getitem__):
+        """Yield each family's lines as one text, in the order of the catalogue."""
+        for metric in sorted(self._texts, key=_ORDER.__getitem__):
             if texts := self._texts[metric]:
                 yield metric, "".join(texts).encode()
 
 
 def line(metric: Metric, value: float, *labels: str) -> str:
-    """A sample of a gauge, a counter or an info.
+    """Render a sample of a gauge, a counter or an info.
 
     Args:
         metric: its family.
         value: a finite number.
-        labels: a value for each of the metric's labels, in the catalogue's order.
+        labels: a value for each label of the metric, in the order of the catalogue.
 
     Raises:
         TypeError: there are more or fewer values than labels.
@@ -73,7 +78,7 @@ def line(metric: Metric, value: float, *labels: str) -> str:
 
 
 class Subjects:
-    """Adds samples of many things, a family at a time: what its lines have in common is made once for all of them."""
+    """Adds samples of many subjects, family by family: what their lines have in common is rendered once."""
 
     def __init__(self, samples: Samples, common: tuple[str, ...], names: Sequence[str]) -> None:
         self._samples = samples
@@ -81,19 +86,19 @@ class Subjects:
         self._names = names
 
     def times(self, counts: Iterable[int]) -> "Subjects":
-        """The same subjects, each so many times in a row: one for each part it has, say."""
+        """Repeat each subject in place, once for each of its parts, such as an agent's GPUs."""
         names = [name for name, count in zip(self._names, counts, strict=True) for _ in range(count)]
         return Subjects(self._samples, self._common, names)
 
     def add(
         self, metric: Metric, values: Iterable[float | None], labels: Iterable[tuple[str, ...]] | None = None
     ) -> None:
-        """Add a sample of each subject.
+        """Add one sample for each subject.
 
         Args:
             metric: its family.
-            values: one of each, finite; None where there is no sample.
-            labels: the values of the labels that follow the name, of each; None where none follow.
+            values: one for each subject, finite; None where there is no sample.
+            labels: for each subject, the values of the labels after its name; None where no label follows.
 
         Raises:
             TypeError: there are more or fewer values than labels.
@@ -105,7 +110,7 @@ class Subjects:
         self._samples.add_texts(metric, lines, len(lines))
 
     def add_states(self, metric: Metric, states: Sequence[str], current: Sequence[str | None]) -> None:
-        """Add a sample for each of the states, 1 for the one the subject is in; None where it has no samples."""
+        """Add a sample for each state of each subject: 1 for its current one, else 0. None: no samples at all."""
         around = {state: _around_states(metric, self._common, states, state) for state in {*current} if state}
         rows = zip(self._names, current, strict=True)
         texts = [name.join(around[state]) for name, state in rows if state is not None]
@@ -113,33 +118,35 @@ class Subjects:
 
 
 class _Ends(dict[tuple[str, ...], str]):
-    """What stands between the name of a subject and the value, by the values of the labels that follow the name."""
+    """The text between a subject's name and the value, by the values of the labels after the name."""
 
     def __init__(self, metric: Metric, common: tuple[str, ...]) -> None:
         super().__init__()
         self._metric, self._common = metric, common
 
     def __missing__(self, following: tuple[str, ...]) -> str:
-        line = _template(self._metric) % (*self._common, _CUT, *map(_escape, following), "")
-        end = self[following] = line.partition(_CUT)[2].removesuffix("\n")
+        line = _template(self._metric) % (*self._common, _PLACEHOLDER, *map(_escape, following), "")
+        end = self[following] = line.partition(_PLACEHOLDER)[2].removesuffix("\n")
         return end
 
 
 def _head(metric: Metric, common: tuple[str, ...]) -> str:
-    """What stands before the name of a subject."""
+    """The text before a subject's name."""
     following = len(metric.label_names) - len(common) - 1
-    return (_template(metric) % (*common, _CUT, *[""] * following, "")).partition(_CUT)[0]
+    return (_template(metric) % (*common, _PLACEHOLDER, *[""] * following, "")).partition(_PLACEHOLDER)[0]
 
 
 def _around_states(metric: Metric, common: tuple[str, ...], states: Sequence[str], current: str) -> list[str]:
-    """The text of a subject's states, cut where its name stands."""
-    lines = (_template(metric) % (*common, _CUT, _escape(state), int(state == current)) for state in states)
-    return "".join(lines).split(_CUT)
+    """The lines of all states of a subject, split where its name goes."""
+    lines = (
+        _template(metric) % (*common, _PLACEHOLDER, _escape(state), int(state == current)) for state in states
+    )
+    return "".join(lines).split(_PLACEHOLDER)
 
 
 @cache
 def header(metric: Metric, *, openmetrics: bool) -> bytes:
-    """The lines that open a family."""
+    """The HELP, TYPE and UNIT lines of a family."""
     if not openmetrics:
         kind = Kind.GAUGE if metric.kind is Kind.INFO else metric.kind
         return f"# HELP {metric.name} {_escape_help(metric.help)}\n# TYPE {metric.name} {kind.value}\n".encode()
