@@ -138,9 +138,7 @@ def _head(metric: Metric, common: tuple[str, ...]) -> str:
 
 def _around_states(metric: Metric, common: tuple[str, ...], states: Sequence[str], current: str) -> list[str]:
     """The lines of all states of a subject, split where its name goes."""
-    lines = (
-        _template(metric) % (*common, _PLACEHOLDER, _escape(state), int(state == current)) for state in states
-    )
+    lines = (_template(metric) % (*common, _PLACEHOLDER, _escape(state), int(state == current)) for state in states)
     return "".join(lines).split(_PLACEHOLDER)
 
 

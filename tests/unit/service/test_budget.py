@@ -37,11 +37,9 @@ def agent(gpus: int) -> dict[str, Any]:
     }
 
 
-def full_lists(count: int) -> dict[str, list[dict[str, str]]]:
-    return {
-        status: [{"id": f"{status}{i}", "created_at": TIME, "started_at": TIME} for i in range(count)]
-        for status in TASK_STATUSES
-    }
+def full_lists(count: int) -> dict[str, list[dict[str, Any]]]:
+    task = {"created_at": TIME, "started_at": TIME, "agent_labels": ["a"]}
+    return {status: [{"id": f"{status}{i}", **task} for i in range(count)] for status in TASK_STATUSES}
 
 
 @pytest.mark.parametrize("gpus", [0, 1, 4])
