@@ -1,6 +1,7 @@
 """The simulated Cyberun platform and its living GPU fleet, for demonstrations and tests. See docs/simulator.md."""
 
 from exporter.demo.access import User
+from exporter.demo.assumptions import ASSUMED, OTHERWISE, Assumptions
 from exporter.demo.faults import KINDS, Fault, FaultError, Faults
 from exporter.demo.fleet import Order, SimulatedTeam
 from exporter.demo.journal import Call, Journal
@@ -9,7 +10,10 @@ from exporter.demo.platform import SimulatedPlatform
 from exporter.demo.showcase import demo_platform
 
 __all__ = [
+    "ASSUMED",
     "KINDS",
+    "OTHERWISE",
+    "Assumptions",
     "Call",
     "Fault",
     "FaultError",

@@ -40,10 +40,16 @@ class User:
         self.access_token = ""
         self.refresh_token = ""
 
-    def as_json(self) -> Item:
-        """The answer of `/users/me`."""
+    def as_json(self, *, nested: bool) -> Item:
+        """The answer of `/users/me`; `nested` says how the limits of a team are given."""
         teams = [{"id": team.team_id, "display_name": team.display_name, "quotas": team.quotas} for team in self.teams]
-        return {"id": self.user_id, "display_name": self.name, "team_list": teams}
+        limits = {team.team_id: team.quotas for team in self.teams if team.quotas}
+        flags = {
+            "global": {"features": [], "quotas": {"max_users": -1, "max_teams": -1}},
+            "account": {"features": [], "quotas": {"max_owned_teams": 3}},
+            "teams": {key: {"features": [], "quotas": quotas} if nested else quotas for key, quotas in limits.items()},
+        }
+        return {"id": self.user_id, "display_name": self.name, "team_list": teams, "feature_flags": flags}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from ssl import SSLContext
 from typing import Any, Protocol
@@ -14,12 +15,13 @@ from aiohttp import web
 from exporter.demo import answers, control, wire
 from exporter.demo.access import PREFIXES, Access, Grant, Refused, authorise, team_of
 from exporter.demo.answers import Answer
+from exporter.demo.assumptions import ASSUMED, Assumptions, each, turned, with_twin
 from exporter.demo.faults import Faults
 from exporter.demo.fleet import Identity, Listing, SimulatedTeam
 from exporter.demo.hostile import bury
 from exporter.demo.journal import Call, Journal
 from exporter.demo.pages import list_page
-from exporter.demo.wire import STATUSES, Item, uuid7
+from exporter.demo.wire import PROVISIONING, STATUSES, Item, team_word, uuid7
 
 _STOPPING = web.AppKey("stopping", asyncio.Event)
 
@@ -37,7 +39,7 @@ class SimulatedPlatform:
     Args:
         seed: of ids and credentials; the same seed and clock give the same ones.
         clock: gives Unix seconds; every time the platform shows comes from it.
-        status_field: what a task calls its status; None leaves it out.
+        assumed: how it behaves where the documentation leaves that open.
         token_lifetime: seconds until a JWT expires.
 
     Attributes:
@@ -52,12 +54,12 @@ class SimulatedPlatform:
         *,
         seed: int = 0,
         clock: Callable[[], float] = time.time,
-        status_field: str | None = "task_status",
+        assumed: Assumptions = ASSUMED,
         token_lifetime: float = 3600,
     ) -> None:
         self.teams: dict[str, SimulatedTeam] = {}
         self.life: Life | None = None
-        self.status_field = status_field
+        self.assumed = assumed
         self.faults = Faults(self.teams)
         self.journal = Journal()
         self.clock = clock
@@ -87,7 +89,9 @@ class SimulatedPlatform:
         kind = kind or next(
             (kind for kind, start in PREFIXES.items() if token and token.startswith(start)), "integration"
         )
-        team_id = team_id or uuid7(self._random, self.clock())
+        if team_id is None:
+            uuids = self.assumed.uuid_team_ids
+            team_id = uuid7(self._random, self.clock()) if uuids else team_word(self._random)
         identity = Identity(name, team_id, kind, name.title(), dict(quotas or {}))
         team = self.teams[name] = SimulatedTeam(identity, random=self._random, clock=self.clock)
         if kind == "jwt":
@@ -166,13 +170,14 @@ class SimulatedPlatform:
         match request.method, path:
             case "POST", wire.REFRESH:
                 return self.access.refresh(await _refresh_token(request))
-            case "GET", wire.ME:
-                return authorise(grant, request.headers, path).user.as_json()
+            case "GET", wire.ME if self.assumed.users_me:
+                return authorise(grant, request.headers, path).user.as_json(nested=self.assumed.nested_team_quotas)
             case "GET", wire.TASKS:
                 return self._tasks(self._team(request, grant, path), request.query, faults)
             case "GET", wire.AGENTS | wire.RUNTIME_AGENTS:
                 agents = self._team(request, grant, path).agents()
-                return list_page(agents, "agent_list", "agent_id", request.query, faults)
+                agents = agents if self.assumed.unique_agent_ids else with_twin(agents)
+                return list_page(self._ordered(agents), "agent_list", "agent_id", request.query, faults)
         raise Refused(404, "no such path")
 
     def _team(self, request: web.Request, grant: Grant | None, path: str) -> SimulatedTeam:
@@ -180,21 +185,16 @@ class SimulatedPlatform:
 
     def _tasks(self, team: SimulatedTeam, query: Mapping[str, str], faults: Mapping[str, Any]) -> Item:
         status = query.get("status")
-        if status is not None and status not in STATUSES:
-            raise Refused(400, f"status must be one of {', '.join(STATUSES)}")
-        listing = team.tasks(None if "ignore_filter" in faults else status)
-        return list_page(self._renamed(listing), "task_list", "id", query, faults)
+        accepted = (*STATUSES, PROVISIONING) if self.assumed.provisioning_filter else STATUSES
+        if status is not None and status not in accepted:
+            raise Refused(400, f"status must be one of {', '.join(accepted)}")
+        listing = self._ordered(each(team.tasks(None if "ignore_filter" in faults else status), self.assumed))
+        if not self.assumed.filtered_total:
+            listing = replace(listing, total=team.tasks().total)
+        return list_page(listing, "task_list", "id", query, faults)
 
-    def _renamed(self, listing: Listing) -> Listing:
-        if self.status_field == "task_status":
-            return listing
-        return Listing(listing.total, lambda start, count: [self._rename(item) for item in listing.cut(start, count)])
-
-    def _rename(self, task: Item) -> Item:
-        renamed = {name: value for name, value in task.items() if name != "task_status"}
-        if self.status_field is not None and "task_status" in task:
-            renamed[self.status_field] = task["task_status"]
-        return renamed
+    def _ordered(self, listing: Listing) -> Listing:
+        return listing if self.assumed.stable_order else turned(listing, 7 * len(self.journal))
 
 
 async def _refresh_token(request: web.Request) -> object:

@@ -19,12 +19,19 @@ PATHS: Final = (TASKS, RUNTIME_AGENTS, AGENTS, ME, REFRESH)
 FINAL_STATUSES: Final = ("completed", "failed", "cancelled")
 STATUSES: Final = ("pending", "waiting", "queued", "running", *FINAL_STATUSES)
 """What the `status` filter of the task list accepts."""
+PROVISIONING: Final = "provisioning"
+"""A status of tasks that the documentation names, though not among those of the filter."""
 
 
 def rfc3339(moment: float) -> str:
     """A Unix time in seconds as RFC 3339 in UTC; milliseconds only where there are any."""
     time = datetime.fromtimestamp(round(moment, 3), UTC)
     return time.isoformat(timespec="milliseconds" if time.microsecond else "seconds").replace("+00:00", "Z")
+
+
+def team_word(random: Random) -> str:
+    """An id of a team as the documentation's introduction shows it."""
+    return "team_01HX" + "".join(random.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=22))
 
 
 def uuid7(random: Random, moment: float) -> str:

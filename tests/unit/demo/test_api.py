@@ -3,12 +3,13 @@ import json
 import ssl
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
-from exporter.demo import SimulatedPlatform, SimulatedTeam
+from exporter.demo import ASSUMED, SimulatedPlatform, SimulatedTeam
 
 pytestmark = pytest.mark.loopback
 
@@ -198,7 +199,7 @@ async def test_date_is_simulated(ask: "Asker", team: SimulatedTeam, clock: "Cloc
 @pytest.mark.parametrize("field", ["status", None])
 async def test_status_field(asker: AskerOf, field: str | None) -> None:
     """A task may call its status otherwise or leave it out; the filter works all the same."""
-    platform = SimulatedPlatform(status_field=field)
+    platform = SimulatedPlatform(assumed=replace(ASSUMED, status_field=field))
     team = platform.add_team("render")
     team.add_task(status="running")
     async with platform.serve() as url, aiohttp.ClientSession() as session:
