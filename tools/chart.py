@@ -18,18 +18,20 @@ KeyPath = tuple[str, ...]
 """Keys from the top, such as ("image", "tag")."""
 
 
-def generated(dashboards: Mapping[str, str]) -> dict[str, str]:
+def generated(dashboards: Mapping[str, str], without_hold: Mapping[str, str]) -> dict[str, str]:
     """What each generated file of the chart holds, by its path in the repository.
 
     Helm packs no file that lies outside of the chart, hence the copies.
 
     Args:
         dashboards: what each dashboard's file holds, by its path.
+        without_hold: the same of the rules without hold.
     """
     sources = {path.as_posix(): path.read_text(encoding="utf-8") for path in sorted(RULES.glob("*.yml"))}
     return {
         f"{CHART}/README.md": _readme(),
         **{f"{CHART}/files/rules/{Path(name).name}": text for name, text in sources.items()},
+        **{f"{CHART}/files/rules-without-hold/{Path(name).name}": text for name, text in without_hold.items()},
         **{f"{CHART}/files/dashboards/{Path(name).name}": text for name, text in dashboards.items()},
     }
 

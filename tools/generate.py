@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
 from grafana.builders import dashboards  # noqa: E402  it lies beside this folder
-from tools import chart, configuration  # noqa: E402  so that it has the same name for all who import it
+from tools import chart, configuration, rules  # noqa: E402  so that it has the same name for all who import it
 
 CONFIGURATION: Final = """\
 # Configuration
@@ -42,7 +42,8 @@ def generated() -> dict[str, str]:
         "docs/metrics.md": reference.markdown(),
     }
     boards = {f"grafana/dashboards/{name}": content for name, content in dashboards().items()}
-    return {name: MARK + content for name, content in pages.items()} | boards | chart.generated(boards)
+    second = rules.generated()
+    return {name: MARK + content for name, content in pages.items()} | boards | second | chart.generated(boards, second)
 
 
 def outdated() -> Iterator[tuple[Path, str]]:

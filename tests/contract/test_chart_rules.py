@@ -15,7 +15,11 @@ from support.chart import CHART, ROOT, Release, case, render, rendered, strict_l
 
 @pytest.mark.parametrize(
     ("folder", "source", "pattern"),
-    [("rules", "prometheus/rules", "*.yml"), ("dashboards", "grafana/dashboards", "*.json")],
+    [
+        ("rules", "prometheus/rules", "*.yml"),
+        ("rules-without-hold", "prometheus/rules-without-hold", "*.yml"),
+        ("dashboards", "grafana/dashboards", "*.json"),
+    ],
 )
 def test_copies_are_the_sources(folder: str, source: str, pattern: str) -> None:
     """The chart's rules and dashboards are those of the repository, byte for byte, and no others."""
@@ -49,15 +53,16 @@ def _rules(release: Release) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_the_rules_are_those_of_the_repository() -> None:
-    """With the values' defaults the rules differ from the files in their links alone."""
+@pytest.mark.parametrize("folder", ["rules", "rules-without-hold"])
+def test_the_rules_are_those_of_the_repository(folder: str) -> None:
+    """With the values' defaults the rules of either flavour differ from the files in their links alone."""
     sources = {
         rule.get("alert") or rule["record"]: rule
-        for path in (ROOT / "prometheus" / "rules").glob("*.yml")
+        for path in (ROOT / "prometheus" / folder).glob("*.yml")
         for group in strict_load(path.read_text(encoding="utf-8"))["groups"]
         for rule in group["rules"]
     }
-    rules = _rules(render({"prometheusRule": {"enabled": True}}))
+    rules = _rules(render({"prometheusRule": {"enabled": True, "hold": folder == "rules"}}))
     for rule in (*rules.values(), *sources.values()):
         for link in ("runbook_url", "dashboard_url"):
             rule.get("annotations", {}).pop(link, None)
@@ -70,7 +75,7 @@ def test_rules_follow_the_values() -> None:
     rules = _rules(rendered("prometheus-rule"))
     assert "> 1800  # threshold: seconds" in rules["CyberunTasksWaitingTooLong"]["expr"]
     assert "> 0.35  # threshold: ratio" in rules["CyberunFailureRatioHigh"]["expr"]
-    assert ">= 100  # minimum:" in rules["team:cyberun_tasks_finished:failure_ratio_30m"]["expr"]
+    assert ">= 100  # minimum:" in rules["CyberunFailureRatioHigh"]["expr"]
     assert ">= 5  # minimum: tasks" in rules["CyberunQueueGrowing"]["expr"]
     assert rules["CyberunTeamDown"]["for"] == "15m"
     assert not rules.keys() & set(values["disabled"])
@@ -81,6 +86,15 @@ def test_rules_follow_the_values() -> None:
         assert alert["labels"]["severity"] in {"critical", "warning", "info"}
         assert alert["annotations"]["runbook_url"] == f"https://wiki.example.org/runbooks/{name}.md"
         assert alert["annotations"]["dashboard_url"].startswith("https://grafana.example.org/d/cyberun-")
+
+
+def test_rules_without_hold_follow_the_values() -> None:
+    """Numbers and the job are fitted in the second flavour as in the first."""
+    rules = _rules(rendered("rules-without-hold"))
+    assert "> 1800  # threshold: seconds" in rules["CyberunTasksWaitingTooLong"]["expr"]
+    assert ">= 100  # minimum:" in rules["CyberunFailureRatioHigh"]["expr"]
+    assert _jobs(rules) == ["cyberun-exporter"]
+    assert not any("record" in rule for rule in rules.values())
 
 
 def _jobs(rules: dict[str, dict[str, Any]]) -> list[str]:

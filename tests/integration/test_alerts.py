@@ -487,27 +487,27 @@ async def test_a_list_that_is_down_silences_its_alerts(alertmanager: Alertmanage
             await post(
                 server.url,
                 about("CyberunAgentUnhealthy", team),
-                about("CyberunQueueGrowing", team),
-                about("CyberunNoAgents", team),
+                about("CyberunFailureRatioHigh", team),
+                about("CyberunGpuSaturated", team),
                 about("CyberunTasksWithoutEligibleAgent", team),
                 about("CyberunDataStale", team, collector="tasks"),
                 about("CyberunAuthFailing", team),
-                about("CyberunQueueGrowing", team, job="cyberun-of-others"),
+                about("CyberunFailureRatioHigh", team, job="cyberun-of-others"),
             )
     muted = {
         (alert["labels"]["team_name"], alert["labels"]["alertname"], alert["labels"]["job"])
         for alert in await server.alerts()
         if alert["status"]["inhibitedBy"]
     }
-    both = ("CyberunNoAgents", "CyberunTasksWithoutEligibleAgent")
+    both = ("CyberunGpuSaturated", "CyberunTasksWithoutEligibleAgent")
     assert muted == {
-        *(("render", name, "cyberun") for name in ("CyberunQueueGrowing", "CyberunDataStale", *both)),
+        *(("render", name, "cyberun") for name in ("CyberunFailureRatioHigh", "CyberunDataStale", *both)),
         *(("studio", name, "cyberun") for name in ("CyberunAgentUnhealthy", *both)),
     }
     delivered = {key for key, _ in inbox.history}
     assert {("CyberunAgentUnhealthy", "render"), ("CyberunAuthFailing", "render")} <= delivered
-    assert {("CyberunQueueGrowing", "studio"), ("CyberunDataStale", "studio")} <= delivered
-    assert not delivered & {("CyberunNoAgents", "render"), ("CyberunAgentUnhealthy", "studio")}
+    assert {("CyberunFailureRatioHigh", "studio"), ("CyberunDataStale", "studio")} <= delivered
+    assert not delivered & {("CyberunGpuSaturated", "render"), ("CyberunAgentUnhealthy", "studio")}
 
 
 async def test_an_exporter_that_is_down_silences_its_job(alertmanager: AlertmanagerFactory, inbox: Inbox) -> None:

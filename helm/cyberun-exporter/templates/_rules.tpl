@@ -1,5 +1,5 @@
 {{/*
-The rule files are those of the repository's prometheus/rules, byte for byte. They mark the numbers to change with
+The rule files are those of the repository's prometheus/rules and rules-without-hold, byte for byte. They mark the numbers to change with
 comments inside the expressions, so `> 900  # threshold: seconds` can be found and replaced.
 */}}
 
@@ -9,7 +9,8 @@ comments inside the expressions, so `> 900  # threshold: seconds` can be found a
 {{- $left := concat $values.disabled (keys $values.thresholds) (keys $values.minimums) (keys $values.for) -}}
 {{- $job := include "cyberun-exporter.jobPattern" . | toJson -}}
 {{- $groups := list -}}
-{{- range $path, $_ := .Files.Glob "files/rules/*.yml" -}}
+{{- $flavour := $values.hold | ternary "rules" "rules-without-hold" -}}
+{{- range $path, $_ := .Files.Glob (printf "files/%s/*.yml" $flavour) -}}
 {{- $text := $.Files.Get $path | replace "job=~\"cyberun|cyberun-exporter\"" (printf "job=~%s" $job) -}}
 {{- range (fromYaml $text).groups -}}
 {{- $rules := list -}}

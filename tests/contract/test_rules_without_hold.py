@@ -1,0 +1,125 @@
+"""The second flavour of the rules, which rulers get that cannot hold alerts over withheld data."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support import required
+from support.rules import (
+    ALERTS,
+    UNIT_TESTS,
+    WITHOUT_HOLD,
+    Rule,
+    labels_kept,
+    lists_needed,
+    load,
+    names,
+    timelines_without_hold,
+)
+from tools import rules
+
+WITHOUT = {rule.name: rule for rule in load(WITHOUT_HOLD)}
+HELD = [alert for alert in ALERTS if alert.labels["area"] != "trust"]
+MARK = r"[<>]=? \S+  # (?:threshold|minimum): .+$"
+
+each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+
+
+async def promtool_test(document: dict[str, Any], folder: Path) -> str:
+    """What promtool says to unit tests."""
+    path = folder / "rules_test.yml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        required("promtool"),
+        "test",
+        "rules",
+        str(path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert (process.returncode == 0) is ("SUCCESS" in output.decode())
+    return output.decode()
+
+
+def test_both_flavours_have_the_same_alerts() -> None:
+    """They differ in their expressions alone, and the second one has no recordings."""
+    assert list(WITHOUT) == [alert.name for alert in ALERTS]
+    for alert in ALERTS:
+        assert {**WITHOUT[alert.name].document, "expr": ""} == {**alert.document, "expr": ""}
+
+
+@each_alert
+def test_no_alert_needs_what_the_ruler_makes(alert: Rule) -> None:
+    """Everything an expression reads is scraped: neither recordings nor the series of alerts are."""
+    text = WITHOUT[alert.name].text
+    assert not re.search(r"ALERTS|[a-z]+:cyberun", text)
+    assert labels_kept(WITHOUT[alert.name].expression) == labels_kept(alert.expression)
+
+
+@each_alert
+def test_numbers_to_change_are_the_same(alert: Rule) -> None:
+    """Thresholds and minimums stand there with their comments, each once, so they are changed alike."""
+    assert re.findall(MARK, WITHOUT[alert.name].text, re.MULTILINE) == re.findall(MARK, alert.text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("alert", HELD, ids=lambda alert: alert.name)
+def test_alerts_start_on_fresh_data_alone(alert: Rule) -> None:
+    """Whether the lists that an alert is made from are fresh is part of its expression."""
+    text = WITHOUT[alert.name].text
+    for name in lists_needed(alert):
+        assert f'cyberun_collector_interval_seconds{{job=~"cyberun|cyberun-exporter", collector="{name}"}}' in text
+        assert f"cyberun_{name}" in names(WITHOUT[alert.name].expression)
+    assert text.count("<= 3") == len(lists_needed(alert))
+
+
+async def test_timelines(tmp_path: Path) -> None:
+    """On the timelines of the first flavour's unit tests alerts fire, resolve and stay quiet alike."""
+    assert "SUCCESS" in await promtool_test(timelines_without_hold(), tmp_path)
+
+
+async def test_alerts_end_when_data_is_withheld(tmp_path: Path) -> None:
+    """What the first flavour holds ends in the second one: by the end of a gap nothing about work and fleet fires."""
+    groups = [group for path in UNIT_TESTS for group in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]]
+    gaps = [
+        {**group, "promql_expr_test": [{**group["promql_expr_test"][-1], "exp_samples": []}]}
+        for group in groups
+        if group["name"].endswith("withheld data neither fires nor resolves it")
+    ]
+    assert {group["name"].partition(":")[0] for group in gaps} == {alert.name for alert in HELD}
+    assert "SUCCESS" in await promtool_test({**timelines_without_hold(), "tests": gaps}, tmp_path)
+
+
+RECORDINGS = {
+    "team:cyberun_a:fresh": 'a{job=~"x"} and on (job)\n  (collector:cyberun_b:ago{c="d"} <= 3)',
+    "collector:cyberun_b:ago": 'time() - b{job=~"x"}',
+    "team:cyberun_c:max": (
+        'max(cyberun_c{job=~"x"})\nand on (job, team_name) team:cyberun_a:fresh\nor\n'
+        "team:cyberun_c:max\nand on (job, team_name) team:cyberun_a:withheld"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ("team:cyberun_c:max > 3 # threshold: or", 'max(cyberun_c{job=~"x"}) > 3 # threshold: or'),
+        ("deriv(team:cyberun_c:max[30m])", 'deriv(( max(cyberun_c{job=~"x"}) )[30m:1m])'),
+        (
+            "(team:cyberun_c:max > 0 or ALERTS{} and team:cyberun_a:withheld) == 1 or ALERTS{}",
+            '(max(cyberun_c{job=~"x"}) > 0) == 1',
+        ),
+        ('x{a=") or y"} or z', 'x{a=") or y"} or z'),
+        (
+            "x and on (job, team_name) team:cyberun_a:fresh",
+            'x and on (job, team_name) ( a{job=~"x"} and on (job) (( time() - b{job=~"x", c="d"} ) <= 3) )',
+        ),
+    ],
+)
+def test_how_an_expression_loses_its_hold(expression: str, wanted: str) -> None:
+    """Operands that hold go, at any depth; recordings are replaced, with their matchers and ranges; comments stay."""
+    assert " ".join(rules.without_hold(expression, RECORDINGS).split()) == wanted
