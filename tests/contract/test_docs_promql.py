@@ -1,34 +1,19 @@
-import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import promql_parser as promql
 import pytest
-import yaml
 
 from exporter.catalog import COLLECTORS, FINAL_TASK_STATUSES, TASK_STATUSES, Kind
+from exporter.config.types import parse_duration
 from exporter.expose.families import REPORTED_AGENT_STATUSES
 from exporter.service.budget import LEAST_PER_POLL, MOST_PER_POLL, series_per_agent, series_per_team
+from support.documents import DOCS, autoscalers, autoscaling_queries, blocks
 from support.promql import Expression, metric_of
+from support.rules import RULES
 
-DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 RANGED = {"rate", "increase", "resets"}
 TARGET = {"job", "instance"}
-
-
-def blocks(path: Path, language: str) -> Iterator[str]:
-    yield from re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-
-
-def manifests(path: Path) -> list[Any]:
-    return [yaml.safe_load(block) for block in blocks(path, "yaml")]
-
-
-def autoscalers() -> Mapping[str, Any]:
-    """The documents of the autoscaling page by their kind; the adapter's configuration has none."""
-    return {each.get("kind", "adapter"): each for each in manifests(DOCS / "autoscaling.md")}
 
 
 def queries() -> Iterator[Expression]:
@@ -36,13 +21,10 @@ def queries() -> Iterator[Expression]:
     for path in PAGES:
         for number, block in enumerate(blocks(path, "promql"), 1):
             yield Expression(f"{path.name} {number}", block)
-    documents = autoscalers()
-    for number, trigger in enumerate(documents["ScaledObject"]["spec"]["triggers"], 1):
-        yield Expression(f"ScaledObject {number}", trigger["metadata"]["query"])
-    for rule in documents["adapter"]["externalRules"]:
-        name = rule["name"]["as"]
-        yield Expression(f"{name}: series", rule["seriesQuery"])
-        yield Expression(f"{name}: metric", rule["metricsQuery"].replace("<<.LabelMatchers>>", 'team_name="render"'))
+    for place, (query, _) in autoscaling_queries().items():
+        yield Expression(place, query)
+    for rule in autoscalers()["adapter"]["externalRules"]:
+        yield Expression(f"{rule['name']['as']}: series", rule["seriesQuery"])
 
 
 QUERIES = list(queries())
@@ -122,6 +104,21 @@ def test_the_hpa_asks_for_what_the_adapter_makes() -> None:
     asked = [metric["external"]["metric"] for metric in documents["HorizontalPodAutoscaler"]["spec"]["metrics"]]
     assert {metric["name"] for metric in asked} == made
     assert all(metric["selector"]["matchLabels"].keys() == {"team_name"} for metric in asked)
+
+
+def test_both_autoscalers_ask_the_same() -> None:
+    """KEDA and the HPA have the same queries and thresholds, so what holds for one holds for the other."""
+    asked = autoscaling_queries()
+    assert asked.keys() == {"KEDA 0", "KEDA 1", "HPA 0", "HPA 1"}
+    assert asked["KEDA 0"] == asked["HPA 0"]
+    assert asked["KEDA 1"] == asked["HPA 1"]
+
+
+def test_agents_that_scale_down_are_forgotten_before_their_alert_fires() -> None:
+    """The page's `agent_memory` is shorter than the alert about an agent that left waits."""
+    (alert,) = (rule for rule in RULES if rule.name == "CyberunAgentDisconnected")
+    memory = parse_duration(autoscalers()["exporter"]["collect"]["agent_memory"])
+    assert memory + parse_duration("2m") <= parse_duration(alert.document["for"])
 
 
 def test_the_sizing_guide_has_the_numbers_of_check() -> None:
