@@ -1,6 +1,6 @@
 """The rules without hold on VictoriaMetrics and vmalert, which they are for.
 
-vmalert and its tool come with Debian's package victoria-metrics, from 1.145 on; without them these tests are skipped.
+`make compat` fetches both; where they are not on PATH these tests are skipped.
 """
 
 import asyncio
@@ -9,13 +9,22 @@ import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Self
 
 import pytest
 import yaml
 
 from exporter.demo import SimulatedPlatform
 from integration.test_alerts import AGENT, Inbox, delivering, inbox, quick
-from support import AlertmanagerFactory, ExporterFactory, RunningExporter, free_port, wait_until
+from support import (
+    AlertmanagerFactory,
+    ExporterFactory,
+    RunningExporter,
+    RunningPrometheus,
+    free_port,
+    required,
+    wait_until,
+)
 from support.programs import Program
 from support.rules import WITHOUT_HOLD, timelines_without_hold
 
@@ -49,18 +58,16 @@ async def test_timelines_on_vmalert(tmp_path: Path) -> None:
     assert "SUCCESS" in output.decode()
 
 
-class Victoria(Program):
-    """A server of VictoriaMetrics' programs, which all answer /health."""
+class RunningVmalert(Program):
+    """`vmalert` on a free port."""
 
     ready_path = "/health"
 
     @classmethod
-    def started_with(cls, program: str, directory: Path, *arguments: str) -> "Victoria":
-        """One of its programs on a free port; entering the result starts it."""
+    def configured(cls, directory: Path, *arguments: str) -> Self:
+        """With these flags; entering the result starts the program."""
         port = free_port()
-        path = shutil.which(program)
-        assert path is not None, program
-        command = [path, f"-httpListenAddr=127.0.0.1:{port}", *arguments]
+        command = [required("vmalert"), f"-httpListenAddr=127.0.0.1:{port}", *arguments]
         return cls(command, directory=directory, port=port, environment={"PATH": os.environ["PATH"]})
 
 
@@ -75,31 +82,22 @@ def vmalert(programs: AsyncExitStack, alertmanager: AlertmanagerFactory, inbox: 
         address = exporter.url.removeprefix("http://")
         scrape = {"job_name": "cyberun", "static_configs": [{"targets": [address]}]}
         config = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": [scrape]}
-        (tmp_path / "scrape.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
         for path in WITHOUT_HOLD:
             (tmp_path / path.name).write_text(quick(path.read_text(encoding="utf-8")), encoding="utf-8")
         database = await programs.enter_async_context(
-            Victoria.started_with(
-                "victoria-metrics",
-                tmp_path,
-                f"-storageDataPath={tmp_path / 'data'}",
-                f"-promscrape.config={tmp_path / 'scrape.yml'}",
-                "-search.latencyOffset=0s",
-                "-search.disableCache",
-            )
+            RunningPrometheus.configured(tmp_path, config, server="victoria-metrics")
         )
         await database.wait_ready(within=30)
 
         async def scraped() -> bool:
-            return '"health":"up"' in (await database.get("/api/v1/targets?state=active")).text
+            return [target["health"] for target in await database.targets()] == ["up"]
 
         await wait_until(scraped)
         # A query that comes too early finds no such name, and VictoriaMetrics remembers that for a while.
         await asyncio.sleep(2)
         mails = await alertmanager(delivering(inbox))
         ruler = await programs.enter_async_context(
-            Victoria.started_with(
-                "vmalert",
+            RunningVmalert.configured(
                 tmp_path,
                 *(f"-rule={tmp_path / path.name}" for path in WITHOUT_HOLD),
                 f"-datasource.url={database.url}",
