@@ -28,7 +28,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find exporter -name __pycach
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: demo test image-test lint generate preview bench coverage compat lock clean help
+.PHONY: demo test image-test lint generate bench coverage compat lock clean help
 
 demo: $(VENV)/.wheel ## serve a simulated GPU fleet's metrics on http://127.0.0.1:10042/
 	$(BIN)/cyberun-exporter demo $(DEMO_ARGS)
@@ -51,9 +51,6 @@ lint: $(VENV)/.dev $(VENV)/.wheel ## check style, types and generated files
 
 generate: $(VENV)/.dev $(VENV)/.wheel ## write the generated files anew
 	$(BIN)/python tools/generate.py
-
-preview: $(VENV)/.dev ## draw the dashboards with what a Prometheus answers; PREVIEW_ARGS=--help tells more
-	$(BIN)/python -m tools.preview $(PREVIEW_ARGS)
 
 bench: $(VENV)/.dev $(VENV)/.wheel ## measure scrapes and polls; ratios within one run
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

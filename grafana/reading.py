@@ -1,4 +1,4 @@
-"""Reads dashboards as they are committed: what the tests check and the preview draws."""
+"""Reads dashboards as they are committed."""
 
 import json
 import re

@@ -1,25 +1,30 @@
 """Which agents work, which do not, and why?"""
 
+from dataclasses import replace
 from typing import Final
 
 from exporter import catalog
-from exporter.catalog import Metric
-from grafana.builders import common, frame, style
-from grafana.builders.common import PRESENCE
+from grafana.builders import common, links, style
+from grafana.builders.common import AGENT, TEAM, by_team, free_memory
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, Column, Key, grid
-from grafana.builders.panel import Line, Look, Panel, Text, bars, lines, number, timeline
-from grafana.builders.query import RANGE, Selector, age
+from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, JOB, Column, Key, grid
+from grafana.builders.grid import TEAM as TEAM_KEY
+from grafana.builders.panel import Line, Look, Panel, Scale, Text, lines, number, timeline
+from grafana.builders.query import RANGE, Selector, age, longest
 
 SELECT: Final = Selector(("team_name", "agent_id"))
-_NAME: Final = "{{team_name}} / {{agent_id}}"
-_CARD: Final = "{{team_name}} / {{agent_id}} GPU {{gpu}}"
+_ROWS: Final = 50
+"""Of the table. All agents of a large fleet would be half a megabyte at each refresh."""
+_BANDS: Final = 30
+"""Of the timeline, which Grafana draws on one page, however many there are."""
+_AGENT_KEY: Final = Key("agent_id", "Agent", leads=(links.AGENTS,))
+_KEYS: Final = (JOB, TEAM_KEY, _AGENT_KEY)
 
 
 def board() -> Board:
     """The dashboard."""
     return Board(
-        uid=frame.AGENTS,
+        uid=links.AGENTS,
         title="Cyberun / Agents",
         answers="Which agents work, which do not, and why?",
         selector=SELECT,
@@ -29,17 +34,9 @@ def board() -> Board:
             Section("Load", [Place(_demand(), 8, 8), Place(_use(), 8, 8), Place(_done(), 8, 8)]),
             Section("GPU memory", [Place(_memory(), 12, 8), Place(_least_memory(), 12, 8)]),
             Section("Presence", [Place(_heartbeats(), 8, 8), Place(_sessions(), 8, 8), Place(_syncs(), 8, 8)]),
-            Section(
-                "Inventory",
-                [Place(_versions(), 12, 8), Place(_cards(), 6, 8), Place(_labels(), 6, 8)],
-            ),
+            Section("Inventory", [Place(_versions(), 12, 8), Place(_cards(), 6, 8), Place(_labels(), 6, 8)]),
         ),
     )
-
-
-def _each(metric: Metric, matchers: str = "") -> str:
-    """One value per agent, however many exporters poll its team."""
-    return f"max by ({PRESENCE}) ({SELECT(metric, matchers)})"
 
 
 def _with_status(status: str) -> str:
@@ -48,123 +45,119 @@ def _with_status(status: str) -> str:
 
 
 def _first_row() -> tuple[Panel, ...]:
-    heartbeat = f"max({age(SELECT(catalog.AGENT_LAST_HEARTBEAT))})"
-    free = f"min({SELECT(catalog.AGENT_GPU_VRAM_FREE)} / {SELECT(catalog.AGENT_GPU_VRAM_SIZE)})"
-    gone = f"sum(1 - {SELECT(catalog.AGENT_CONNECTED)})"
     return (
+        number(Text("Connected", catalog.AGENT_CONNECTED), f"sum({SELECT(catalog.AGENT_CONNECTED)})", Scale("short")),
         number(
-            Text("Connected", catalog.AGENT_CONNECTED, empty="no agents"),
-            f"sum({SELECT(catalog.AGENT_CONNECTED)})",
-            "short",
-            style.COUNT,
+            Text("Disconnected", "Agents that are expected or were connected a while ago."),
+            f"sum(1 - {SELECT(catalog.AGENT_CONNECTED)})",
+            Scale("short", style.ANY_IS_A_WARNING),
         ),
         number(
-            Text("Disconnected", "Agents that are expected or were connected a while ago.", empty="no agents"),
-            gone,
-            "short",
-            style.ANY_IS_A_WARNING,
-        ),
-        number(
-            Text("Unhealthy", "Connected agents whose health check fails: they take no tasks.", empty="no agents"),
+            Text("Unhealthy", "Connected agents whose health check fails: they take no tasks."),
             _with_status("unhealthy"),
-            "short",
-            style.ANY_IS_A_WARNING,
+            Scale("short", style.ANY_IS_A_WARNING),
         ),
         number(
-            Text("Syncing", "Connected agents that fetch models: they take no tasks until done.", empty="no agents"),
+            Text("Syncing", "Connected agents that fetch models: they take no tasks until done."),
             _with_status("syncing"),
-            "short",
-            style.COUNT,
+            Scale("short"),
         ),
         number(
             Text(
                 "Oldest heartbeat",
                 "Of the connected agents, by the platform's clock. One that grows old is about to be lost.",
-                empty="no agents",
             ),
-            heartbeat,
-            "s",
-            style.HEARTBEAT,
-            decimals=0,
+            f"max({age(SELECT(catalog.AGENT_LAST_HEARTBEAT))})",
+            Scale("s", style.HEARTBEAT, decimals=0),
         ),
         number(
-            Text("Fullest GPU", "Free memory of the GPU that has the least, as a share.", empty="no GPUs"),
-            free,
-            "percentunit",
-            style.VRAM_FREE,
-            decimals=1,
+            Text("Least free GPU memory", "Free memory of the GPU that has the least, as a share of its size."),
+            free_memory(SELECT, ""),
+            Scale("percentunit", style.VRAM_FREE, decimals=1),
         ),
     )
 
 
+# --- Each agent ---
+
+
+def _urgent() -> str:
+    """The agents of the table's rows: by status, the worst first; among equals, those whose state is youngest."""
+    since = f"{SELECT(catalog.AGENT_CONNECTED_SINCE)} or {SELECT(catalog.AGENT_LAST_SEEN)}"
+    since = f"({since} or 0 * {SELECT(catalog.AGENT_CONNECTED)})"
+    # A time stamp has ten digits, so the status counts first.
+    return f"bottomk({_ROWS}, 1e10 * ({common.status_codes(SELECT)}) - on ({AGENT}) {since})"
+
+
+def _of_urgent(expression: str) -> str:
+    return f"({expression}) and on ({AGENT}) {_urgent()}"
+
+
 def _table() -> Panel:
-    free, size = SELECT(catalog.AGENT_GPU_VRAM_FREE), SELECT(catalog.AGENT_GPU_VRAM_SIZE)
-    running, capacity = _each(catalog.AGENT_RUNNING_TASKS), _each(catalog.AGENT_GPU_CAPACITY)
+    running, capacity = SELECT(catalog.AGENT_RUNNING_TASKS), SELECT(catalog.AGENT_GPU_CAPACITY)
     columns = [
-        Column("Status", common.status_codes(SELECT), mappings=style.AGENT_STATUS, cell=BACKGROUND, width=120),
-        Column("Running", running, unit="short", width=90),
-        Column("Capacity", capacity, unit="short", width=90),
+        Column("Status", common.status_codes(SELECT), mappings=style.AGENT_STATUS, cell=BACKGROUND, width=110),
+        Column("Running", running, unit="short"),
+        Column("Capacity", capacity, unit="short"),
         Column(
             "In use",
             f"{running} / ({capacity} > 0)",
             unit="percentunit",
-            steps=style.USE,
+            judgement=style.USE,
             cell=GAUGE,
             maximum=1,
             decimals=0,
         ),
         Column(
             "Least free VRAM",
-            f"min by ({PRESENCE}) ({free} / {size})",
+            free_memory(SELECT, AGENT),
             unit="percentunit",
-            steps=style.VRAM_FREE,
+            judgement=style.VRAM_FREE,
             cell=GAUGE,
             maximum=1,
             decimals=0,
         ),
         Column(
             "Heartbeat",
-            age(_each(catalog.AGENT_LAST_HEARTBEAT)),
+            age(SELECT(catalog.AGENT_LAST_HEARTBEAT)),
             unit="s",
-            steps=style.HEARTBEAT,
+            judgement=style.HEARTBEAT,
             cell=COLORED,
             decimals=0,
-            width=100,
         ),
-        Column("Last seen", age(_each(catalog.AGENT_LAST_SEEN)), unit="s", decimals=0, width=100),
-        Column("Connected for", age(_each(catalog.AGENT_CONNECTED_SINCE)), unit="s", decimals=1, width=120),
+        Column("Last seen", age(SELECT(catalog.AGENT_LAST_SEEN)), unit="s", decimals=0),
+        Column("Connected for", age(SELECT(catalog.AGENT_CONNECTED_SINCE)), unit="s", decimals=1),
         Column(
             "Completed",
-            f"max by ({PRESENCE}) ({SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE)})",
+            SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE),
             unit="short",
             decimals=0,
-            width=110,
         ),
-        Column(
-            "Information",
-            f"max by ({PRESENCE}, agent_version) ({SELECT(catalog.AGENT_INFO)})",
-            shown=False,
-        ),
-    ]
-    keys = [
-        Key("team_name", "Team", link=frame.AGENTS, width=140),
-        Key("agent_id", "Agent", link=frame.AGENTS, width=200),
-        Key("agent_version", "Version", width=90),
+        Column("Information", f"max by ({AGENT}, agent_version) ({SELECT(catalog.AGENT_INFO)})", shown=False),
     ]
     about = (
-        "One row per agent, those that need attention first; completed tasks are those within the time shown."
-        " A disconnected agent has only a last-seen time. A click on an agent shows it alone."
+        f"Those that need attention first, {_ROWS} at most: choose a team or agents to see others. Completed tasks are"
+        " those within the time shown. A disconnected agent has only a last-seen time. A click shows it alone."
     )
-    return grid(Text("Agents", about, empty="no agents"), keys, columns, sort="Status", descending=False)
+    keys = [JOB, TEAM_KEY, replace(_AGENT_KEY, width=180), Key("agent_version", "Version")]
+    bounded = [replace(column, expression=_of_urgent(column.expression)) for column in columns]
+    return grid(Text("Agents", about), keys, bounded, sort={"Status": False, "Last seen": True})
 
 
 def _statuses() -> Panel:
+    connected = SELECT(catalog.AGENT_CONNECTED)
+    ready = f"max by ({AGENT}) ({SELECT.each(catalog.AGENT_STATUS, common.READY)})"
+    # An agent that is away has no status, and is out of service all the same.
+    absent = f"1 - ({ready} or 0 * {connected})"
     about = (
-        "What each agent was, over time: rows that turn red together share a cause, such as a site or a network;"
-        " one row that keeps changing is one bad machine. Choose a team or agents to see fewer."
+        f"The {_BANDS} agents that were out of service for longest. Rows that turn red together share a cause,"
+        " such as a site or a network; one row that keeps changing is one bad machine."
     )
-    text = Text("Status of each agent", about, empty="no agents")
-    return timeline(text, Line(common.status_codes(SELECT), _NAME), style.AGENT_STATUS)
+    query = Line(longest(_BANDS, common.status_codes(SELECT), absent, AGENT), "{{team_name}} / {{agent_id}}")
+    return timeline(Text("Status of the agents longest out of service", about), query, style.AGENT_STATUS)
+
+
+# --- Load ---
 
 
 def _demand() -> Panel:
@@ -180,60 +173,75 @@ def _demand() -> Panel:
 
 
 def _use() -> Panel:
-    running = f"sum by (team_name) ({SELECT(catalog.AGENT_RUNNING_TASKS)})"
-    capacity = f"sum by (team_name) ({SELECT(catalog.AGENT_GPU_CAPACITY)})"
-    queries = [Line(f"{running} / ({capacity} > 0)", "{{team_name}}")]
-    about = "Running tasks by the capacity of each team's agents: a team far below the others has room to lend."
-    return lines(Text("Capacity in use by team", about), queries, "percentunit", Look(at_least=1))
+    running = f"sum by ({TEAM}) ({SELECT(catalog.AGENT_RUNNING_TASKS)})"
+    capacity = f"sum by ({TEAM}) ({SELECT(catalog.AGENT_GPU_CAPACITY)})"
+    about = "Running tasks by the capacity of each team's agents: a team far above the others lacks GPUs."
+    text = Text("Capacity in use by team", about)
+    return by_team(text, f"{running} / ({capacity} > 0)", "percentunit", Look(at_least=1, coarse=True))
 
 
 def _done() -> Panel:
-    done = f"sum by ({PRESENCE}) ({SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE)})"
     about = "Agents that completed most within the time shown, by their own counts, which restart when they reconnect."
-    text = Text("Most productive agents", about, empty="none completed")
-    return bars(text, Line(f"sort_desc(topk(10, {done}))", _NAME), "short", style.steps(style.GOOD))
+    done = f"topk({common.FEW}, {SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE)})"
+    columns = [Column("Completed", done, unit="short", decimals=0, cell=GAUGE, color=style.GOOD)]
+    return grid(Text("Most productive agents", about), _KEYS, columns, sort={"Completed": True})
+
+
+# --- GPU memory ---
 
 
 def _memory() -> Panel:
-    free, size = SELECT(catalog.AGENT_GPU_VRAM_FREE), SELECT(catalog.AGENT_GPU_VRAM_SIZE)
-    about = "Free share of GPU memory: of each team's GPUs together, and of the single GPU that has the least."
-    queries = [
-        Line(f"sum by (team_name) ({free}) / sum by (team_name) ({size})", "{{team_name}}"),
-        Line(f"min by (team_name) ({free} / {size})", "{{team_name}}: fullest GPU"),
-    ]
-    return lines(Text("Free GPU memory", about), queries, "percentunit", Look(maximum=1, table=True))
+    about = "Free share of the GPU of each team that has the least."
+    look = Look(maximum=1, table=True, coarse=True)
+    return by_team(
+        Text("Least free GPU memory by team", about), free_memory(SELECT, TEAM), "percentunit", look, least=True
+    )
 
 
 def _least_memory() -> Panel:
-    free, size = SELECT(catalog.AGENT_GPU_VRAM_FREE), SELECT(catalog.AGENT_GPU_VRAM_SIZE)
-    about = "The ten GPUs with the least free memory: tasks that need large models fail there first."
-    text = Text("GPUs with the least free memory", about, empty="no GPUs")
-    expression = f"sort(bottomk(10, max by ({PRESENCE}, gpu) ({free} / {size})))"
-    return bars(text, Line(expression, _CARD), "percentunit", style.VRAM_FREE, maximum=1)
+    about = f"The {common.FEW} GPUs with the least free memory: tasks that need large models fail there first."
+    free = f"bottomk({common.FEW}, {free_memory(SELECT, f'{AGENT}, gpu')})"
+    columns = [
+        Column("Free", free, unit="percentunit", decimals=0, judgement=style.VRAM_FREE, cell=GAUGE, maximum=1),
+        Column(
+            "Model",
+            f"max by ({AGENT}, gpu, device_name) ({SELECT(catalog.AGENT_GPU_INFO)}) and on ({AGENT}, gpu) {free}",
+            shown=False,
+        ),
+    ]
+    keys = [*_KEYS, Key("gpu", "GPU"), Key("device_name", "Model")]
+    return grid(Text("GPUs with the least free memory", about), keys, columns, sort={"Free": False})
+
+
+# --- Presence ---
 
 
 def _heartbeats() -> Panel:
-    query = Line(f"max by (team_name) ({age(SELECT(catalog.AGENT_LAST_HEARTBEAT))})", "{{team_name}}")
     about = "Age of the oldest heartbeat of each team's connected agents. A team whose line rises is losing an agent."
-    look = Look(limit=style.steps("transparent", (300, style.BAD)))
-    return lines(Text("Oldest heartbeat by team", about), [query], "s", look)
+    oldest = f"max by ({TEAM}) ({age(SELECT(catalog.AGENT_LAST_HEARTBEAT))})"
+    return by_team(Text("Oldest heartbeat by team", about), oldest, "s", Look(limit=300, coarse=True))
 
 
 def _sessions() -> Panel:
-    query = Line(f"min by (team_name) ({age(SELECT(catalog.AGENT_CONNECTED_SINCE))})", "{{team_name}}")
     about = "Age of the youngest connection of each team: each fall to 0 is an agent that connected anew."
-    return lines(Text("Youngest connection", about), [query], "s", Look())
+    youngest = f"min by ({TEAM}) ({age(SELECT(catalog.AGENT_CONNECTED_SINCE))})"
+    return by_team(Text("Youngest connection", about), youngest, "s", Look(coarse=True), least=True)
 
 
 def _syncs() -> Panel:
+    progress = f"bottomk({_ROWS}, {SELECT(catalog.AGENT_SYNC)})"
+    keys = [*_KEYS, Key("phase", "Phase")]
+    columns = [Column("Progress", progress, unit="percentunit", decimals=0, cell=GAUGE, color="yellow", maximum=1)]
     text = Text("Files being synced", catalog.AGENT_SYNC, empty="nothing is syncing")
-    expression = f"sort_desc(max by ({PRESENCE}, phase) ({SELECT(catalog.AGENT_SYNC)}))"
-    return bars(text, Line(expression, _NAME + " {{phase}}"), "percentunit", style.steps("yellow"), maximum=1)
+    return grid(text, keys, columns, sort={"Progress": False})
+
+
+# --- Inventory ---
 
 
 def _versions() -> Panel:
     labels = {
-        "agent_version": "Agent version",
+        "agent_version": "Agent",
         "tool": "Tool",
         "tool_version": "Tool version",
         "pytorch_version": "PyTorch",
@@ -245,16 +253,17 @@ def _versions() -> Panel:
     about = (
         "How many agents run which versions: a row with few agents is an upgrade that some missed or that went too far."
     )
-    return grid(Text("Versions", about, empty="no agents"), keys, columns, sort="Agents")
+    return grid(Text("Versions", about), keys, columns, sort={"Agents": True})
 
 
 def _cards() -> Panel:
-    text = Text("GPU models", "GPUs of the connected agents by model, as their drivers name them.", empty="no GPUs")
-    expression = f"sort_desc(count by (device_name) ({SELECT(catalog.AGENT_GPU_INFO)}))"
-    return bars(text, Line(expression, "{{device_name}}"), "short", style.steps("purple"))
+    columns = [Column("GPUs", f"count by (device_name) ({SELECT(catalog.AGENT_GPU_INFO)})", cell=GAUGE, color="purple")]
+    text = Text("GPU models", "GPUs of the connected agents by model, as their drivers name them.")
+    return grid(text, [Key("device_name", "Model", width=190)], columns, sort={"GPUs": True})
 
 
 def _labels() -> Panel:
+    counted = f"topk({_ROWS}, count by (label) ({SELECT(catalog.AGENT_LABEL)}))"
+    columns = [Column("Agents", counted, cell=GAUGE, color="purple")]
     text = Text("Agent labels", catalog.AGENT_LABEL, empty="collect.agent_labels is off")
-    expression = f"sort_desc(topk(20, count by (label) ({SELECT(catalog.AGENT_LABEL)})))"
-    return bars(text, Line(expression, "{{label}}"), "short", style.steps("purple"))
+    return grid(text, [Key("label", "Label", width=190)], columns, sort={"Agents": True})

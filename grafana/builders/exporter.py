@@ -3,10 +3,13 @@
 from typing import Final
 
 from exporter import catalog
-from grafana.builders import common, frame, style
+from exporter.catalog import Metric
+from grafana.builders import common, links, style
+from grafana.builders.common import LIST, TEAM
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import BACKGROUND, COLORED, Column, Key, grid
-from grafana.builders.panel import Line, Look, Panel, Text, bars, durations, lines, number, timeline, verdict
+from grafana.builders.grid import BACKGROUND, COLORED, JOB, Column, Key, grid
+from grafana.builders.grid import TEAM as TEAM_KEY
+from grafana.builders.panel import Line, Look, Panel, Scale, Text, durations, lines, number, timeline
 from grafana.builders.query import (
     PROCESS_CPU,
     PROCESS_MEMORY,
@@ -16,12 +19,14 @@ from grafana.builders.query import (
     Selector,
     age,
     foreign,
+    longest,
     of_exporters,
 )
 
 SELECT: Final = Selector(("team_name",))
-_LIST: Final = "team_name, collector"
 _INSTANCE: Final = "{{instance}}"
+_BANDS: Final = 12
+_ROWS: Final = 20
 _REQUESTS: Final = SELECT.rate(catalog.API_REQUESTS)
 _FAILURES: Final = SELECT.rate(catalog.API_REQUEST_FAILURES)
 
@@ -29,19 +34,20 @@ _FAILURES: Final = SELECT.rate(catalog.API_REQUEST_FAILURES)
 def board() -> Board:
     """The dashboard."""
     return Board(
-        uid=frame.EXPORTER,
+        uid=links.EXPORTER,
         title="Cyberun / Exporter",
         answers="How far can the numbers be trusted, and what stands between the platform and us?",
         selector=SELECT,
         sections=(
             Section("", [Place(panel, 4, 4) for panel in _first_row()]),
-            Section("Polls", [Place(_polls(), 24, 8), Place(_up(), 12, 6), Place(_behind(), 12, 6)]),
+            Section("Polls", [Place(_polls(), 24, 8), Place(_up(), 12, 6), Place(common.data_age(SELECT), 12, 6)]),
             Section(
                 "Platform API",
                 [
-                    Place(_requests(), 8, 8),
-                    Place(_failures(), 8, 8),
-                    Place(_unknown(), 8, 8),
+                    Place(_requests(), 6, 8),
+                    Place(_failures(), 6, 8),
+                    Place(_failing(), 7, 8),
+                    Place(_unknown(), 5, 8),
                     Place(_latency_map(), 12, 8),
                     Place(_latency(), 12, 8),
                 ],
@@ -64,125 +70,125 @@ def _first_row() -> tuple[Panel, ...]:
     failed = f"sum({SELECT.increase(catalog.API_REQUEST_FAILURES, over=RANGE)})"
     sent = f"(sum({SELECT.increase(catalog.API_REQUESTS, over=RANGE)}) > 0)"
     lost = f"sum({SELECT(catalog.COLLECTOR_TRUNCATED)}) + sum({SELECT(catalog.SERIES_DROPPED)})"
-    remaining = f"min({SELECT(catalog.CREDENTIAL_EXPIRY)} - time())"
     return (
         common.not_reporting(SELECT),
         common.oldest_data(SELECT),
         number(
             Text("Failed API requests", "Requests without a usable answer among all within the time shown."),
             f"{failed} / {sent}",
-            "percentunit",
-            style.steps(style.GOOD, (0.01, style.WARN), (0.1, style.BAD)),
-            decimals=1,
+            Scale("percentunit", style.REQUEST_FAILURES, decimals=1),
         ),
         number(
             Text("Left out", "Lists that were not read to the end, plus series left out because a limit was reached."),
             lost,
-            "short",
-            style.MORE_IS_WORSE,
+            Scale("short", style.MORE_IS_WORSE),
         ),
         number(
             Text(
                 "Next credential expiry",
-                "Time until the first credential that tells its expiry does; JWT sessions renew themselves before.",
+                "Time until the first credential that tells its expiry ends, but for sessions that renew themselves."
+                " Below 7 days the alert begins to count.",
                 empty="none known",
             ),
-            remaining,
-            "s",
-            style.LIFETIME,
-            decimals=0,
+            f"min({_remaining()})",
+            Scale("s", style.LIFETIME, decimals=0),
         ),
-        verdict(
+        number(
             Text("Configuration", catalog.CONFIG_RELOAD_SUCCESSFUL),
             f"min({SELECT(catalog.CONFIG_RELOAD_SUCCESSFUL)})",
-            style.YES_OR_NO,
+            Scale("none", mappings=style.OK_OR_FAILING),
         ),
     )
+
+
+def _remaining() -> str:
+    """Seconds left to each team's credential that does not renew itself."""
+    renewed = f"changes({SELECT.each(catalog.CREDENTIAL_EXPIRY)}[1d]) > 0"
+    return f"({SELECT(catalog.CREDENTIAL_EXPIRY)} - time() unless on ({TEAM}) {renewed})"
 
 
 # --- Polls ---
 
 
-def _worst(expression: str) -> str:
-    return f"max by ({_LIST}) ({expression})"
+def _each(metric: Metric) -> str:
+    """What each exporter says about each list."""
+    return f"max by (instance, {LIST}) ({SELECT.each(metric)})"
 
 
 def _polls() -> Panel:
-    backoff = f"max by (team_name) ({SELECT(catalog.API_BACKOFF_UNTIL)} - time())"
-    lists = f"group by ({_LIST}) ({SELECT(catalog.COLLECTOR_SUCCESS)})"
+    backoff = f"max by (instance, {TEAM}) ({SELECT.each(catalog.API_BACKOFF_UNTIL)} - time())"
+    lists = f"group by (instance, {LIST}) ({SELECT.each(catalog.COLLECTOR_SUCCESS)})"
     columns = [
-        Column(
-            "Last poll",
-            f"min by ({_LIST}) ({SELECT(catalog.COLLECTOR_SUCCESS)})",
-            mappings=style.YES_OR_NO,
-            cell=BACKGROUND,
-        ),
+        Column("Last poll", _each(catalog.COLLECTOR_SUCCESS), mappings=style.FAILING_ONLY, cell=BACKGROUND),
         Column(
             "Data age",
-            _worst(age(SELECT(catalog.COLLECTOR_LAST_SUCCESS))),
-            unit="s",
-            steps=style.DATA_AGE,
+            common.intervals_behind(SELECT, each="instance"),
+            judgement=style.INTERVALS_BEHIND,
+            mappings=style.never("never read"),
             cell=COLORED,
-            decimals=0,
+            decimals=1,
         ),
-        Column("Last attempt", _worst(age(SELECT(catalog.COLLECTOR_LAST_ATTEMPT))), unit="s", decimals=0),
-        Column("Interval", _worst(SELECT(catalog.COLLECTOR_INTERVAL)), unit="s"),
-        Column("Duration", _worst(SELECT(catalog.COLLECTOR_DURATION)), unit="s"),
-        Column("Items read", _worst(SELECT(catalog.COLLECTOR_ITEMS)), unit="short"),
-        Column("Items reported", _worst(SELECT(catalog.COLLECTOR_ITEMS_REPORTED)), unit="short"),
-        Column("Truncated", _worst(SELECT(catalog.COLLECTOR_TRUNCATED)), mappings=style.NO_OR_YES, cell=COLORED),
+        Column("Last attempt", age(_each(catalog.COLLECTOR_LAST_ATTEMPT)), unit="s", decimals=0),
+        Column("Interval", _each(catalog.COLLECTOR_INTERVAL), unit="s"),
+        Column("Duration", _each(catalog.COLLECTOR_DURATION), unit="s"),
+        Column("Items read", _each(catalog.COLLECTOR_ITEMS), unit="short"),
+        Column("Items reported", _each(catalog.COLLECTOR_ITEMS_REPORTED), unit="short"),
+        Column("Truncated", _each(catalog.COLLECTOR_TRUNCATED), mappings=style.NO_OR_YES, cell=COLORED),
         # Back-off is the team's; it is repeated for each list, so that the rows stay whole.
         Column(
-            "Back-off left", f"clamp_min({lists} * on (team_name) group_left () {backoff}, 0)", unit="s", decimals=0
+            "Back-off left",
+            f"clamp_min({lists} * on (instance, {TEAM}) group_left () {backoff}, 0)",
+            unit="s",
+            decimals=0,
         ),
     ]
     about = (
-        "The last poll of each team's lists. Tasks are counted by the platform's totals and read only in part;"
-        " agents are read in full. Back-off is empty while the team is polled as planned."
+        "The last poll of each team's lists, failed ones first; the age of data is in poll intervals. Tasks are counted"
+        " by the platform's totals and read only in part; agents are read in full. Back-off is empty while the team is"
+        " polled as planned."
     )
-    keys = [Key("team_name", "Team"), Key("collector", "List")]
-    return grid(Text("Polls", about), keys, columns, sort="Data age")
+    keys = [JOB, TEAM_KEY, Key("collector", "List"), Key("instance", "Instance", width=150, last=True)]
+    return grid(Text("Polls", about), keys, columns, sort={"Last poll": False, "Data age": True})
 
 
 def _up() -> Panel:
-    query = Line(f"min by (team_name) ({SELECT(catalog.UP)})", "{{team_name}}")
-    return timeline(Text("Teams reporting", catalog.UP), query, style.YES_OR_NO)
-
-
-def _behind() -> Panel:
-    about = (
-        "Age of the data when it was scraped, in intervals of the list's polls. Above 3, polls fail or take too long."
-    )
-    query = Line(_worst(common.intervals_behind(SELECT)), "{{team_name}} {{collector}}")
-    look = Look(limit=style.steps("transparent", (3, style.BAD)), table=True)
-    return lines(Text("Data age in poll intervals", about), [query], "none", look)
+    absent = f"1 - ({SELECT(catalog.UP)})"
+    about = f"{catalog.UP.help} The {_BANDS} teams that failed for longest within the time shown."
+    query = Line(longest(_BANDS, SELECT(catalog.UP), absent, TEAM), "{{team_name}}")
+    return timeline(Text("Teams reporting", about), query, style.OK_OR_FAILING)
 
 
 # --- Platform API ---
 
 
 def _requests() -> Panel:
-    text = Text(
-        "API requests", "Requests to the platform per second, by path. This is what polling costs the platform."
-    )
+    text = Text("API requests", "Requests to the platform by path. This is what polling costs the platform.")
     return lines(text, [Line(f"sum by (path) ({_REQUESTS})", "{{path}}")], "reqps", Look(stacked=True))
 
 
 def _failures() -> Panel:
     about = (
-        "Requests without a usable answer, per minute and by reason. auth: renew the credential; rate_limited: poll"
-        " less often; schema: the platform changed; timeout, connect, tls: the way there. Empty while all is well."
+        "Requests without a usable answer, by reason. auth: renew the credential; rate_limited: poll less often;"
+        " schema: the platform changed; timeout, connect, tls: the way there. Empty while all is well."
     )
-    query = Line(f"60 * sum by (team_name, reason) ({_FAILURES}) > 0", "{{team_name}} {{reason}}")
-    text = Text("Failed API requests by reason", about, empty="no failures")
-    return lines(text, [query], "cpm", Look(stacked=True, bars=True))
+    query = Line(f"60 * sum by (reason) ({_FAILURES}) > 0", "{{reason}}")
+    text = Text("Failed API requests per minute", about, empty="no failures")
+    return lines(text, [query], "short", Look(colors=style.REASON_COLORS, stacked=True, bars=True))
+
+
+def _failing() -> Panel:
+    about = "Which team's requests failed, where and why, within the time shown."
+    failed = f"sum by ({TEAM}, path, reason) ({SELECT.increase(catalog.API_REQUEST_FAILURES, over=RANGE)}) > 0"
+    columns = [Column("Failed", f"topk({_ROWS}, {failed})", unit="short", decimals=0)]
+    keys = [JOB, TEAM_KEY, Key("path", "Path"), Key("reason", "Reason")]
+    return grid(Text("Failed API requests by team", about, empty="no failures"), keys, columns, sort={"Failed": True})
 
 
 def _unknown() -> Panel:
-    text = Text("Values not understood", catalog.UNKNOWN_VALUES, empty="all understood")
     increase = SELECT.increase(catalog.UNKNOWN_VALUES, over=RANGE)
-    query = Line(f"sort_desc(sum by (field) ({increase}) > 0)", "{{field}}")
-    return bars(text, query, "short", style.ANY_IS_A_WARNING)
+    columns = [Column("Values", f"topk({_ROWS}, sum by (field) ({increase}) > 0)", unit="short", decimals=0)]
+    text = Text("Values not understood", catalog.UNKNOWN_VALUES, empty="all understood")
+    return grid(text, [Key("field", "Field")], columns, sort={"Values": True})
 
 
 def _latency_map() -> Panel:
@@ -203,25 +209,28 @@ def _latency() -> Panel:
 
 
 def _credentials() -> Panel:
+    expiry = SELECT(catalog.CREDENTIAL_EXPIRY)
     columns = [
-        Column("Kind", f"max by (team_name, credential_kind, team_id) ({SELECT(catalog.TEAM_INFO)})", shown=False),
-        Column("Read", f"max by (team_name) ({age(SELECT(catalog.CREDENTIAL_LAST_LOAD))})", unit="s", decimals=0),
-        Column(
-            "Expires in",
-            f"min by (team_name) ({SELECT(catalog.CREDENTIAL_EXPIRY)} - time())",
-            unit="s",
-            steps=style.LIFETIME,
-            cell=COLORED,
-            decimals=0,
-        ),
+        Column("Kind", SELECT(catalog.TEAM_INFO), shown=False),
+        Column("Read", age(SELECT(catalog.CREDENTIAL_LAST_LOAD)), unit="s", decimals=0),
+        Column("Expires in", _remaining(), unit="s", judgement=style.LIFETIME, cell=COLORED, decimals=0),
+        Column("Renewed before", f"({expiry} - time()) unless on ({TEAM}) {_remaining()}", unit="s", decimals=0),
     ]
-    keys = [Key("team_name", "Team"), Key("credential_kind", "Credential"), Key("team_id", "Team id")]
-    about = "What each team is polled with, how long ago it was read, and when it expires, where it says so itself."
-    return grid(Text("Credentials", about), keys, columns)
+    keys = [
+        JOB,
+        TEAM_KEY,
+        Key("credential_kind", "Credential", width=100),
+        Key("team_id", "Team id", width=300),
+    ]
+    about = (
+        "What each team is polled with, how long ago it was read, and when it expires, where that is known. A session"
+        " renews itself before its end."
+    )
+    return grid(Text("Credentials", about), keys, columns, sort={"Expires in": False, "Team": False})
 
 
 def _skew() -> Panel:
-    query = Line(SELECT(catalog.CLOCK_SKEW), _INSTANCE)
+    query = Line(SELECT.each(catalog.CLOCK_SKEW), _INSTANCE)
     return lines(Text("Clock skew", catalog.CLOCK_SKEW), [query], "s", Look(minimum=None))
 
 
@@ -229,24 +238,23 @@ def _skew() -> Panel:
 
 
 def _builds() -> Panel:
-    labels = "instance, version, revision, python_version"
+    each = "job, instance"
     columns = [
-        Column("Build", f"max by ({labels}) ({SELECT(catalog.BUILD_INFO)})", shown=False),
         Column(
-            "Running for",
-            f"max by (instance) ({of_exporters(age(foreign(PROCESS_START)))})",
-            unit="s",
-            decimals=1,
+            "Build",
+            f"max by ({each}, version, revision, python_version) ({SELECT.each(catalog.BUILD_INFO)})",
+            shown=False,
         ),
+        Column("Running for", f"max by ({each}) ({of_exporters(age(foreign(PROCESS_START)))})", unit="s", decimals=1),
         Column(
             "Configuration",
-            f"min by (instance) ({SELECT(catalog.CONFIG_RELOAD_SUCCESSFUL)})",
-            mappings=style.YES_OR_NO,
+            f"min by ({each}) ({SELECT.each(catalog.CONFIG_RELOAD_SUCCESSFUL)})",
+            mappings=style.FAILING_ONLY,
             cell=BACKGROUND,
         ),
         Column(
             "Configuration read",
-            f"max by (instance) ({age(SELECT(catalog.CONFIG_RELOAD_SUCCESS))})",
+            f"max by ({each}) ({age(SELECT.each(catalog.CONFIG_RELOAD_SUCCESS))})",
             unit="s",
             decimals=1,
         ),
@@ -255,16 +263,18 @@ def _builds() -> Panel:
     about = (
         "Each exporter: its version, when it started, and whether its last attempt to read its configuration succeeded."
     )
-    return grid(Text("Exporters", about), [Key(label, title) for label, title in titles.items()], columns)
+    keys = [JOB, *(Key(label, title) for label, title in titles.items())]
+    return grid(Text("Exporters", about), keys, columns, sort={"Configuration": False, "Instance": False})
 
 
 def _series() -> Panel:
     queries = [
-        Line(f"sum by (team_name) ({SELECT(catalog.SERIES)})", "{{team_name}}"),
-        Line(f"sum by (team_name) ({SELECT(catalog.SERIES_DROPPED)}) > 0", "{{team_name}} left out"),
+        Line(f"sum({SELECT(catalog.SERIES)})", "served"),
+        Line(f"sum({SELECT(catalog.SERIES_DROPPED)}) > 0", "left out"),
     ]
-    about = "Domain series that each team's data takes in Prometheus, and those left out because a limit was reached."
-    return lines(Text("Series", about), queries, "short", Look(stacked=True))
+    about = "Domain series that the teams take in Prometheus, and those left out because a limit was reached."
+    colors = {"served": "blue", "left out": "red"}
+    return lines(Text("Series", about), queries, "short", Look(colors=colors))
 
 
 def _memory() -> Panel:

@@ -21,10 +21,6 @@ from grafana.builders.query import PROCESS_START, TARGET_MATCHERS, Selector, age
 SCHEMA_VERSION: Final = 39
 TAG: Final = "cyberun"
 COLUMNS: Final = 24
-OVERVIEW: Final = "cyberun-overview"
-AGENTS: Final = "cyberun-agents"
-TASKS: Final = "cyberun-tasks"
-EXPORTER: Final = "cyberun-exporter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ def assemble(board: Board) -> dict[str, Any]:
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
         .variables(_variables(board.selector))
         .annotations(_annotations(board.selector))
-        .link(build.DashboardLink("Cyberun").type(_DASHBOARDS).tags([TAG]).include_vars(True).keep_time(True))
+        .link(_others())
     )
     document: dict[str, Any] = _as_json(built.build())
     document["schemaVersion"] = SCHEMA_VERSION
@@ -86,7 +82,9 @@ def assemble(board: Board) -> dict[str, Any]:
     return document
 
 
-_DASHBOARDS: Final = model.DashboardLinkType.DASHBOARDS
+def _others() -> build.DashboardLink:
+    link = build.DashboardLink("Cyberun dashboards").type(model.DashboardLinkType.DASHBOARDS).tags([TAG])
+    return link.as_dropdown(True).include_vars(True).keep_time(True)
 
 
 def _as_json(value: Any) -> Any:
@@ -102,15 +100,18 @@ def _drop(item: dict[str, Any], *keys: str) -> None:
 
 _LABELS: Final = {"job": "Job", "instance": "Instance", "team_name": "Team", "agent_id": "Agent"}
 _SOURCES: Final = {
-    "job": catalog.BUILD_INFO.name,
-    "instance": f'{catalog.BUILD_INFO.name}{{job=~"$job"}}',
+    # What both ways to scrape expose, whole or team by team.
+    "job": catalog.UP.name,
+    "instance": f'{catalog.UP.name}{{job=~"$job"}}',
     "team_name": f"{catalog.UP.name}{{{TARGET_MATCHERS}}}",
     "agent_id": f'{catalog.AGENT_CONNECTED.name}{{{TARGET_MATCHERS}, team_name=~"$team_name"}}',
 }
 
 
 def _variables(selector: Selector) -> list[Any]:
-    source = build.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    # Without a choice Grafana takes the first by name, whatever its default is.
+    default = model.VariableOption(selected=True, text="default", value="default")
+    source = build.DatasourceVariable("datasource").label("Data source").type("prometheus").current(default)
     return [source, *(_variable(name) for name in ("job", "instance", *selector.variables))]
 
 
@@ -135,24 +136,24 @@ _STEP: Final = 60
 
 
 def _annotations(selector: Selector) -> list[Builder[model.AnnotationQuery]]:
-    connected = selector(catalog.AGENT_CONNECTED)
-    keys = "team_name, agent_id"
+    connected, keys = selector.each(catalog.AGENT_CONNECTED), "job, team_name, agent_id"
     lost = f"max by ({keys}) ({connected} offset $__interval) - max by ({keys}) ({connected}) > 0"
     # Not by a change of the value: an exporter may be gone for longer than any range that looks for one.
     started = of_exporters(f"{age(foreign(PROCESS_START))} < {2 * _STEP}")
     return [
-        _annotation("Agent disconnects", lost, "dark-red", "{{team_name}} / {{agent_id}} disconnected"),
+        # Off until somebody asks: Grafana draws them on every panel, and in a living fleet there are many.
+        _annotation("Agent disconnects", lost, "dark-red", "{{team_name}} / {{agent_id}} disconnected", shown=False),
         _annotation("Exporter restarts", started, "blue", "Exporter {{instance}} restarted: its counters begin anew"),
     ]
 
 
-def _annotation(name: str, expression: str, color: str, text: str) -> build.AnnotationQuery:
+def _annotation(name: str, expression: str, color: str, text: str, *, shown: bool = True) -> build.AnnotationQuery:
     target = prometheus.Dataquery().expr(expression).range().ref_id("Anno").legend_format(text).datasource(SOURCE)
     return (
         build.AnnotationQuery()
         .name(name)
         .datasource(SOURCE)
-        .enable(True)
+        .enable(shown)
         .icon_color(color)
         .expr(expression)
         .title_format(name)
@@ -194,6 +195,8 @@ def _panel(place: Place, number: int, x: int, y: int) -> dict[str, Any]:
     for position, target in enumerate(panel["targets"]):
         target["refId"] = chr(ord("A") + position)
     _drop(panel, "repeatDirection", "transparent")
+    for link in panel["fieldConfig"]["defaults"].get("links", ()):
+        _drop(link, *(link.keys() - {"title", "url"}))
     # These differ between the versions of Grafana that the dashboards are for.
     _drop(panel["options"], "footer", "percentChangeColorMode")
     return panel

@@ -5,16 +5,25 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from grafana_foundation_sdk.builders import common, table
+from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as model
 
-from grafana.builders import style
+from grafana.builders import links, style
 from grafana.builders.panel import Panel, Text, described, instant
-from grafana.builders.style import Steps
+from grafana.builders.style import Judgement
 
-_TARGET: Final = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
 BACKGROUND: Final = {"type": "color-background", "mode": "basic"}
 COLORED: Final = {"type": "color-text"}
 GAUGE: Final = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+
+_MIN_WIDTH: Final = 65
+"""In pixels. Grafana's own is 150, which moves most columns of these tables out of sight."""
+# What a value that is fine, and none at all, look like in each kind of cell.
+_LOOKS: Final = {
+    BACKGROUND["type"]: (style.TRANSPARENT, style.TRANSPARENT),
+    COLORED["type"]: (style.TEXT, style.TEXT),
+    GAUGE["type"]: (style.GOOD, style.TRANSPARENT),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +31,23 @@ class Key:
     """A label that names the rows.
 
     Attributes:
-        link: the uid of the dashboard that a click opens, with the row's keys as its variables.
+        leads: the uids of the dashboards that a click offers, with this key and those before it as variables.
+        url: an address that a click opens instead.
+        width: in pixels, where the text needs more than its share.
+        last: stands behind the values.
     """
 
     label: str
     title: str
-    link: str = ""
+    leads: Sequence[str] = ()
+    url: str = ""
     width: int | None = None
+    last: bool = False
+
+
+JOB: Final = Key("job", "Job", last=True)
+"""Comes first, so that links carry it, and is shown last: it matters where two jobs have teams of the same name."""
+TEAM: Final = Key("team_name", "Team", leads=(links.AGENTS, links.TASKS, links.EXPORTER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +56,16 @@ class Column:
 
     Attributes:
         cell: how it is drawn; empty for plain text.
+        color: of a gauge that is not judged.
         shown: False for a query whose labels alone are of interest.
     """
 
     title: str
     expression: str
     unit: str = "none"
-    steps: Steps | None = None
+    judgement: Judgement = ()
     cell: Mapping[str, str] | None = None
+    color: str = ""
     mappings: Sequence[model.ValueMapping] = ()
     decimals: int | None = None
     width: int | None = None
@@ -52,30 +73,38 @@ class Column:
     shown: bool = True
 
 
-def grid(
-    text: Text, keys: Sequence[Key], columns: Sequence[Column], *, sort: str = "", descending: bool = True
-) -> Panel:
+def grid(text: Text, keys: Sequence[Key], columns: Sequence[Column], *, sort: Mapping[str, bool]) -> Panel:
     """A table.
 
     Args:
         text: what it says.
         keys: the labels that are shown, in order; those of the first query name the rows.
         columns: from left to right.
-        sort: the title of the column to sort by.
-        descending: highest first.
+        sort: the titles of the columns to sort by, and whether the highest comes first. Where a value may be missing,
+            the one that judges comes first: Grafana puts missing values last in either direction.
     """
-    panel = described(table.Panel(), text).unit("none").targets([instant(c.expression, as_table=True) for c in columns])
-    values = _value_fields(columns)
-    panel = panel.with_transformation(model.DataTransformerConfig("merge", options={}))
-    panel = panel.with_transformation(_organized(keys, columns, values))
+    panel = (
+        described(table.Panel(), text)
+        .unit("none")
+        .thresholds(style.unjudged())
+        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(style.TEXT))
+        .min_width(_MIN_WIDTH)
+        .targets([instant(column.expression, as_table=True) for column in columns])
+        .with_transformation(model.DataTransformerConfig("merge", options={}))
+        .with_transformation(_organized(keys, columns))
+    )
+    # As wide as a percentage, or Grafana writes values over the gauges.
+    missing = "none" if any(column.cell is GAUGE for column in columns) else "–"  # noqa: RUF001  a dash, not a minus
+    for kind in ("number", "string"):
+        panel = panel.override_by_field_type(kind, [model.DynamicConfigValue("noValue", missing)])
     for key in keys:
         panel = panel.override_by_name(key.title, _key_properties(key, keys))
     for column in columns:
         if column.shown:
             panel = panel.override_by_name(column.title, _column_properties(column))
-    if sort:
-        panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(descending)])
-    return panel
+    return panel.sort_by(
+        [common.TableSortByFieldState().display_name(title).desc(descending) for title, descending in sort.items()]
+    )
 
 
 def _value_fields(columns: Sequence[Column]) -> list[str]:
@@ -85,11 +114,12 @@ def _value_fields(columns: Sequence[Column]) -> list[str]:
     return [f"Value #{chr(ord('A') + position)}" for position in range(len(columns))]
 
 
-def _organized(keys: Sequence[Key], columns: Sequence[Column], values: Sequence[str]) -> model.DataTransformerConfig:
-    titles = {key.label: key.title for key in keys}
-    titles |= {value: column.title for value, column in zip(values, columns, strict=True) if column.shown}
-    unwanted = ["Time"]
-    unwanted += [value for value, column in zip(values, columns, strict=True) if not column.shown]
+def _organized(keys: Sequence[Key], columns: Sequence[Column]) -> model.DataTransformerConfig:
+    values = list(zip(_value_fields(columns), columns, strict=True))
+    titles = {key.label: key.title for key in keys if not key.last}
+    titles |= {value: column.title for value, column in values if column.shown}
+    titles |= {key.label: key.title for key in keys if key.last}
+    unwanted = ["Time", *(value for value, column in values if not column.shown)]
     return model.DataTransformerConfig(
         "organize",
         options={
@@ -104,10 +134,12 @@ def _key_properties(key: Key, keys: Sequence[Key]) -> list[model.DynamicConfigVa
     properties = [model.DynamicConfigValue("custom.filterable", True)]
     if key.width:
         properties.append(model.DynamicConfigValue("custom.width", key.width))
-    if key.link:
-        row = "&".join(f"var-{each.label}=${{__data.fields.{each.title}:percentencode}}" for each in keys if each.link)
-        link = {"title": f"Show this {key.title.lower()}", "url": f"/d/{key.link}?{row}&{_TARGET}"}
-        properties.append(model.DynamicConfigValue("links", [link]))
+    carried = [(each.label, each.title) for each in keys[: keys.index(key) + 1]]
+    leads: list[dict[str, Any]] = [links.row(uid, key.title, carried) for uid in key.leads]
+    if key.url:
+        leads.append({"title": f"Open the runbook of this {key.title.lower()}", "url": key.url, "targetBlank": True})
+    if leads:
+        properties.append(model.DynamicConfigValue("links", leads))
     return properties
 
 
@@ -115,15 +147,20 @@ def _column_properties(column: Column) -> list[model.DynamicConfigValue]:
     chosen: dict[str, Any] = {"unit": column.unit}
     if column.cell is not None:
         chosen["custom.cellOptions"] = dict(column.cell)
-    if column.steps is not None:
-        chosen["thresholds"] = style.thresholds(column.steps).build()
-        chosen["color"] = {"mode": "thresholds"}
+        fine, unknown = _LOOKS[column.cell["type"]]
+        if column.judgement or column.mappings:
+            chosen["thresholds"] = style.judged(column.judgement, fine=fine, unknown=unknown).build()
+            chosen["color"] = {"mode": "thresholds"}
+    if column.color:
+        chosen["color"] = {"mode": "fixed", "fixedColor": column.color}
     if column.mappings:
         chosen["mappings"] = list(column.mappings)
     if column.decimals is not None:
         chosen["decimals"] = column.decimals
+    if column.cell is GAUGE:
+        chosen["min"] = 0
     if column.maximum is not None:
-        chosen |= {"min": 0, "max": column.maximum}
+        chosen["max"] = column.maximum
     if column.width is not None:
         chosen["custom.width"] = column.width
     return [model.DynamicConfigValue(name, value) for name, value in chosen.items()]

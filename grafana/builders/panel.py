@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
-from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders import common, heatmap, prometheus, stat, statetimeline, timeseries
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common as common_model
@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models import prometheus as prometheus_model
 
 from exporter.catalog import Metric
 from grafana.builders import style
-from grafana.builders.style import Steps
+from grafana.builders.style import Judgement
 
 Panel = Builder[model.Panel]
 SOURCE: Final = common_model.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -75,33 +75,54 @@ def over_time(line: Line) -> prometheus.Dataquery:
     return prometheus.Dataquery().expr(line.expression).range().legend_format(line.legend).datasource(SOURCE)
 
 
-def number(text: Text, expression: str, unit: str, steps: Steps, *, decimals: int | None = None) -> Panel:
-    """One number on its colour, for now."""
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a number is written and judged.
+
+    Attributes:
+        judgement: which values are good and bad; without one the number is plain text.
+        mappings: values that are shown as words.
+        unknown: the colour of no value.
+    """
+
+    unit: str = "none"
+    judgement: Judgement = ()
+    decimals: int | None = None
+    mappings: Sequence[model.ValueMapping] = ()
+    unknown: str = style.UNKNOWN
+
+
+def number(text: Text, expression: str, scale: Scale, *, leads: Mapping[str, Any] | None = None) -> Panel:
+    """One number, for now: on its colour where it is judged, else as plain text.
+
+    Args:
+        text: what it says.
+        expression: gives one value without labels, or none.
+        scale: of the value.
+        leads: where a click leads.
+    """
     panel = (
         described(stat.Panel(), text)
         .with_target(instant(expression))
-        .unit(unit)
-        .thresholds(style.thresholds(steps))
-        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
-        .color_mode(common_model.BigValueColorMode.BACKGROUND)
+        .unit(scale.unit)
+        .mappings(list(scale.mappings))
         .graph_mode(common_model.BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     )
-    return panel if decimals is None else panel.decimals(decimals)
+    if scale.judgement or scale.mappings:
+        panel = (
+            panel.thresholds(style.judged(scale.judgement, fine=style.GOOD, unknown=scale.unknown))
+            .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+            .color_mode(common_model.BigValueColorMode.BACKGROUND)
+        )
+    else:
+        panel = panel.thresholds(style.unjudged()).color_scheme(_PLAIN).color_mode(common_model.BigValueColorMode.VALUE)
+    if leads is not None:
+        panel = panel.data_links([build.DashboardLink(leads["title"]).url(leads["url"])])
+    return panel if scale.decimals is None else panel.decimals(scale.decimals)
 
 
-def verdict(text: Text, expression: str, mappings: list[model.ValueMapping]) -> Panel:
-    """One word on its colour, for now."""
-    return (
-        described(stat.Panel(), text)
-        .with_target(instant(expression))
-        .unit("none")
-        .mappings(mappings)
-        .thresholds(style.thresholds(style.COUNT))
-        .color_mode(common_model.BigValueColorMode.BACKGROUND)
-        .graph_mode(common_model.BigValueGraphMode.NONE)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    )
+_PLAIN: Final = build.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(style.TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +131,7 @@ class Look:
 
     Attributes:
         colors: by legend; all others take the palette's.
-        limit: thresholds that are drawn as lines.
+        limit: a value that is drawn as a line.
         at_least: the axis reaches up to this even where no value does.
         table: the legend is a table beside the lines, with the last and the highest value.
         coarse: a point for a minute or more, for ratios and quantiles, which say little about a few tasks.
@@ -119,7 +140,7 @@ class Look:
     colors: Mapping[str, str] | None = None
     stacked: bool = False
     bars: bool = False
-    limit: Steps | None = None
+    limit: float | None = None
     minimum: float | None = 0
     maximum: float | None = None
     at_least: float | None = None
@@ -136,17 +157,18 @@ def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = No
         .legend(_legend(table=look.table))
         .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI).sort(_DESCENDING))
         .line_width(0 if look.stacked else 2)
-        .fill_opacity(75 if look.stacked else 8)
+        .fill_opacity(75 if look.stacked else 0)
         .show_points(common_model.VisibilityMode.NEVER)
-        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC))
     )
     if look.stacked:
         panel = panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
     if look.bars:
         panel = panel.draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80)
+    panel = panel.thresholds(style.unjudged())
     if look.limit is not None:
         drawn = common.GraphThresholdsStyleConfig().mode(common_model.GraphThresholdsStyleMode.DASHED)
-        panel = panel.thresholds(style.thresholds(look.limit)).thresholds_style(drawn)
+        panel = panel.thresholds(style.limit(look.limit)).thresholds_style(drawn)
     if look.minimum is not None:
         panel = panel.min(look.minimum)
     if look.maximum is not None:
@@ -161,6 +183,8 @@ def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = No
 
 
 _COARSE: Final = "1m"
+_LEGEND_WIDTH: Final = 330
+"""In pixels. Without it, long names take the whole panel."""
 _DESCENDING: Final = common_model.SortOrder.DESCENDING
 
 
@@ -176,25 +200,32 @@ def _legend(*, table: bool) -> common.VizLegendOptions:
             legend.display_mode(common_model.LegendDisplayMode.TABLE)
             .placement(common_model.LegendPlacement.RIGHT)
             .calcs(["lastNotNull", "max"])
+            .width(_LEGEND_WIDTH)
         )
     return legend.display_mode(common_model.LegendDisplayMode.LIST).placement(common_model.LegendPlacement.BOTTOM)
 
 
 def timeline(text: Text, query: Line, mappings: list[model.ValueMapping]) -> Panel:
-    """What each thing was, over time, in words and colours."""
+    """What each thing was, over time, in words and colours.
+
+    Colours come from the mappings alone: with thresholds Grafana would draw ranges of values, and with a text for
+    missing values it would fill the gaps.
+    """
     return (
-        described(statetimeline.Panel(), text)
+        statetimeline.Panel()
+        .title(text.title)
+        .description(text.description)
+        .datasource(SOURCE)
         .with_target(over_time(query))
+        .interval(_COARSE)
         .unit("none")
         .mappings(mappings)
-        .thresholds(style.thresholds(style.COUNT))
-        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+        .color_scheme(_PLAIN)
         .legend(_legend(table=False))
         .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.SINGLE))
         .show_value(common_model.VisibilityMode.NEVER)
         .row_height(0.8)
         .fill_opacity(90)
-        .per_page(30)
     )
 
 
@@ -222,20 +253,3 @@ def durations(text: Text, buckets: str, scheme: str) -> Panel:
         .tooltip(heatmap.HeatmapTooltip().mode(common_model.TooltipDisplayMode.SINGLE).y_histogram(True))
         .show_legend()
     )
-
-
-def bars(text: Text, query: Line, unit: str, steps: Steps, *, maximum: float | None = None) -> Panel:
-    """A horizontal bar for each thing, for now; shares go to whole percents, all else to whole numbers."""
-    panel = (
-        described(bargauge.Panel(), text)
-        .with_target(instant(query.expression, query.legend))
-        .unit(unit)
-        .decimals(0)
-        .min(0)
-        .thresholds(style.thresholds(steps))
-        .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
-        .orientation(common_model.VizOrientation.HORIZONTAL)
-        .display_mode(common_model.BarGaugeDisplayMode.BASIC)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-    )
-    return panel if maximum is None else panel.max(maximum)

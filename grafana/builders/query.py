@@ -3,17 +3,27 @@
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.catalog import BUILD_INFO, Kind, Metric
+from exporter import catalog
+from exporter.catalog import Kind, Metric, Scope
 
 TARGET_MATCHERS: Final = 'job=~"$job", instance=~"$instance"'
 RATE: Final = "$__rate_interval"
 RANGE: Final = "$__range"
+INTERVAL: Final = "$__interval"
 
 # What Prometheus and its client library add to every target; no metrics of ours.
 SCRAPE_UP: Final = "up"
 PROCESS_START: Final = "process_start_time_seconds"
 PROCESS_MEMORY: Final = "process_resident_memory_bytes"
 PROCESS_CPU: Final = "process_cpu_seconds_total"
+
+# Where two exporters of one team differ, the lower value is the one to worry about; of all others, the higher.
+_LOWEST: Final = {
+    catalog.AGENT_GPU_VRAM_FREE,
+    catalog.TASK_OLDEST_CREATED,
+    catalog.TASK_OLDEST_STARTED,
+    catalog.CREDENTIAL_EXPIRY,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +37,17 @@ class Selector:
 
     variables: tuple[str, ...]
 
-    def __call__(self, metric: Metric, matchers: str = "", *, suffix: str = "") -> str:
-        """An instant selector.
+    def __call__(self, metric: Metric, matchers: str = "") -> str:
+        """One value for each job and each combination of the metric's labels, however many exporters expose it.
+
+        Args:
+            metric: from the catalogue.
+            matchers: more of them, as `status="running"`.
+        """
+        return _once(metric, self.each(metric, matchers))
+
+    def each(self, metric: Metric, matchers: str = "", *, suffix: str = "") -> str:
+        """An instant selector: what each exporter exposes.
 
         Args:
             metric: from the catalogue.
@@ -40,11 +59,11 @@ class Selector:
 
     def rate(self, metric: Metric, matchers: str = "", *, suffix: str = "") -> str:
         """Growth per second of a counter, or of a part of a histogram."""
-        return f"rate({self._counted(metric, matchers, suffix)}[{RATE}])"
+        return self._growth("rate", metric, matchers, suffix, RATE)
 
     def increase(self, metric: Metric, matchers: str = "", *, suffix: str = "", over: str = RATE) -> str:
         """Growth of a counter, or of a part of a histogram, over an interval of Grafana's."""
-        return f"increase({self._counted(metric, matchers, suffix)}[{over}])"
+        return self._growth("increase", metric, matchers, suffix, over)
 
     def quantile(self, quantile: float, metric: Metric, matchers: str = "", *, by: str = "") -> str:
         """A quantile of a histogram, in its unit; nothing, rather than NaN, while nothing was counted."""
@@ -52,22 +71,26 @@ class Selector:
         buckets = self.rate(metric, matchers, suffix="_bucket")
         return f"histogram_quantile({quantile}, sum by ({labels}) ({buckets})) >= 0"
 
-    def _counted(self, metric: Metric, matchers: str, suffix: str) -> str:
+    def _growth(self, function: str, metric: Metric, matchers: str, suffix: str, over: str) -> str:
         if metric.kind not in {Kind.COUNTER, Kind.HISTOGRAM}:
             raise ValueError(f"{metric.name} is a {metric.kind.value}: it has no rate")
-        return self(metric, matchers, suffix=suffix)
+        growth = f"{function}({self.each(metric, matchers, suffix=suffix)}[{over}])"
+        # Two exporters see the same work once, but each sends requests of its own.
+        return growth if metric.scope is Scope.EXPORTER else _once(metric, growth, suffix)
 
 
-def of_exporters(expression: str, *, gone_too: bool = False) -> str:
-    """Only what comes from targets that are exporters: with all jobs chosen, `up` matches every target there is.
+def _once(metric: Metric, expression: str, suffix: str = "") -> str:
+    labels = ["job", *metric.label_names, *(["le"] if suffix == "_bucket" else [])]
+    return f"{'min' if metric in _LOWEST else 'max'} by ({', '.join(labels)}) ({expression})"
+
+
+def of_exporters(expression: str) -> str:
+    """Only what comes from targets that are exporters: all jobs may be chosen, and other programs have it too.
 
     Args:
         expression: with the labels job and instance.
-        gone_too: also of targets that were exporters within the time shown and answer no more.
     """
-    info = Selector(())(BUILD_INFO)
-    seen = f"last_over_time({info}[{RANGE}])" if gone_too else info
-    return f"({expression}) and on (job, instance) {seen}"
+    return f"({expression}) and on (job, instance) {Selector(()).each(catalog.BUILD_INFO)}"
 
 
 def foreign(name: str) -> str:
@@ -83,3 +106,29 @@ def share(part: str, whole: str) -> str:
 def age(timestamp: str) -> str:
     """Seconds since a time stamp."""
     return f"time() - {timestamp}"
+
+
+def highest(limit: int, expression: str, keys: str) -> str:
+    """Over time, only the series that reach the highest values within the time shown.
+
+    Args:
+        limit: how many.
+        expression: gives one series for each combination of the keys.
+        keys: its labels.
+    """
+    return _chosen(f"topk({limit}, max_over_time", expression, keys)
+
+
+def lowest(limit: int, expression: str, keys: str) -> str:
+    """Like `highest`, for the lowest values."""
+    return _chosen(f"bottomk({limit}, min_over_time", expression, keys)
+
+
+def longest(limit: int, expression: str, condition: str, keys: str) -> str:
+    """Over time, only the series whose condition, 0 or 1, holds longest within the time shown."""
+    return f"({expression}) and on ({keys}) topk({limit}, sum_over_time(({condition})[{RANGE}:{INTERVAL}] @ end()))"
+
+
+def _chosen(function: str, expression: str, keys: str) -> str:
+    # Once for all points, at the end: chosen at each point anew, nearly all would be drawn at one or another.
+    return f"({expression}) and on ({keys}) {function}(({expression})[{RANGE}:{INTERVAL}] @ end()))"

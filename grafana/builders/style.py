@@ -9,10 +9,13 @@ from grafana_foundation_sdk.models import dashboard as model
 from exporter.catalog import AGENT_STATUSES, OTHER
 
 GOOD: Final = "green"
-FINE: Final = "blue"
 WARN: Final = "orange"
 BAD: Final = "red"
 DULL: Final = "#808080"
+TEXT: Final = "text"
+TRANSPARENT: Final = "transparent"
+UNKNOWN: Final = "#6e7581"
+"""Grey, readable under white text on either theme."""
 
 TASK_COLORS: Final = {
     "pending": "light-blue",
@@ -32,7 +35,20 @@ AGENT_COLORS: Final = {
     OTHER: DULL,
     "disconnected": "dark-red",
 }
-QUANTILE_COLORS: Final = {"p50": "blue", "p95": "orange", "oldest": "red", "longest": "red"}
+QUANTILE_COLORS: Final = {"p50": "blue", "p95": "orange", "oldest": "red"}
+# Failures by reason: warm colours, since none of them is good news.
+REASON_COLORS: Final = {
+    "auth": "dark-red",
+    "forbidden": "semi-dark-red",
+    "http_5xx": "red",
+    "http_4xx": "light-red",
+    "timeout": "orange",
+    "connect": "dark-orange",
+    "tls": "super-light-orange",
+    "rate_limited": "yellow",
+    "schema": "purple",
+    "decode": "dark-purple",
+}
 
 # Worst first, so that a table sorted by the number begins with what needs attention.
 _TROUBLED: Final = ("disconnected", "unhealthy", OTHER, "syncing", "tunnel")
@@ -41,34 +57,50 @@ AGENT_CODES: Final = {
     for code, status in enumerate((*_TROUBLED, *(each for each in AGENT_STATUSES if each not in _TROUBLED)))
 }
 """A number per status, for panels that draw numbers: 0 is disconnected."""
+SEVERITY_CODES: Final = {"critical": 0, "warning": 1, "info": 2}
 
-Steps = Sequence[tuple[float | None, str]]
+FINE: Final = "fine"
+"""In a judgement: nothing to say. What it looks like is up to the panel."""
+ANY: Final = -1e12
+"""Where a judgement begins that negative values have too. Not -Infinity: what is missing has the colour from there."""
 
+Judgement = Sequence[tuple[float, str]]
+"""Values in rising order, each with the colour from there on. Below the first, and where there is no value, nothing
+is known: Grafana draws a missing value in the colour of the lowest threshold."""
 
-def steps(base: str, *higher: tuple[float, str]) -> Steps:
-    """Thresholds: the colour below all of them, then each value with the colour from there on."""
-    return ((None, base), *higher)
-
-
-MORE_IS_WORSE: Final = steps(GOOD, (1, BAD))
-ANY_IS_A_WARNING: Final = steps(GOOD, (1, WARN))
-DATA_AGE: Final = steps(GOOD, (90, WARN), (120, BAD))
+MORE_IS_WORSE: Final = ((0, FINE), (1, BAD))
+ANY_IS_A_WARNING: Final = ((0, FINE), (1, WARN))
 # Red where the alert rules begin to count, as they come; orange before.
-WAITING: Final = steps(GOOD, (300, WARN), (900, BAD))
-RUNNING: Final = steps(GOOD, (3600, WARN), (4 * 3600, BAD))
-FAILURES: Final = steps(GOOD, (0.05, WARN), (0.2, BAD))
-USE: Final = steps(FINE, (0.5, GOOD), (0.95, WARN))
-IN_SERVICE: Final = steps(BAD, (0.5, WARN), (0.8, GOOD))
-VRAM_FREE: Final = steps(WARN, (0.05, GOOD))
-HEARTBEAT: Final = steps(GOOD, (60, WARN), (300, BAD))
-LIFETIME: Final = steps(BAD, (600, WARN), (1800, GOOD))
-COUNT: Final = steps(FINE)
+INTERVALS_BEHIND: Final = ((0, FINE), (2, WARN), (3, BAD))
+WAITING: Final = ((0, FINE), (300, WARN), (900, BAD))
+RUNNING: Final = ((0, FINE), (3600, WARN), (4 * 3600, BAD))
+FAILURES: Final = ((0, FINE), (0.05, WARN), (0.2, BAD))
+REQUEST_FAILURES: Final = ((0, FINE), (0.01, WARN), (0.1, BAD))
+USE: Final = ((0, FINE), (0.95, WARN))
+IN_SERVICE: Final = ((0, BAD), (0.5, WARN), (0.8, FINE))
+VRAM_FREE: Final = ((0, WARN), (0.05, FINE))
+HEARTBEAT: Final = ((ANY, FINE), (60, WARN), (300, BAD))
+LIFETIME: Final = ((ANY, BAD), (24 * 3600, WARN), (7 * 24 * 3600, FINE))
 
 
-def thresholds(chosen: Steps) -> build.ThresholdsConfig:
-    """Absolute thresholds."""
+def judged(judgement: Judgement, *, fine: str, unknown: str) -> build.ThresholdsConfig:
+    """Thresholds that judge from the first value on, and leave what is missing alone."""
+    return _thresholds((None, unknown), *((value, fine if color == FINE else color) for value, color in judgement))
+
+
+def limit(value: float) -> build.ThresholdsConfig:
+    """A threshold to be drawn as a line."""
+    return _thresholds((None, TRANSPARENT), (value, BAD))
+
+
+def unjudged() -> build.ThresholdsConfig:
+    """No threshold. Without this Grafana takes its own: green, and red from 80 on."""
+    return _thresholds((None, TEXT))
+
+
+def _thresholds(*steps: tuple[float | None, str]) -> build.ThresholdsConfig:
     # None marks the lowest step; the SDK types it as a number but writes it as Grafana wants it.
-    listed = [model.Threshold(value, color) for value, color in chosen]
+    listed = [model.Threshold(value, color) for value, color in steps]
     return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(listed)
 
 
@@ -81,6 +113,17 @@ def named(names: Mapping[float, tuple[str, str]]) -> list[model.ValueMapping]:
     return [model.ValueMap(options=results)]
 
 
+def never(text: str) -> list[model.ValueMapping]:
+    """Infinity as a word, on red."""
+    result = model.ValueMappingResult(text=text, color=BAD, index=0)
+    return [model.RangeMap(options=model.DashboardRangeMapOptions(from_val=1e12, to=None, result=result))]
+
+
 AGENT_STATUS: Final = named({code: (status, AGENT_COLORS[status]) for status, code in AGENT_CODES.items()})
-YES_OR_NO: Final = named({1: ("ok", GOOD), 0: ("failing", BAD)})
-NO_OR_YES: Final = named({0: ("no", GOOD), 1: ("yes", BAD)})
+SEVERITY: Final = named(
+    {code: (name, color) for (name, code), color in zip(SEVERITY_CODES.items(), (BAD, WARN, "blue"), strict=True)}
+)
+OK_OR_FAILING: Final = named({1: ("ok", GOOD), 0: ("failing", BAD)})
+"""For timelines and numbers; in tables `BAD_ONLY` leaves the good ones plain."""
+FAILING_ONLY: Final = named({1: ("ok", TRANSPARENT), 0: ("failing", BAD)})
+NO_OR_YES: Final = named({0: ("no", TEXT), 1: ("yes", BAD)})

@@ -3,26 +3,32 @@
 from typing import Final
 
 from exporter import catalog
-from grafana.builders import common, frame, style
-from grafana.builders.common import ACTIVE, COMPLETED, FAILED, TRIED, UNSTARTED, of_status
+from grafana.builders import common, links, style
+from grafana.builders.common import ACTIVE, COMPLETED, FAILED, TEAM, TRIED, UNSTARTED, by_team, of_status
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.panel import Line, Look, Panel, Text, durations, lines, number
+from grafana.builders.panel import Line, Look, Panel, Scale, Text, durations, lines, number
 from grafana.builders.query import Selector, age
 
 SELECT: Final = Selector(("team_name",))
-_BY_TEAM: Final = "{{team_name}}"
 
 
 def board() -> Board:
     """The dashboard."""
     return Board(
-        uid=frame.TASKS,
+        uid=links.TASKS,
         title="Cyberun / Tasks",
         answers="Does work flow: how long does it wait and run, what fails, what is stuck?",
         selector=SELECT,
         sections=(
             Section("", [Place(panel, 4, 4) for panel in _first_row()]),
-            Section("Flow", [Place(_active(), 8, 8), Place(_finished(), 8, 8), Place(_drain(), 8, 8)]),
+            Section(
+                "Flow",
+                [
+                    Place(common.active_tasks(SELECT), 8, 8),
+                    Place(common.finished_tasks(SELECT), 8, 8),
+                    Place(_drain(), 8, 8),
+                ],
+            ),
             Section(
                 "Durations",
                 [
@@ -45,28 +51,23 @@ def _first_row() -> tuple[Panel, ...]:
         number(
             Text("Not started", "Tasks that are pending, waiting for a free agent or queued on one."),
             f"sum({SELECT(catalog.TASKS, UNSTARTED)})",
-            "short",
-            style.COUNT,
+            Scale("short"),
         ),
         number(
             Text("Running", "Tasks that run now."),
             f"sum({SELECT(catalog.TASKS, of_status('running'))})",
-            "short",
-            style.COUNT,
+            Scale("short"),
         ),
         common.oldest_unstarted(SELECT),
         number(
             Text("Longest running task", "Time since the running task that started first did so; 0 when none runs."),
             longest,
-            "s",
-            style.RUNNING,
-            decimals=1,
+            Scale("s", style.RUNNING, decimals=1),
         ),
         number(
             Text("Without eligible agent", catalog.TASKS_WITHOUT_ELIGIBLE_AGENT),
             f"sum({SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)})",
-            "short",
-            style.ANY_IS_A_WARNING,
+            Scale("short", style.ANY_IS_A_WARNING),
         ),
         common.failed_share(SELECT),
     )
@@ -75,32 +76,14 @@ def _first_row() -> tuple[Panel, ...]:
 # --- Flow ---
 
 
-def _active() -> Panel:
-    queries = [
-        Line(f"sum({SELECT(catalog.TASKS, of_status(each))})", each) for each in reversed(catalog.ACTIVE_TASK_STATUSES)
-    ]
-    about = (
-        "Tasks that are not over, by status: pending is the scheduler's, waiting the fleet's, queued the agents' delay."
-    )
-    return lines(Text("Tasks under way", about), queries, "short", Look(colors=style.TASK_COLORS, stacked=True))
-
-
-def _finished() -> Panel:
-    query = Line(f"60 * sum by (status) ({SELECT.rate(catalog.TASKS_FINISHED)})", "{{status}}")
-    about = "Tasks that finished, per minute and by how they ended."
-    return lines(Text("Tasks finished", about), [query], "cpm", Look(colors=style.TASK_COLORS, stacked=True))
-
-
 def _drain() -> Panel:
-    left = f"sum by (team_name) ({SELECT(catalog.TASKS, ACTIVE)})"
-    rate = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED)})"
+    left = f"sum by ({TEAM}) ({SELECT(catalog.TASKS, ACTIVE)})"
+    rate = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASKS_FINISHED)})"
     about = (
         "How long the tasks under way would take at the present rate if none were added."
         " It rises with the queue and with a fleet that slows down; nothing is drawn while nothing finishes."
     )
-    return lines(
-        Text("Time to work off the queue", about), [Line(f"{left} / ({rate} > 0)", _BY_TEAM)], "s", Look(coarse=True)
-    )
+    return by_team(Text("Time to work off the queue", about), f"{left} / ({rate} > 0)", "s", Look(coarse=True))
 
 
 # --- Durations ---
@@ -112,12 +95,9 @@ def _wait_map() -> Panel:
 
 
 def _wait_quantiles() -> Panel:
-    queries = [
-        Line(SELECT.quantile(0.5, catalog.TASK_WAIT, by="team_name"), "{{team_name}} p50"),
-        Line(SELECT.quantile(0.95, catalog.TASK_WAIT, by="team_name"), "{{team_name}} p95"),
-    ]
-    about = "Median and 95th percentile of the time from creation to start, by team."
-    return lines(Text("Waiting time", about), queries, "s", Look(table=True, coarse=True))
+    about = "95th percentile of the time from creation to start, by team."
+    slow = SELECT.quantile(0.95, catalog.TASK_WAIT, by=TEAM)
+    return by_team(Text("Waiting time, 95th percentile", about), slow, "s", Look(table=True, coarse=True))
 
 
 def _run_map() -> Panel:
@@ -127,25 +107,20 @@ def _run_map() -> Panel:
 
 
 def _run_quantiles() -> Panel:
-    queries = [
-        Line(SELECT.quantile(0.5, catalog.TASK_RUN, COMPLETED, by="team_name"), "{{team_name}} p50"),
-        Line(SELECT.quantile(0.95, catalog.TASK_RUN, COMPLETED, by="team_name"), "{{team_name}} p95"),
-    ]
-    about = "Median and 95th percentile of the time from start to end of the tasks that completed, by team."
-    return lines(Text("Run time", about), queries, "s", Look(table=True, coarse=True))
+    about = "95th percentile of the time from start to end of the tasks that completed, by team."
+    slow = SELECT.quantile(0.95, catalog.TASK_RUN, COMPLETED, by=TEAM)
+    return by_team(Text("Run time, 95th percentile", about), slow, "s", Look(table=True, coarse=True))
 
 
 # --- Failures ---
 
 
 def _failed() -> Panel:
-    failed = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED, FAILED)})"
-    tried = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED, TRIED)})"
-    about = "Failed tasks among the completed and failed ones, by team; nothing is drawn while nothing finishes."
-    look = Look(limit=style.steps("transparent", (0.2, style.BAD)), at_least=0.25, coarse=True)
-    return lines(
-        Text("Failed tasks by team", about), [Line(f"{failed} / ({tried} > 0)", _BY_TEAM)], "percentunit", look
-    )
+    failed = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASKS_FINISHED, FAILED)})"
+    tried = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASKS_FINISHED, TRIED)})"
+    about = "Failed tasks among the completed and failed ones; nothing is drawn while nothing finishes."
+    look = Look(limit=0.2, at_least=0.25, coarse=True)
+    return by_team(Text("Failed tasks by team", about), f"{failed} / ({tried} > 0)", "percentunit", look)
 
 
 def _failed_runs() -> Panel:
@@ -162,15 +137,11 @@ def _failed_runs() -> Panel:
 
 
 def _retries() -> Panel:
-    retries = f"sum by (team_name) ({SELECT.rate(catalog.TASK_RETRIES)})"
-    finished = f"sum by (team_name) ({SELECT.rate(catalog.TASKS_FINISHED)})"
+    retries = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASK_RETRIES)})"
+    finished = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASKS_FINISHED)})"
     about = "How often a task was tried again, on average. It shows agents that break work before failures do."
-    return lines(
-        Text("Retries per finished task", about),
-        [Line(f"{retries} / ({finished} > 0)", _BY_TEAM)],
-        "none",
-        Look(coarse=True),
-    )
+    look = Look(coarse=True)
+    return by_team(Text("Retries per finished task", about), f"{retries} / ({finished} > 0)", "none", look)
 
 
 # --- Stuck work ---
@@ -182,20 +153,19 @@ def _oldest() -> Panel:
         "Time since the oldest task of each status was created. A straight line upwards is one task that is stuck;"
         " a saw is a queue that moves."
     )
-    look = Look(colors=style.TASK_COLORS, limit=style.steps("transparent", (900, style.BAD)))
+    look = Look(colors=style.TASK_COLORS, limit=900)
     return lines(Text("Oldest task not started", about), [Line(oldest, "{{status}}")], "s", look)
 
 
 def _longest() -> Panel:
-    query = Line(f"max by (team_name) ({age(SELECT(catalog.TASK_OLDEST_STARTED))})", _BY_TEAM)
     about = "Time since each team's running task that started first did so. A straight line upwards does not end."
-    return lines(Text("Longest running task by team", about), [query], "s")
+    oldest = age(SELECT(catalog.TASK_OLDEST_STARTED))
+    return by_team(Text("Longest running task by team", about), oldest, "s")
 
 
 def _ineligible() -> Panel:
-    query = Line(f"sum by (team_name) ({SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)})", _BY_TEAM)
     text = Text("Waiting tasks without eligible agent", catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)
-    return lines(text, [query], "short")
+    return by_team(text, SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT), "short")
 
 
 def _listed() -> Panel:

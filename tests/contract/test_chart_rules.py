@@ -10,7 +10,7 @@ import pytest
 import yaml
 from helm_python import Chart, HelmError
 
-from support.chart import CHART, ROOT, Release, case, render, rendered, strict_load
+from support.chart import CHART, ROOT, Release, case, defaults, render, rendered, strict_load
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,15 @@ def test_copies_are_the_sources(folder: str, source: str, pattern: str) -> None:
 
 
 def test_each_dashboard_has_its_own_config_map() -> None:
-    """Each ConfigMap holds one dashboard, byte for byte, below Kubernetes' limit; file names start with `cyberun-`."""
+    """Each ConfigMap is one file of its own name: a dashboard, with the release's runbooks, below Kubernetes' limit."""
     release = rendered("dashboards")
     maps = [each for each in release.all("ConfigMap") if each is not release.config_map]
-    boards = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "grafana" / "dashboards").glob("*.json")}
+    runbooks = ("https://example.com/cyberun-exporter/docs/runbooks", defaults()["prometheusRule"]["runbookUrl"])
+    boards = {
+        path.name: path.read_text(encoding="utf-8").replace(*runbooks)
+        for path in (ROOT / "grafana" / "dashboards").glob("*.json")
+    }
+    assert runbooks[1] in boards["cyberun-overview.json"]
     assert {name: text for each in maps for name, text in each["data"].items()} == boards
     assert {len(each["data"]) for each in maps} == {1}
     assert all(name.startswith("cyberun-") and len(text.encode()) < 2**20 for name, text in boards.items())

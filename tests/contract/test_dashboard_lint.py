@@ -1,4 +1,7 @@
-"""The 17 rules of grafana/dashboard-linter, without exclusions, each shown to notice the mistake it is about."""
+"""The 17 rules of grafana/dashboard-linter, each shown to notice the mistake it is about.
+
+The one exclusion: those about job and instance are for what targets expose, and `ALERTS` has no instance.
+"""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -130,7 +133,7 @@ def target_rate_interval(board: Board) -> Iterator[str]:
 def _target_matcher(board: Board, name: str) -> Iterator[str]:
     for query in parsing(board):
         for selector in query.selectors():
-            if selector.matchers.get(name) != f"=~{promql.CHOSEN[name]}":
+            if selector.matchers.get(name) != f"=~{promql.CHOSEN[name]}" and not selector.of_rules:
                 yield f"{query.where}: {selector}"
 
 

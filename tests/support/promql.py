@@ -12,7 +12,7 @@ import yaml
 from exporter.catalog import CATALOG, Kind, Metric
 from grafana import reading
 
-ROOT: Final = Path(__file__).parents[2]
+RULES: Final = Path(__file__).parents[2] / "prometheus" / "rules"
 CHOSEN: Final = {name: f"the chosen {name}" for name in reading.EVERYTHING}
 INTERVALS: Final = {"__interval": "1m", "__rate_interval": "5m", "__range": "3h"}
 """Values of Grafana's variables that can be told from each other and from all else."""
@@ -68,6 +68,11 @@ class Selector:
     def metric(self) -> Metric | None:
         """The metric of the catalogue that it selects, if it is one of ours."""
         return metric_of(self.name)
+
+    @property
+    def of_rules(self) -> bool:
+        """Whether Prometheus makes it by evaluating rules: no target exposes it, and it has no instance."""
+        return self.name.startswith("ALERTS") or ":" in self.name
 
 
 def metric_of(name: str) -> Metric | None:
@@ -147,12 +152,12 @@ def label_values(variable: dict[str, Any]) -> tuple[str, str]:
     return match[1], match[2]
 
 
+def rules() -> list[dict[str, Any]]:
+    """Every recording and alert rule."""
+    documents = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RULES.glob("*.yml")))
+    return [rule for document in documents for group in document["groups"] for rule in group["rules"]]
+
+
 def rule_expressions() -> list[Expression]:
     """Of every recording and alert rule."""
-    expressions = []
-    for path in sorted((ROOT / "prometheus" / "rules").glob("*.yml")):
-        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
-            for rule in group["rules"]:
-                name = rule.get("alert") or rule["record"]
-                expressions.append(Expression(f"{path.name}: {name}", rule["expr"]))
-    return expressions
+    return [Expression(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]

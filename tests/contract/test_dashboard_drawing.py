@@ -1,0 +1,316 @@
+"""What Grafana makes of a dashboard decides what it must say. Each rule is shown to notice the mistake it is about."""
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from grafana import reading
+
+Panel = dict[str, Any]
+Board = dict[str, Any]
+Rule = Callable[[Board], Iterator[str]]
+DASHBOARDS = reading.load()
+
+NEUTRAL = {"#6e7581", "transparent", "text"}
+SCREEN = 1366
+"""Pixels of a small laptop's width, of which Grafana leaves 16 on either side and 8 between panels."""
+
+
+def of_type(board: Board, *kinds: str) -> Iterator[Panel]:
+    return (panel for panel in reading.panels(board) if panel["type"] in kinds)
+
+
+def overridden(panel: Panel) -> dict[str, dict[str, Any]]:
+    """Each column's properties."""
+    return {
+        each["matcher"]["options"]: {one["id"]: one["value"] for one in each["properties"]}
+        for each in panel["fieldConfig"]["overrides"]
+        if each["matcher"]["id"] == "byName"
+    }
+
+
+def columns(panel: Panel) -> list[str]:
+    """The titles that are shown, from left to right; missing values are told by the transformation's own order."""
+    organize = panel["transformations"][-1]["options"]
+    return sorted(organize["renameByName"].values(), key=list(organize["renameByName"].values()).index)
+
+
+def fields(panel: Panel) -> Iterator[dict[str, Any]]:
+    """The defaults of a panel's values, then what each column has of its own."""
+    defaults = panel["fieldConfig"]["defaults"]
+    yield {**defaults, **{f"custom.{name}": value for name, value in defaults.get("custom", {}).items()}}
+    yield from overridden(panel).values()
+
+
+def every_link(panel: Panel) -> Iterator[dict[str, Any]]:
+    for field in fields(panel):
+        yield from field.get("links", ())
+
+
+# --- Rules ---
+
+
+def timelines_take_colours_from_mappings(board: Board) -> Iterator[str]:
+    """With thresholds a state timeline draws ranges, not states; with a text for nothing it fills the gaps."""
+    for panel in of_type(board, "state-timeline"):
+        defaults = panel["fieldConfig"]["defaults"]
+        if not defaults.get("mappings") or defaults.get("color") != {"mode": "fixed", "fixedColor": "text"}:
+            yield panel["title"]
+        if {"thresholds", "noValue"} & set(defaults):
+            yield panel["title"]
+
+
+def nothing_known_is_not_judged(board: Board) -> Iterator[str]:
+    """A missing value takes the lowest threshold's colour: that one does not judge, but where missing is bad."""
+    for panel in reading.panels(board):
+        for field in fields(panel):
+            for step in field.get("thresholds", {}).get("steps", [])[:1]:
+                bad_too = panel["title"] == "Not reporting" and step["color"] == "red"
+                if step["color"] not in NEUTRAL and not bad_too:
+                    yield f"{panel['title']}: {step}"
+
+
+def tables_begin_with_what_is_wrong(board: Board) -> Iterator[str]:
+    """Missing values come last in either direction, so a table with words sorts by them first, then by a number."""
+    for panel in of_type(board, "table"):
+        words = [title for title, field in overridden(panel).items() if "mappings" in field]
+        keys = [each["displayName"] for each in panel["options"].get("sortBy", ())]
+        if not keys or not set(keys) <= set(columns(panel)):
+            yield f"{panel['title']}: {keys}"
+        if words and (len(keys) < 2 or keys[0] not in words):
+            yield f"{panel['title']}: {keys}, not {words}"
+
+
+def columns_fit_on_a_laptop(board: Board) -> Iterator[str]:
+    """A column is 150 pixels wide at least where nothing else is said, and what does not fit is out of sight."""
+    for panel in of_type(board, "table"):
+        least = panel["fieldConfig"]["defaults"]["custom"].get("minWidth", 150)
+        if not 60 <= least <= 70:
+            yield f"{panel['title']}: {least} pixels"
+        widths = [overridden(panel).get(title, {}).get("custom.width", least) for title in columns(panel)]
+        room = (SCREEN - 32) * panel["gridPos"]["w"] / 24 - 8 - 16
+        if sum(widths) > room:
+            yield f"{panel['title']}: {sum(widths)} of {room:.0f} pixels"
+
+
+def empty_cells_are_short(board: Board) -> Iterator[str]:
+    """The sentence for an empty table would fill every empty cell, wrapped and cut beside a gauge."""
+    for panel in of_type(board, "table"):
+        gauges = any(field.get("custom.cellOptions", {}).get("type") == "gauge" for field in fields(panel))
+        wanted = "none" if gauges else "–"  # noqa: RUF001  the dash is meant
+        given = {
+            each["matcher"]["options"]: each["properties"]
+            for each in panel["fieldConfig"]["overrides"]
+            if each["matcher"]["id"] == "byType"
+        }
+        if given != {kind: [{"id": "noValue", "value": wanted}] for kind in ("number", "string")}:
+            yield f"{panel['title']}: {given}"
+
+
+def colours_tell_lines_apart(board: Board) -> Iterator[str]:
+    """Other palettes give several lines one colour; what has a meaning has its own, and no failure is green."""
+    for panel in of_type(board, "timeseries"):
+        if panel["fieldConfig"]["defaults"]["color"] != {"mode": "palette-classic"}:
+            yield panel["title"]
+        for title, field in overridden(panel).items():
+            color = field.get("color", {}).get("fixedColor", "")
+            if "green" in color and title not in {"completed", "running", "busy"}:
+                yield f"{panel['title']}: {title} {color}"
+        of_reasons = any("{{reason}}" in target["legendFormat"] for target in panel["targets"])
+        of_statuses = any("{{status}}" in target["legendFormat"] for target in panel["targets"])
+        if (of_reasons or of_statuses) and not overridden(panel):
+            yield f"{panel['title']}: any colour"
+
+
+def lines_are_not_filled(board: Board) -> Iterator[str]:
+    """Ten fills over each other are fog; a legend at the side takes the panel where it has no width."""
+    for panel in of_type(board, "timeseries"):
+        custom, legend = panel["fieldConfig"]["defaults"]["custom"], panel["options"]["legend"]
+        stacked = custom.get("stacking", {}).get("mode") == "normal"
+        if not stacked and custom["fillOpacity"]:
+            yield f"{panel['title']}: filled"
+        if legend["placement"] == "right" and legend.get("width") != 330:
+            yield f"{panel['title']}: {legend}"
+
+
+def disconnects_are_drawn_when_asked_for(board: Board) -> Iterator[str]:
+    """Annotations are drawn on every panel, so only rare ones are on."""
+    shown = {each["name"]: each["enable"] for each in board["annotations"]["list"]}
+    if shown != {"Agent disconnects": False, "Exporter restarts": True}:
+        yield f"{shown}"
+
+
+def what_grows_is_bounded(board: Board) -> Iterator[str]:
+    """Lines, bands and rows whose number grows with the fleet are the highest or lowest few, the same at all times."""
+    for panel in of_type(board, "timeseries", "state-timeline"):
+        for target in panel["targets"]:
+            grows = re.search(r"\{\{(team_name|agent_id)\}\}", target["legendFormat"])
+            if grows and not re.search(r"(top|bottom)k\(\d+, .* @ end\(\)\)", target["expr"]):
+                yield f"{panel['title']}: {target['legendFormat']}"
+    for panel in of_type(board, "table"):
+        labels = panel["transformations"][-1]["options"]["renameByName"]
+        for target in panel["targets"]:
+            bounded = re.search(r"(top|bottom)k\(\d+, ", target["expr"]) or "ALERTS" in target["expr"]
+            if "agent_id" in labels and not bounded:
+                yield f"{panel['title']} {target['refId']}"
+
+
+def links_carry_what_was_clicked_on(board: Board) -> Iterator[str]:
+    """A link gets exactly what it is given: the slug, the row's keys up to the one clicked on, and nothing twice."""
+    for panel in reading.panels(board):
+        for title, field in overridden(panel).items():
+            for link in field.get("links", ()):
+                yield from (f"{panel['title']}, {title}: {mistake}" for mistake in _mistakes(link, title, panel))
+        for link in panel["fieldConfig"]["defaults"].get("links", ()):
+            yield from (f"{panel['title']}: {mistake}" for mistake in _mistakes(link, "", panel))
+
+
+def _mistakes(link: dict[str, Any], title: str, panel: Panel) -> Iterator[str]:
+    url = link["url"]
+    if url.startswith("https://"):
+        return
+    uid = url.split("/")[2]
+    if uid not in DASHBOARDS or not url.startswith(f"/d/{uid}/{uid}?") or "${__url_time_range}" not in url:
+        yield url
+        return
+    named = re.findall(r"var-(\w+)=\$\{__data\.fields\.(\w+):percentencode\}", url)
+    if title and (not named or named[-1][1] != title):
+        yield f"{url} hands over {named}"
+    if not {column for _, column in named} <= set(columns(panel) if title else ()):
+        yield f"{url} names columns that there are not"
+    known = {each["name"] for each in DASHBOARDS[uid]["templating"]["list"]}
+    variables = [name for name, _ in named] + re.findall(r"\$\{(\w+):queryparam\}", url)
+    if not set(variables) <= known:
+        yield f"{url} hands over what {uid} has no variable for"
+    if sorted(variables) != sorted({*variables, "datasource", "job", "instance", "team_name"}):
+        yield f"{url} carries {variables}"
+
+
+def every_name_leads_on(board: Board) -> Iterator[str]:
+    """A team in a table leads to its agents, its tasks and its polls; an agent to itself."""
+    leads = {"Team": {"cyberun-agents", "cyberun-tasks", "cyberun-exporter"}, "Agent": {"cyberun-agents"}}
+    for panel in of_type(board, "table"):
+        named = panel["transformations"][-1]["options"]["renameByName"]
+        for label in {"team_name", "agent_id"} & set(named):
+            links = overridden(panel)[named[label]].get("links", ())
+            if {link["url"].split("/")[2] for link in links} != leads[named[label]]:
+                yield f"{panel['title']}: {named[label]}"
+
+
+def the_default_data_source_is_chosen(board: Board) -> Iterator[str]:
+    """Where nothing is chosen, Grafana takes the first of its Prometheus data sources by name."""
+    current = board["templating"]["list"][0].get("current")
+    if current != {"selected": True, "text": "default", "value": "default"}:
+        yield f"{current}"
+
+
+def numbers_have_colour_where_judged(board: Board) -> Iterator[str]:
+    """A number on a colour says good or bad; one that is neither is plain text."""
+    for panel in of_type(board, "stat"):
+        defaults, mode = panel["fieldConfig"]["defaults"], panel["options"]["colorMode"]
+        judged = len(defaults["thresholds"]["steps"]) > 1 or bool(defaults.get("mappings"))
+        plain = {"mode": "fixed", "fixedColor": "text"}
+        if judged != (mode == "background") or judged == (defaults["color"] == plain):
+            yield panel["title"]
+
+
+def rates_are_told_by_titles(board: Board) -> Iterator[str]:
+    """Grafana's unit for counts per minute is "c/m"; the title says it in words, the unit is plain."""
+    for panel in reading.panels(board):
+        units = {field["unit"] for field in fields(panel) if "unit" in field}
+        if units & {"cpm", "opm", "rpm"}:
+            yield f"{panel['title']}: {units}"
+        if (
+            any(target["expr"].startswith("60 * ") for target in panel["targets"])
+            and "per minute" not in panel["title"]
+        ):
+            yield panel["title"]
+
+
+# --- Mistakes ---
+
+
+def panel_of(board: Board, kind: str) -> Panel:
+    return next(of_type(board, kind))
+
+
+def spoil(kind: str, *path: str, value: Any) -> Callable[[Board], None]:
+    """Sets a value of the first panel of a kind."""
+
+    def spoiled(board: Board) -> None:
+        place: Any = panel_of(board, kind)
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return spoiled
+
+
+def spoil_text(old: str, new: str) -> Callable[[Board], None]:
+    """Replaces text everywhere in a dashboard."""
+
+    def spoiled(board: Board) -> None:
+        text = json.dumps(board)
+        assert old in text, old
+        board.update(json.loads(text.replace(old, new)))
+
+    return spoiled
+
+
+DEFAULTS = ("fieldConfig", "defaults")
+RULES: dict[Rule, Callable[[Board], None]] = {
+    timelines_take_colours_from_mappings: spoil("state-timeline", *DEFAULTS, "color", value={"mode": "thresholds"}),
+    nothing_known_is_not_judged: spoil_text('"value": null, "color": "#6e7581"', '"value": null, "color": "green"'),
+    tables_begin_with_what_is_wrong: spoil(
+        "table", "options", "sortBy", value=[{"displayName": "Last seen", "desc": True}]
+    ),
+    columns_fit_on_a_laptop: spoil("table", *DEFAULTS, "custom", value={}),
+    empty_cells_are_short: spoil("table", "fieldConfig", "overrides", value=[]),
+    colours_tell_lines_apart: spoil("timeseries", *DEFAULTS, "color", value={"mode": "palette-classic-by-name"}),
+    lines_are_not_filled: spoil("timeseries", *DEFAULTS, "custom", value={"fillOpacity": 8}),
+    disconnects_are_drawn_when_asked_for: spoil_text('"enable": false', '"enable": true'),
+    what_grows_is_bounded: spoil_text(" @ end()", ""),
+    links_carry_what_was_clicked_on: spoil_text("/d/cyberun-tasks/cyberun-tasks?", "/d/cyberun-tasks?"),
+    every_name_leads_on: spoil_text("/d/cyberun-exporter/", "/d/cyberun-overview/"),
+    the_default_data_source_is_chosen: spoil_text('"text": "default", "value": "default"', '"text": "", "value": ""'),
+    numbers_have_colour_where_judged: spoil("stat", "options", "colorMode", value="background"),
+    rates_are_told_by_titles: spoil("timeseries", *DEFAULTS, "unit", value="cpm"),
+}
+by_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+
+
+@pytest.mark.parametrize("uid", DASHBOARDS)
+@by_rule
+def test_dashboards_keep_the_rule(rule: Rule, uid: str) -> None:
+    """No dashboard breaks a rule of how Grafana draws."""
+    assert list(rule(DASHBOARDS[uid])) == []
+
+
+@by_rule
+def test_the_rule_notices_a_mistake(rule: Rule) -> None:
+    """Each rule notices the mistake that it is about."""
+    board = copy.deepcopy(DASHBOARDS["cyberun-agents"])
+    RULES[rule](board)
+    assert list(rule(board))
+
+
+def test_the_first_row_leads_on() -> None:
+    """Each number of the Overview's first row opens what one looks at next, with the variables and the time."""
+    overview = DASHBOARDS["cyberun-overview"]
+    row = [panel for panel in reading.panels(overview) if panel["gridPos"]["y"] == 0]
+    leads = {panel["title"]: [link["url"].split("?")[0].split("/")[-1] for link in every_link(panel)] for panel in row}
+    assert leads == {
+        "Not reporting": ["cyberun-exporter"],
+        "Firing alerts": ["cyberun-overview"],
+        "Oldest waiting task": ["cyberun-tasks"],
+        "Failed tasks": ["cyberun-tasks"],
+        "Agents in service": ["cyberun-agents"],
+        "GPU capacity in use": ["cyberun-agents"],
+    }
+    (link,) = every_link(row[1])
+    (shown,) = [panel for panel in overview["panels"] if f"viewPanel={panel['id']}&" in link["url"]]
+    assert (shown["title"], shown["type"]) == ("Firing alerts and their runbooks", "table")
