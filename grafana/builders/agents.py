@@ -7,7 +7,7 @@ from exporter import catalog
 from grafana.builders import common, links, style
 from grafana.builders.common import AGENT, TEAM, by_team, free_memory
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, JOB, Column, Key, grid
+from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, HIDDEN_JOB, JOB, Column, Key, grid
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, lines, number, timeline
 from grafana.builders.query import RANGE, Selector, age, longest
@@ -18,7 +18,7 @@ _ROWS: Final = 50
 _BANDS: Final = 30
 """Of the timeline, which Grafana draws on one page, however many there are."""
 _AGENT_KEY: Final = Key("agent_id", "Agent", leads=(links.AGENTS,))
-_KEYS: Final = (JOB, TEAM_KEY, _AGENT_KEY)
+_KEYS: Final = (HIDDEN_JOB, TEAM_KEY, _AGENT_KEY)
 
 
 def board() -> Board:
@@ -111,6 +111,7 @@ def _table() -> Panel:
         Column(
             "Least free VRAM",
             free_memory(SELECT, AGENT),
+            width=125,
             unit="percentunit",
             judgement=style.VRAM_FREE,
             cell=GAUGE,
@@ -126,7 +127,7 @@ def _table() -> Panel:
             decimals=0,
         ),
         Column("Last seen", age(SELECT(catalog.AGENT_LAST_SEEN)), unit="s", decimals=0),
-        Column("Connected for", age(SELECT(catalog.AGENT_CONNECTED_SINCE)), unit="s", decimals=1),
+        Column("Connected for", age(SELECT(catalog.AGENT_CONNECTED_SINCE)), unit="s", decimals=1, width=115),
         Column(
             "Completed",
             SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE),
@@ -209,7 +210,7 @@ def _least_memory() -> Panel:
             shown=False,
         ),
     ]
-    keys = [*_KEYS, Key("gpu", "GPU"), Key("device_name", "Model")]
+    keys = [*_KEYS, Key("gpu", "GPU", width=65), Key("device_name", "Model", width=190)]
     return grid(Text("GPUs with the least free memory", about), keys, columns, sort={"Free": False})
 
 
@@ -232,7 +233,7 @@ def _syncs() -> Panel:
     progress = f"bottomk({_ROWS}, {SELECT(catalog.AGENT_SYNC)})"
     keys = [*_KEYS, Key("phase", "Phase")]
     columns = [Column("Progress", progress, unit="percentunit", decimals=0, cell=GAUGE, color="yellow", maximum=1)]
-    text = Text("Files being synced", catalog.AGENT_SYNC, empty="nothing is syncing")
+    text = Text("Files being synced", catalog.AGENT_SYNC, empty="none known")
     return grid(text, keys, columns, sort={"Progress": False})
 
 
@@ -265,5 +266,5 @@ def _cards() -> Panel:
 def _labels() -> Panel:
     counted = f"topk({_ROWS}, count by (label) ({SELECT(catalog.AGENT_LABEL)}))"
     columns = [Column("Agents", counted, cell=GAUGE, color="purple")]
-    text = Text("Agent labels", catalog.AGENT_LABEL, empty="collect.agent_labels is off")
+    text = Text("Agent labels", catalog.AGENT_LABEL, empty="none known")
     return grid(text, [Key("label", "Label", width=190)], columns, sort={"Agents": True})

@@ -50,11 +50,11 @@ def firing() -> Panel:
         JOB,
         TEAM,
         Key("agent_id", "Agent", leads=(links.AGENTS,)),
-        Key("alertname", "Alert", url=f"{RUNBOOKS}/${{__value.raw}}.md"),
+        Key("alertname", "Alert", width=280, url=f"{RUNBOOKS}/${{__value.raw}}.md"),
     ]
     about = (
         "Alerts of this project's rules that fire, the most severe first. A click on one opens its runbook, a click on"
         " a team or an agent what is known about it."
     )
-    text = Text("Firing alerts and their runbooks", about, empty="none fires")
+    text = Text("Firing alerts and their runbooks", about, empty="none known")
     return grid(text, keys, columns, sort={"Severity": False, "For": True})

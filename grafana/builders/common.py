@@ -149,7 +149,7 @@ def failed_share(select: Selector) -> Panel:
         select.increase(catalog.TASKS_FINISHED, FAILED, over=RANGE),
         select.increase(catalog.TASKS_FINISHED, TRIED, over=RANGE),
     )
-    text = Text("Failed tasks", about, empty="none finished")
+    text = Text("Failed tasks", about)
     leads = links.dashboard(links.TASKS)
     return number(text, expression, Scale("percentunit", style.FAILURES, decimals=1), leads=leads)
 

@@ -7,7 +7,7 @@ from exporter.catalog import Metric
 from grafana.builders import common, links, style
 from grafana.builders.common import LIST, TEAM
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import BACKGROUND, COLORED, JOB, Column, Key, grid
+from grafana.builders.grid import BACKGROUND, COLORED, HIDDEN_JOB, JOB, Column, Key, grid
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, durations, lines, number, timeline
 from grafana.builders.query import (
@@ -132,7 +132,7 @@ def _polls() -> Panel:
         Column("Interval", _each(catalog.COLLECTOR_INTERVAL), unit="s"),
         Column("Duration", _each(catalog.COLLECTOR_DURATION), unit="s"),
         Column("Items read", _each(catalog.COLLECTOR_ITEMS), unit="short"),
-        Column("Items reported", _each(catalog.COLLECTOR_ITEMS_REPORTED), unit="short"),
+        Column("Items reported", _each(catalog.COLLECTOR_ITEMS_REPORTED), unit="short", width=115),
         Column("Truncated", _each(catalog.COLLECTOR_TRUNCATED), mappings=style.NO_OR_YES, cell=COLORED),
         # Back-off is the team's; it is repeated for each list, so that the rows stay whole.
         Column(
@@ -147,7 +147,7 @@ def _polls() -> Panel:
         " by the platform's totals and read only in part; agents are read in full. Back-off is empty while the team is"
         " polled as planned."
     )
-    keys = [JOB, TEAM_KEY, Key("collector", "List"), Key("instance", "Instance", width=150, last=True)]
+    keys = [HIDDEN_JOB, TEAM_KEY, Key("collector", "List"), Key("instance", "Instance", width=150, last=True)]
     return grid(Text("Polls", about), keys, columns, sort={"Last poll": False, "Data age": True})
 
 
@@ -172,7 +172,7 @@ def _failures() -> Panel:
         " schema: the platform changed; timeout, connect, tls: the way there. Empty while all is well."
     )
     query = Line(f"60 * sum by (reason) ({_FAILURES}) > 0", "{{reason}}")
-    text = Text("Failed API requests per minute", about, empty="no failures")
+    text = Text("Failed API requests per minute", about, empty="none known")
     return lines(text, [query], "short", Look(colors=style.REASON_COLORS, stacked=True, bars=True))
 
 
@@ -180,14 +180,14 @@ def _failing() -> Panel:
     about = "Which team's requests failed, where and why, within the time shown."
     failed = f"sum by ({TEAM}, path, reason) ({SELECT.increase(catalog.API_REQUEST_FAILURES, over=RANGE)}) > 0"
     columns = [Column("Failed", f"topk({_ROWS}, {failed})", unit="short", decimals=0)]
-    keys = [JOB, TEAM_KEY, Key("path", "Path"), Key("reason", "Reason")]
-    return grid(Text("Failed API requests by team", about, empty="no failures"), keys, columns, sort={"Failed": True})
+    keys = [HIDDEN_JOB, TEAM_KEY, Key("path", "Path"), Key("reason", "Reason")]
+    return grid(Text("Failed API requests by team", about, empty="none known"), keys, columns, sort={"Failed": True})
 
 
 def _unknown() -> Panel:
     increase = SELECT.increase(catalog.UNKNOWN_VALUES, over=RANGE)
     columns = [Column("Values", f"topk({_ROWS}, sum by (field) ({increase}) > 0)", unit="short", decimals=0)]
-    text = Text("Values not understood", catalog.UNKNOWN_VALUES, empty="all understood")
+    text = Text("Values not understood", catalog.UNKNOWN_VALUES, empty="none known")
     return grid(text, [Key("field", "Field")], columns, sort={"Values": True})
 
 
@@ -214,12 +214,12 @@ def _credentials() -> Panel:
         Column("Kind", SELECT(catalog.TEAM_INFO), shown=False),
         Column("Read", age(SELECT(catalog.CREDENTIAL_LAST_LOAD)), unit="s", decimals=0),
         Column("Expires in", _remaining(), unit="s", judgement=style.LIFETIME, cell=COLORED, decimals=0),
-        Column("Renewed before", f"({expiry} - time()) unless on ({TEAM}) {_remaining()}", unit="s", decimals=0),
+        Column("Session ends in", f"({expiry} - time()) unless on ({TEAM}) {_remaining()}", unit="s", decimals=0),
     ]
     keys = [
-        JOB,
+        HIDDEN_JOB,
         TEAM_KEY,
-        Key("credential_kind", "Credential", width=100),
+        Key("credential_kind", "Credential", width=115),
         Key("team_id", "Team id", width=300),
     ]
     about = (

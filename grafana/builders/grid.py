@@ -1,7 +1,7 @@
 """Tables: one row per team, agent and the like, one query per column."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from grafana_foundation_sdk.builders import common, table
@@ -35,6 +35,7 @@ class Key:
         url: an address that a click opens instead.
         width: in pixels, where the text needs more than its share.
         last: stands behind the values.
+        hidden: there for links alone.
     """
 
     label: str
@@ -43,10 +44,13 @@ class Key:
     url: str = ""
     width: int | None = None
     last: bool = False
+    hidden: bool = False
 
 
-JOB: Final = Key("job", "Job", last=True)
+JOB: Final = Key("job", "Job", width=130, last=True)
 """Comes first, so that links carry it, and is shown last: it matters where two jobs have teams of the same name."""
+HIDDEN_JOB: Final = replace(JOB, hidden=True)
+"""Where a table is narrow."""
 TEAM: Final = Key("team_name", "Team", leads=(links.AGENTS, links.TASKS, links.EXPORTER))
 
 
@@ -134,6 +138,8 @@ def _key_properties(key: Key, keys: Sequence[Key]) -> list[model.DynamicConfigVa
     properties = [model.DynamicConfigValue("custom.filterable", True)]
     if key.width:
         properties.append(model.DynamicConfigValue("custom.width", key.width))
+    if key.hidden:
+        properties.append(model.DynamicConfigValue("custom.hidden", True))
     carried = [(each.label, each.title) for each in keys[: keys.index(key) + 1]]
     leads: list[dict[str, Any]] = [links.row(uid, key.title, carried) for uid in key.leads]
     if key.url:

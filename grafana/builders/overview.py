@@ -6,7 +6,7 @@ from exporter import catalog
 from grafana.builders import alerts, common, links, style
 from grafana.builders.common import FAILED, READY, TEAM, TRIED, UNSTARTED
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, JOB, Column, Key, grid
+from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, HIDDEN_JOB, JOB, Column, Key, grid
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Text, lines
 from grafana.builders.query import RANGE, Selector, age
@@ -23,7 +23,7 @@ def board() -> Board:
         selector=SELECT,
         sections=(
             Section("", [Place(panel, 4, 4) for panel in _first_row()]),
-            Section("Alerts and teams", [Place(alerts.firing(), 24, 5), Place(_teams(), 24, 8)]),
+            Section("Alerts and teams", [Place(alerts.firing(), 24, 6), Place(_teams(), 24, 8)]),
             Section(
                 "Work",
                 [
@@ -76,6 +76,7 @@ def _teams() -> Panel:
             judgement=style.WAITING,
             cell=BACKGROUND,
             decimals=1,
+            width=115,
         ),
         Column(
             "No eligible agent",
@@ -83,6 +84,7 @@ def _teams() -> Panel:
             unit="short",
             judgement=style.ANY_IS_A_WARNING,
             cell=COLORED,
+            width=130,
         ),
         Column("Running", _by_team(SELECT(catalog.TASKS, common.of_status("running"))), unit="short"),
         Column(
@@ -93,7 +95,7 @@ def _teams() -> Panel:
             cell=BACKGROUND,
             decimals=1,
         ),
-        Column("Agents known", known, unit="short"),
+        Column("Agents", known, unit="short"),
         Column(
             "In service",
             f"{_by_team(SELECT(catalog.AGENTS, READY))} / {known}",
@@ -104,7 +106,7 @@ def _teams() -> Panel:
             decimals=0,
         ),
         Column(
-            "Capacity in use",
+            "In use",
             f"{running} / ({capacity} > 0)",
             unit="percentunit",
             judgement=style.USE,
@@ -114,7 +116,7 @@ def _teams() -> Panel:
         ),
     ]
     about = (
-        "Each team, those that do not report first. The age of data is in poll intervals; failures are those"
+        "Each team, those that do not report first. The age of data is in poll intervals, failures are those"
         " within the time shown. A click on a team leads on."
     )
     return grid(Text("Teams", about), [JOB, TEAM_KEY], columns, sort={"Reporting": False, "Waiting": True})
@@ -162,12 +164,12 @@ def _memory() -> Panel:
 def _failures() -> Panel:
     query = Line(f"60 * sum by (reason) ({SELECT.rate(catalog.API_REQUEST_FAILURES)}) > 0", "{{reason}}")
     about = "Requests to the platform that gave no usable answer, by reason. Empty while all is well."
-    text = Text("Failed API requests per minute", about, empty="no failures")
+    text = Text("Failed API requests per minute", about, empty="none known")
     return lines(text, [query], "short", Look(colors=style.REASON_COLORS, stacked=True, bars=True))
 
 
 def _limits() -> Panel:
-    keys = [JOB, TEAM_KEY, Key("quota", "Limit", width=220)]
+    keys = [HIDDEN_JOB, TEAM_KEY, Key("quota", "Limit", width=210)]
     columns = [Column("Allowed", SELECT(catalog.TEAM_QUOTA), unit="short")]
     text = Text("Limits of the teams", catalog.TEAM_QUOTA, empty="none known")
     return grid(text, keys, columns, sort={"Team": False, "Limit": False})

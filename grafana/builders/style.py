@@ -114,9 +114,8 @@ def named(names: Mapping[float, tuple[str, str]]) -> list[model.ValueMapping]:
 
 
 def never(text: str) -> list[model.ValueMapping]:
-    """Infinity as a word, on red."""
-    result = model.ValueMappingResult(text=text, color=BAD, index=0)
-    return [model.RangeMap(options=model.DashboardRangeMapOptions(from_val=1e12, to=None, result=result))]
+    """Infinity as a word, on red. By its name: a range without an end matches nothing in some versions of Grafana."""
+    return [model.ValueMap(options={"Infinity": model.ValueMappingResult(text=text, color=BAD, index=0)})]
 
 
 AGENT_STATUS: Final = named({code: (status, AGENT_COLORS[status]) for status, code in AGENT_CODES.items()})
@@ -124,6 +123,7 @@ SEVERITY: Final = named(
     {code: (name, color) for (name, code), color in zip(SEVERITY_CODES.items(), (BAD, WARN, "blue"), strict=True)}
 )
 OK_OR_FAILING: Final = named({1: ("ok", GOOD), 0: ("failing", BAD)})
-"""For timelines and numbers; in tables `BAD_ONLY` leaves the good ones plain."""
+"""For timelines and numbers."""
 FAILING_ONLY: Final = named({1: ("ok", TRANSPARENT), 0: ("failing", BAD)})
+"""For tables, where what is well has no colour."""
 NO_OR_YES: Final = named({0: ("no", TEXT), 1: ("yes", BAD)})

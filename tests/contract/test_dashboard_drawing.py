@@ -91,7 +91,8 @@ def columns_fit_on_a_laptop(board: Board) -> Iterator[str]:
         least = panel["fieldConfig"]["defaults"]["custom"].get("minWidth", 150)
         if not 60 <= least <= 70:
             yield f"{panel['title']}: {least} pixels"
-        widths = [overridden(panel).get(title, {}).get("custom.width", least) for title in columns(panel)]
+        known = {title: overridden(panel).get(title, {}) for title in columns(panel)}
+        widths = [own.get("custom.width", least) for own in known.values() if not own.get("custom.hidden")]
         room = (SCREEN - 32) * panel["gridPos"]["w"] / 24 - 8 - 16
         if sum(widths) > room:
             yield f"{panel['title']}: {sum(widths)} of {room:.0f} pixels"
