@@ -4,6 +4,7 @@ Each command is the module of its name, with a function `run`, and is loaded onl
 not pay for what serves.
 """
 
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from exporter.cli import arguments
 from exporter.errors import ConfigError
 
 FAILED, BAD_USAGE = 1, 2
+PRINTING = ("check", "metrics", "once", "simulate")
+"""Commands whose output is what they are for."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 fine, 1 failed while running, 2 bad usage or configuration.
     """
     given = arguments.parse(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a table
+    elif sys.stdout is None and given.command in PRINTING:  # as `>&-` leaves it
+        print("cyberun-exporter: standard output is closed", file=sys.stderr)
+        return FAILED
     if given.command in ("serve", "demo"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to reload yet, and no reason to end
     try:

@@ -71,6 +71,8 @@ def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
 
 def _why_broken(error: BaseException | None) -> str:
     match error:
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionError) and not error.os_error.errno:
+            why = "the peer closed the connection during the TLS handshake"  # asyncio's own error, which has no words
         case aiohttp.ClientConnectorError():
             why = f"no connection: {_os_words(error.os_error)}"
         case aiohttp.ClientHttpProxyError():

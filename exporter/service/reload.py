@@ -46,7 +46,7 @@ class Reloader:
                 settings = await asyncio.to_thread(self._load)
                 rules = await self._access.read() if self._access else None
                 await self._service.apply(settings)
-            except ConfigError as error:
+            except Exception as error:  # noqa: BLE001  no mistake in a file may end what runs well without it
                 self._settings_ok = False
                 return self._refuse(error)
             if self._access and rules:
@@ -65,20 +65,28 @@ class Reloader:
 
     async def renew(self) -> None:
         """Go by the web configuration and its certificates if they were written since; or by the old ones still."""
-        if self._access is None or not await asyncio.to_thread(self._access.changed):
+        if self._access is None:
+            return
+        try:
+            if not await asyncio.to_thread(self._access.changed):
+                return
+        except RuntimeError:  # this machine has no thread for it now; it may have one at the next look
             return
         async with self._one:
             try:
                 rules = await self._access.read()
-            except ConfigError as error:
+            except Exception as error:  # noqa: BLE001  as above
                 self._refuse(error)
                 return
             self._access.apply(rules)
             self._service.exporter.note_reload(ok=self._settings_ok)
             event(_log, logging.INFO, "web configuration reloaded")
 
-    def _refuse(self, error: ConfigError) -> Sequence[str]:
+    def _refuse(self, error: Exception) -> Sequence[str]:
         self._service.exporter.note_reload(ok=False)
+        if not isinstance(error, ConfigError):
+            _log.error("reading the configuration failed inside the exporter", exc_info=error)
+            return (f"an error of the exporter, see its log: {type(error).__name__}",)
         for mistake in error.mistakes:
             event(_log, logging.ERROR, "configuration not reloaded", mistake=mistake)
         return error.mistakes

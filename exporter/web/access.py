@@ -1,4 +1,4 @@
-"""Who may ask, by the web configuration file, which is read again when it changes."""
+"""Access control by the web configuration file, which is read again when it changes."""
 
 import asyncio
 import ssl
@@ -14,38 +14,38 @@ from aiohttp.typedefs import Middleware
 from exporter.config.webfile import WebFile, load_web_file
 from exporter.errors import ConfigError
 from exporter.platform.pacing import TokenBucket
-from exporter.web.auth import BusyError, Users
+from exporter.web.auth import BusyError, PasswordChecker
 from exporter.web.responses import Handler, line
 from exporter.web.tls import ReloadableContext, names_of, reloadable_context, server_context
 
 Stamps = tuple[tuple[int, int, int] | None, ...]
-"""Of each file when it was last written, its inode and its size; None where there is none."""
+"""For each file, when it was last written, its inode and its size; None where there is no file."""
 CHALLENGE: Final = 'Basic realm="cyberun-exporter", charset="UTF-8"'
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRules:
-    """One state of the file, whole and usable."""
+    """What the file says, checked and loaded as a whole."""
 
     file: WebFile
     context: ssl.SSLContext | None
-    users: Users | None
     bucket: TokenBucket | None
 
 
 class AccessControl:
-    """Decides who may ask by the rules in force. Mutable: `apply` replaces them."""
+    """Applies the rules of the file to each request. Mutable: `apply` replaces them."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the file.
 
         Raises:
-            ConfigError: it has mistakes, or a file that it names.
+            ConfigError: the file, or a file that it names, has mistakes.
         """
         self._path = path
         self._clock = clock
         self._seen: Stamps = ()
         self._files: tuple[Path, ...] = (path,)
+        self._passwords = PasswordChecker()
         self._rules = self._read()
         self.ssl_context: ReloadableContext | None = (
             reloadable_context(self._rules.context) if self._rules.context else None
@@ -53,27 +53,27 @@ class AccessControl:
 
     @property
     def file(self) -> WebFile:
-        """What is in force."""
+        """The file as it is in force."""
         return self._rules.file
 
     @property
     def wants_passwords(self) -> bool:
-        """Whether there are users."""
-        return self._rules.users is not None
+        """Whether users have to name themselves."""
+        return bool(self.file.basic_auth_users)
 
     def add_headers(self, response: web.StreamResponse) -> None:
-        """Set the headers of the file, instead of those of the same name."""
+        """Set the file's headers, replacing those of the same name."""
         response.headers.update(self.file.http_server_config.headers)
 
     def changed(self) -> bool:
-        """Whether the file or one that it names was written since it was last read, with or without success."""
+        """Whether the file, or a file that it names, was written since the last attempt to read it."""
         return self._stamps() != self._seen
 
     async def read(self) -> AccessRules:
-        """Read the file again, without any effect yet.
+        """Read the file again; `apply` puts it in force.
 
         Raises:
-            ConfigError: it has mistakes, or a file that it names, or it turns TLS on or off.
+            ConfigError: the file, or a file that it names, has mistakes, or it turns TLS on or off.
         """
         rules = await asyncio.to_thread(self._read)
         if (rules.context is None) != (self._rules.context is None):
@@ -84,16 +84,16 @@ class AccessControl:
         return rules
 
     def apply(self, rules: AccessRules) -> None:
-        """Go by these rules: certificates and versions for new connections, all else for new requests."""
+        """Put rules in force: certificates and TLS versions for new connections, all else for new requests."""
         self._rules = rules
         if self.ssl_context is not None and rules.context is not None:
             self.ssl_context.current = rules.context
 
     def middleware(self, *open_handlers: Handler) -> Middleware:
-        """What applies the rules.
+        """The middleware that applies the rules.
 
         Args:
-            open_handlers: those that need no password and are not rationed.
+            open_handlers: handlers that need no password and have no rate limit.
         """
 
         @web.middleware
@@ -106,36 +106,37 @@ class AccessControl:
         return guard
 
     def _refusal_of_connection(self, request: web.Request) -> web.Response | None:
-        """The answer on a connection that has no right to ask anything; None when it has."""
+        """The response to a client whose certificate is missing or not allowed; None when it is fine."""
         tls = self.file.tls_server_config
         if tls is None or not tls.needs_client_certificate:
             return None
         certificate = request.transport.get_extra_info("peercert") if request.transport else None
         if not certificate:
-            # Opened before certificates were required.
+            # The connection was opened before certificates were required.
             return line(403, "A client certificate is required now.")
         if tls.client_allowed_sans and names_of(certificate).isdisjoint(tls.client_allowed_sans):
             return line(403, "No name of the client certificate is allowed.")
         return None
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
-        """The answer to a request that has no right to another one; None when it has."""
+        """The response to a request beyond the rate limit or without a right password; None for all others."""
         rules = self._rules
         if rules.bucket is not None:
             if rules.bucket.wait() > 0:
                 return line(429, "Too many requests.")
             rules.bucket.take()
-        if rules.users is None:
+        users = rules.file.basic_auth_users
+        if not users:
             return None
         try:
-            if await rules.users.admits(request.headers.getall(hdrs.AUTHORIZATION, ())):
+            if await self._passwords.admits(users, request.headers.getall(hdrs.AUTHORIZATION, ())):
                 return None
         except BusyError:
             return line(503, "Too many passwords are being checked.", **{hdrs.RETRY_AFTER: "1"})
-        return line(401, "A name and a password are wanted.", **{hdrs.WWW_AUTHENTICATE: CHALLENGE})
+        return line(401, "A user name and a password are required.", **{hdrs.WWW_AUTHENTICATE: CHALLENGE})
 
     def _read(self) -> AccessRules:
-        # Noted before it is read: what is written meanwhile is seen the next time.
+        # Noted before reading: what is written meanwhile is seen the next time.
         self._seen = self._stamps()
         file = load_web_file(self._path)
         files = (self._path, *(file.tls_server_config.files if file.tls_server_config else ()))
@@ -146,7 +147,6 @@ class AccessControl:
         return AccessRules(
             file,
             server_context(self._path, file),
-            Users(file.basic_auth_users) if file.basic_auth_users else None,
             TokenBucket(limit.interval, limit.burst, self._clock) if limit and limit.interval else None,
         )
 

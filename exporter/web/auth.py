@@ -11,74 +11,82 @@ from typing import Final
 
 import bcrypt
 
-LONGEST: Final = 72
+MAX_PASSWORD: Final = 72
 """Bytes of a password that bcrypt looks at."""
-MOST_WAITING: Final = 64
-"""Checks that may wait for their turn. They are made one after the other: a flood takes one core and no more."""
+MAX_WAITING: Final = 64
+"""Checks that may wait. They run one after the other, so a flood takes one core and no more."""
 
 
 class BusyError(Exception):
-    """Too many checks are waiting."""
+    """Too many checks are waiting, or this machine has no thread for one."""
 
 
-class Users:
-    """Those who may enter. Mutable: it remembers which passwords were right, as keyed hashes."""
+class PasswordChecker:
+    """Checks passwords. Mutable: it remembers which were right for which hash, as keyed digests.
 
-    def __init__(self, hashes: Mapping[str, str], key: bytes | None = None) -> None:
-        self._hashes = {name: text.encode() for name, text in hashes.items()}
-        self._names = sorted(hashes)
-        self._key = secrets.token_bytes(32) if key is None else key
-        self._right: dict[str, bytes] = {}
-        self._turn = asyncio.Lock()
+    Whoever knows a right password does not queue behind those who guess, not even when the web configuration is read
+    again: what is remembered holds as long as the hash does.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._right: dict[tuple[str, str], bytes] = {}
+        """By name and hash."""
         self._waiting = 0
+        self._one = asyncio.Lock()
 
-    async def admits(self, authorization: Sequence[str]) -> bool:
-        """Whether the request's Authorization headers, all of them, name a user with the right password.
+    async def admits(self, users: Mapping[str, str], authorization: Sequence[str]) -> bool:
+        """Whether a request's Authorization headers name a user with the right password.
 
-        A wrong password and an unknown name cost the same: one check of a hash, for an unknown name that of a user
-        which the name always falls on.
+        A wrong password and an unknown name cost the same: one check of a hash. For an unknown name it is the hash of
+        a user that depends on the name alone.
+
+        Args:
+            users: names and bcrypt hashes, one at least.
+            authorization: all such headers of the request.
 
         Raises:
-            BusyError: too many checks are waiting.
+            BusyError: the password cannot be checked now.
         """
         given = _credentials(authorization)
         if given is None:
             return False
         name, password = given
+        known = users.get(name, self._some_hash(users, name))
         digest = self._digest(name, password)
-        # The key is no digest of anything: for those who were not let in before, a comparison in vain.
-        if hmac.compare_digest(self._right.get(name, self._key), digest):
-            return True
-        if not await self._check(name, password):
+        # Without a remembered digest the comparison still happens, with the key, which equals no digest.
+        if hmac.compare_digest(self._right.get((name, known), self._key), digest):
+            return name in users
+        if not await self._check(known, password) or name not in users:
             return False
-        self._right[name] = digest
+        self._right[name, known] = digest
         return True
 
+    def _some_hash(self, users: Mapping[str, str], name: str) -> str:
+        return users[sorted(users)[int.from_bytes(self._digest(name)) % len(users)]]
+
     def _digest(self, *parts: str | bytes) -> bytes:
-        whole = blake2b(key=self._key, digest_size=32)
+        digest = blake2b(key=self._key, digest_size=32)
         for part in parts:
             data = part if isinstance(part, bytes) else part.encode()
-            whole.update(len(data).to_bytes(8) + data)
-        return whole.digest()
+            digest.update(len(data).to_bytes(8) + data)
+        return digest.digest()
 
-    async def _check(self, name: str, password: bytes) -> bool:
-        if self._waiting >= MOST_WAITING:
+    async def _check(self, known: str, password: bytes) -> bool:
+        if self._waiting >= MAX_WAITING:
             raise BusyError
         self._waiting += 1
         try:
-            async with self._turn:
-                return await asyncio.to_thread(self._matches, name, password)
+            async with self._one:
+                return await asyncio.to_thread(bcrypt.checkpw, password, known.encode())
+        except RuntimeError as error:  # can't start new thread
+            raise BusyError from error
         finally:
             self._waiting -= 1
 
-    def _matches(self, name: str, password: bytes) -> bool:
-        fallback = self._names[int.from_bytes(self._digest(name)) % len(self._names)]
-        matches = bcrypt.checkpw(password, self._hashes.get(name, self._hashes[fallback]))
-        return matches and name in self._hashes
-
 
 def _credentials(authorization: Sequence[str]) -> tuple[str, bytes] | None:
-    """The name and the password, as far as bcrypt looks at it; None when there is not exactly one that makes sense."""
+    """The name and the password, as far as bcrypt looks at it; None unless there is exactly one valid header."""
     if len(authorization) != 1:
         return None
     scheme, _, encoded = authorization[0].partition(" ")
@@ -86,6 +94,6 @@ def _credentials(authorization: Sequence[str]) -> tuple[str, bytes] | None:
         return None
     try:
         name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        return (name.decode(), password[:LONGEST]) if colon and b"\0" not in password else None
+        return (name.decode(), password[:MAX_PASSWORD]) if colon and b"\0" not in password else None
     except (binascii.Error, ValueError):
         return None

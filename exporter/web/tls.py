@@ -1,4 +1,4 @@
-"""TLS as the web configuration file wants it, or a mistake: nothing is served that protects less."""
+"""TLS as the web configuration file describes it, or an error: it is never served with less protection."""
 
 import ssl
 import warnings
@@ -16,9 +16,9 @@ VERSIONS: Final = {
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
 OLD: Final = ("TLS10", "TLS11")
-"""Versions that OpenSSL serves at its lowest level of security only."""
+"""Versions that OpenSSL serves only at its lowest security level."""
 SUITES_FOR_OLD: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
-"""What is offered beside an old version where no suites are chosen: Python's own choice has none for it."""
+"""Suites for an old version where the file chooses none: Python's default list has none for it."""
 CLIENT_AUTH: Final = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
@@ -27,10 +27,10 @@ CLIENT_AUTH: Final = {
 
 
 class ReloadableContext(ssl.SSLContext):
-    """Makes each connection as the latest context says. Mutable: `current` is replaced when certificates are.
+    """Opens each connection by the current context. Mutable: `current` is replaced when certificates change.
 
-    OpenSSL can exchange a certificate within a context, but not take back an authority of clients: a new context for
-    new connections is the only change that is whole.
+    OpenSSL can replace a certificate inside a context but cannot remove a client authority, so a reload needs a new
+    context for new connections.
     """
 
     current: ssl.SSLContext
@@ -41,21 +41,21 @@ class ReloadableContext(ssl.SSLContext):
 
 
 def reloadable_context(context: ssl.SSLContext) -> ReloadableContext:
-    """A context that can be exchanged, now the one given."""
+    """Wrap a context so that it can be replaced while it serves."""
     outer = ReloadableContext(ssl.PROTOCOL_TLS_SERVER)
     outer.current = context
     return outer
 
 
 def server_context(path: Path, file: WebFile) -> ssl.SSLContext | None:
-    """The context that the file describes; None where it says nothing of TLS.
+    """The context that the file describes; None where it has no TLS section.
 
     Args:
-        path: of the file, for the mistakes.
-        file: what it says. Certificates and keys are read here.
+        path: of the file, for error messages.
+        file: its content. Certificates and keys are read here.
 
     Raises:
-        ConfigError: a file of it cannot be read or used, or OpenSSL here cannot do what it asks for.
+        ConfigError: a file that it names cannot be read or used, or this OpenSSL does not support what it asks for.
     """
     tls = file.tls_server_config
     if tls is None:
@@ -73,7 +73,7 @@ def server_context(path: Path, file: WebFile) -> ssl.SSLContext | None:
     ):
         try:
             do(context, tls)
-        except (ssl.SSLError, ValueError) as error:
+        except (OSError, ValueError) as error:  # an SSLError is an OSError
             raise ConfigError([f"{path}: tls_server_config.{_blamed(key, error)}: {_problem(key, error)}"]) from None
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -86,7 +86,11 @@ def _unreadable(tls: TlsServer) -> Iterator[tuple[str, str]]:
             if path is not None:
                 path.read_bytes()
         except OSError as error:
-            yield key, f"found {(error.strerror or 'an unreadable file').lower()}; allowed: a readable PEM file"
+            yield key, _no_file(error)
+
+
+def _no_file(error: OSError) -> str:
+    return f"found {(error.strerror or 'an unreadable file').lower()}; allowed: a readable PEM file"
 
 
 def _blamed(key: str, error: Exception) -> str:
@@ -95,6 +99,8 @@ def _blamed(key: str, error: Exception) -> str:
 
 
 def _problem(key: str, error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        return _no_file(error)
     reason = getattr(error, "reason", None) or "no PEM"
     if reason == "KEY_VALUES_MISMATCH":
         return "found a key of another certificate; allowed: the key of cert_file"
@@ -123,7 +129,9 @@ def _load_certificate(context: ssl.SSLContext, tls: TlsServer) -> None:
 def _load_authorities(context: ssl.SSLContext, tls: TlsServer) -> None:
     context.verify_mode = CLIENT_AUTH[tls.client_auth_type]
     if tls.client_ca_file is not None or tls.client_ca is not None:
-        context.load_verify_locations(cafile=tls.client_ca_file, cadata=tls.client_ca)
+        # Python takes ASCII alone; other letters may stand in comments between the certificates.
+        inline = tls.client_ca.encode("ascii", "replace").decode() if tls.client_ca is not None else None
+        context.load_verify_locations(cafile=tls.client_ca_file, cadata=inline)
 
 
 def _choose_suites(context: ssl.SSLContext, tls: TlsServer) -> None:

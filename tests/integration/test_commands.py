@@ -247,6 +247,30 @@ async def test_check_says_what_a_configuration_means(platform: SimulatedPlatform
     assert len(platform.journal) == 0
 
 
+@pytest.mark.parametrize("command", ["check", "once", "metrics", "simulate"])
+async def test_a_closed_output_is_told(command: str) -> None:
+    """`>&-` ends a command that prints with a line on standard error."""
+    run = await asyncio.create_subprocess_exec(
+        "sh", "-c", f'exec "$0" {command} >&-', str(SCRIPT), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await run.communicate()
+    assert (run.returncode, said) == (1, b"cyberun-exporter: standard output is closed\n")
+
+
+async def test_a_table_on_an_output_of_ascii(tmp_path: Path) -> None:
+    """Letters that the output cannot show are escaped; the table stands."""
+    (tmp_path / "t").write_text("sk-some-key\n")
+    (tmp_path / "config.yaml").write_text("teams: [{name: Jörg 漢, token_file: t}]", encoding="utf-8")
+    done = await run_exporter(
+        "check",
+        f"--config.file={tmp_path / 'config.yaml'}",
+        directory=tmp_path,
+        environment={"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.code == 0, done.stderr
+    assert "J\\xf6rg \\u6f22" in done.stdout
+
+
 async def test_metrics_prints_the_reference(tmp_path: Path) -> None:
     """`metrics` prints every metric of an exposition; `--version` prints the version."""
     done = await run_exporter("metrics", directory=tmp_path)

@@ -353,6 +353,21 @@ async def test_nobody_there_is_a_failed_connection() -> None:
     assert (error.reason, str(error)) == ("connect", "GET /r/tasks: no connection: Connection refused")
 
 
+async def test_a_peer_that_hangs_up_during_the_handshake_is_named() -> None:
+    """Asyncio gives such an end no words of its own."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as peer:
+        port = peer.sockets[0].getsockname()[1]
+        async with Wiring(credential()).client(f"https://127.0.0.1:{port}/api/v1") as client:
+            error = await client.failure()
+    words = "the peer closed the connection during the TLS handshake"
+    assert (error.reason, str(error)) == ("connect", f"GET /r/tasks: {words}")
+
+
 async def test_a_host_that_is_no_name_is_a_failed_connection() -> None:
     """Whatever the resolver refuses to look up fails like any other platform that is not there."""
     async with Wiring(credential()).client(f"http://{'a' * 64}.invalid/api/v1") as client:

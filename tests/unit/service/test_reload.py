@@ -21,6 +21,8 @@ class Rig:
     def __init__(self) -> None:
         self.settings = settings()
         self.wrong: set[str] = set()
+        self.error: Exception | None = None
+        """Raised instead of a ConfigError."""
         self.applied: list[str] = []
         self.noted: list[bool] = []
         self.written = False
@@ -34,7 +36,7 @@ class Rig:
 
     def _check(self, part: str) -> None:
         if part in self.wrong:
-            raise ConfigError([f"{part}: wrong"])
+            raise self.error or ConfigError([f"{part}: wrong"])
 
     # What the service does
 
@@ -57,6 +59,7 @@ class Rig:
         self.applied.append("web")
 
     def changed(self) -> bool:
+        self._check("look")
         return self.written
 
 
@@ -128,3 +131,28 @@ async def test_what_needs_a_restart_is_said(monkeypatch: pytest.MonkeyPatch, cap
     rig.settings = settings(web={"telemetry_path": "/m"})
     await rig.reloader.reload()
     assert caplog.messages == ["changes of the section web need a restart"]
+
+
+@pytest.mark.parametrize("part", ["settings", "web", "credential"])
+async def test_an_error_of_ours_ends_nothing(part: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong while the files are read, what is in force stays; the log has the traceback."""
+    rig = Rig()
+    rig.wrong, rig.error = {part}, TypeError("cadata should be an ASCII string")
+    assert await rig.reloader.reload() == ("an error of the exporter, see its log: TypeError",)
+    assert (rig.applied, rig.noted) == ([], [False])
+    assert [record.exc_info for record in caplog.records if record.exc_info]
+
+
+async def test_looking_at_the_web_configuration_ends_nothing() -> None:
+    """Without a thread to look with, the next look tells; an error while it is read is noted."""
+    rig = Rig()
+    rig.written = True
+    rig.wrong, rig.error = {"look"}, RuntimeError("can't start new thread")
+    await rig.reloader.renew()
+    assert (rig.applied, rig.noted) == ([], [])
+    rig.wrong = {"web"}
+    await rig.reloader.renew()
+    assert (rig.applied, rig.noted) == ([], [False])
+    rig.wrong = set()
+    await rig.reloader.renew()
+    assert (rig.applied, rig.noted) == (["web"], [False, True])

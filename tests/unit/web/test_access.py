@@ -14,6 +14,7 @@ from exporter.errors import ConfigError
 from exporter.status import TeamStatus
 from exporter.web.access import AccessControl
 from exporter.web.app import make_app
+from exporter.web.auth import MAX_WAITING
 from exporter.web.serve import listening
 
 pytestmark = pytest.mark.loopback
@@ -64,7 +65,9 @@ async def test_every_path_wants_a_password(source: "HeldSource", path: Path, met
                 async with client.request(method, place, headers=headers) as answer:
                     assert answer.status == 401, place
                     assert answer.headers["WWW-Authenticate"] == 'Basic realm="cyberun-exporter", charset="UTF-8"'
-                    assert await answer.text() == ("" if method == "HEAD" else "A name and a password are wanted.\n")
+                    assert await answer.text() == (
+                        "" if method == "HEAD" else "A user name and a password are required.\n"
+                    )
         async with client.request(method, "/metrics", headers=RIGHT) as answer:
             assert answer.status == (200 if method in {"GET", "HEAD"} else 405)
         for place in OPEN:
@@ -102,6 +105,21 @@ async def test_what_changes_is_in_force_at_once(source: "HeldSource", path: Path
         assert not access.changed()
         async with client.get("/metrics", headers=RIGHT) as answer:
             assert answer.status == 401
+
+
+async def test_guessing_does_not_lock_out_after_a_reload(source: "HeldSource", path: Path) -> None:
+    """While others guess, a scrape with a known password is answered, also when the file was written meanwhile."""
+    access = AccessControl(path)
+    async with serving(source, access) as client:
+        async with client.get("/metrics", headers=RIGHT) as answer:
+            assert answer.status == 200
+        access._passwords._waiting = MAX_WAITING
+        os.utime(path, (1, 1))
+        assert access.changed()
+        access.apply(await access.read())
+        for headers, status in (({}, 401), (WRONG, 503), (RIGHT, 200)):
+            async with client.get("/metrics", headers=headers) as answer:
+                assert answer.status == status
 
 
 @pytest.mark.parametrize(

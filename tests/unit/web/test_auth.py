@@ -1,9 +1,10 @@
+import asyncio
 import base64
 
 import bcrypt
 import pytest
 
-from exporter.web.auth import MOST_WAITING, BusyError, Users
+from exporter.web.auth import MAX_WAITING, BusyError, PasswordChecker
 
 
 def hashed(password: str, cost: int = 4) -> str:
@@ -14,9 +15,20 @@ def basic(name: str, password: str) -> list[str]:
     return ["Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()]
 
 
+class Users:
+    """Users and what checks their passwords."""
+
+    def __init__(self, hashes: dict[str, str], checker: PasswordChecker | None = None) -> None:
+        self.hashes = hashes
+        self.checker = checker or PasswordChecker()
+
+    async def admits(self, authorization: list[str]) -> bool:
+        return await self.checker.admits(self.hashes, authorization)
+
+
 @pytest.fixture
 def users() -> Users:
-    return Users({"prom": hashed("secret"), "jörg": hashed("pass:wört")}, key=bytes(32))
+    return Users({"prom": hashed("secret"), "jörg": hashed("pass:wört")})
 
 
 @pytest.mark.parametrize(
@@ -77,10 +89,10 @@ async def test_a_right_password_is_checked_once(users: Users, checks: list[tuple
 async def test_no_password_is_kept(users: Users) -> None:
     """What is remembered of a right password is a keyed hash."""
     await users.admits(basic("prom", "secret"))
-    assert "secret" not in repr(vars(users))
-    other = Users({}, key=bytes(31) + b"\1")
-    assert users._digest("prom", b"secret") != other._digest("prom", b"secret")
-    assert users._digest("a", b"bc") != users._digest("ab", b"c")
+    checker = users.checker
+    assert "secret" not in repr(vars(checker))
+    assert checker._digest("prom", b"secret") != PasswordChecker()._digest("prom", b"secret")
+    assert checker._digest("a", b"bc") != checker._digest("ab", b"c")
 
 
 async def test_an_unknown_name_costs_what_a_wrong_password_costs(checks: list[tuple[bytes, bytes]]) -> None:
@@ -95,7 +107,40 @@ async def test_an_unknown_name_costs_what_a_wrong_password_costs(checks: list[tu
 async def test_a_flood_of_checks_is_bounded(users: Users) -> None:
     """Of those who wait too many are turned away, and a right password that is known does not wait."""
     assert await users.admits(basic("prom", "secret"))
-    users._waiting = MOST_WAITING
+    users.checker._waiting = MAX_WAITING
     with pytest.raises(BusyError):
         await users.admits(basic("prom", "wrong"))
     assert await users.admits(basic("prom", "secret"))
+
+
+async def test_a_right_password_outlives_a_reload(users: Users, checks: list[tuple[bytes, bytes]]) -> None:
+    """While its hash stays, a known password is not checked again; one whose hash changed is, and none is added."""
+    for name, password in (("prom", "secret"), ("jörg", "pass:wört")):
+        assert await users.admits(basic(name, password))
+    checks.clear()
+    again = Users({"prom": users.hashes["prom"], "jörg": hashed("other")}, users.checker)
+    assert await again.admits(basic("prom", "secret"))
+    assert checks == []
+    assert not await again.admits(basic("jörg", "pass:wört"))
+    assert len(checks) == 1
+    gone = Users({"jörg": hashed("other")}, users.checker)
+    assert not await gone.admits(basic("prom", "secret"))
+
+
+async def test_an_unknown_name_with_a_known_password() -> None:
+    """The hash that stands in for an unknown name admits nobody, not even with its own password."""
+    one = Users({"prom": hashed("secret")})
+    for _ in range(2):
+        assert not await one.admits(basic("nobody", "secret"))
+        assert await one.admits(basic("prom", "secret"))
+
+
+async def test_no_thread_for_a_check(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a limit of processes the password cannot be checked now, which is no error of ours."""
+
+    async def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(asyncio, "to_thread", no_thread)
+    with pytest.raises(BusyError):
+        await users.admits(basic("prom", "secret"))

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from exporter.errors import ConfigError
+from exporter.web import tls
 from exporter.web.access import AccessControl
 from exporter.web.responses import ADD_HEADERS
 from exporter.web.serve import listening
@@ -234,6 +235,34 @@ BROKEN: dict[str, tuple[Callable[[Files], object], str]] = {
         "client_ca_file: found what OpenSSL refuses (",
     ),
 }
+
+
+def test_letters_around_an_inline_authority(files: Files) -> None:
+    """A comment in any script above a certificate is fine; what it breaks is a mistake."""
+    pem = (files.folder / "ca.pem").read_text()
+    tls = {"client_auth_type": "RequireAndVerifyClientCert"}
+    AccessControl(files.write({**tls, "client_ca": f"# Zertifikat für Jörg 漢字\n{pem}"}))
+    with pytest.raises(ConfigError, match=r"client_ca"):
+        AccessControl(files.write({**tls, "client_ca": pem.replace("A", "ä")}))
+
+
+@pytest.mark.parametrize(("key", "file"), [("cert_file", "server.pem"), ("client_ca_file", "ca.pem")])
+def test_a_file_that_vanishes_while_it_is_read(
+    files: Files, monkeypatch: pytest.MonkeyPatch, key: str, file: str
+) -> None:
+    """A certificate that was there when it was checked and is gone when it is loaded is a mistake like any other."""
+    path = files.write({"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "ca.pem"})
+
+    def vanish(_: object) -> tuple[()]:
+        (files.folder / file).unlink()
+        return ()
+
+    monkeypatch.setattr(tls, "_unreadable", vanish)
+    with pytest.raises(ConfigError) as caught:
+        AccessControl(path)
+    assert caught.value.mistakes == (
+        f"{path}: tls_server_config.{key}: found no such file or directory; allowed: a readable PEM file",
+    )
 
 
 @pytest.mark.parametrize("case", BROKEN)
