@@ -220,6 +220,7 @@ SCENARIOS: Final = (
     ),
     Scenario("CyberunAgentUnhealthy", agent(status="unhealthy"), agent(status="idle")),
     Scenario("CyberunAgentSyncingTooLong", agent(status="syncing"), agent(status="idle")),
+    Scenario("CyberunAgentTunnelTooLong", agent(status="tunnel"), agent(status="idle")),
     Scenario(
         "CyberunGpuSaturated",
         all_of(agent(status="busy", running_count=1), add_task(status="waiting")),
