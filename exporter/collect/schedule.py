@@ -1,4 +1,4 @@
-"""When each team is polled: starts spread over the interval, then a fixed rhythm, never two polls of a team at once."""
+"""When each team is polled: soon for the first time, then in a fixed rhythm, never two polls of a team at once."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,21 @@ from exporter.collect.team import Team
 GRACE: Final = 120.0
 """Seconds a poll may take on top of its longest request, waiting for a permit included."""
 
+FIRST_ROUND: Final = 30.0
+"""Seconds over which the first polls are spread at most: nobody waits for the longest interval to see data."""
+
 
 @dataclass(slots=True)
 class _ScheduledTeam:
-    """A team and when it is polled next. Mutable: `due` moves on; None while a poll is under way."""
+    """A team and when it is polled next. Mutable: `due` moves on; None while a poll is under way.
+
+    Attributes:
+        rhythm: one moment of its rhythm, which the teams share evenly; the others are whole intervals away.
+    """
 
     team: Team
     interval: float
+    rhythm: float
     due: float | None
     task: asyncio.Task[None] | None = None
 
@@ -54,10 +62,7 @@ class Schedule:
                 entry.task.cancel()
         start = self._clock.monotonic()
         new = [team for team in teams if team.rules.name not in kept]
-        started = {
-            team.rules.name: _ScheduledTeam(team, team.rules.interval, start + team.rules.interval * i / len(new))
-            for i, team in enumerate(new)
-        }
+        started = {team.rules.name: _scheduled(team, start, i / len(new)) for i, team in enumerate(new)}
         self._scheduled = {team.rules.name: kept.get(team.rules.name) or started[team.rules.name] for team in teams}
         if self._group is not None:
             for entry in started.values():
@@ -65,14 +70,16 @@ class Schedule:
 
     async def _poll_repeatedly(self, entry: _ScheduledTeam) -> None:
         due = entry.due or self._clock.monotonic()
+        # Two polls soon after one another tell no more than one.
+        rhythm = entry.rhythm if entry.rhythm - due < FIRST_ROUND else entry.rhythm - entry.interval
         while True:
             entry.due = due
             await asyncio.sleep(max(0.0, due - self._clock.monotonic()))
             entry.due, self._advanced_at = None, self._clock.monotonic()
             await entry.team.poll()
             now = self._advanced_at = self._clock.monotonic()
-            missed = max(0.0, now - due) // entry.interval
-            due += entry.interval * (missed + 1)
+            missed = max(0.0, now - rhythm) // entry.interval
+            rhythm = due = rhythm + entry.interval * (missed + 1)
 
     def next_polls(self) -> Mapping[str, float | None]:
         """By team: when its next poll is due, in Unix seconds; None while one is under way."""
@@ -85,3 +92,10 @@ class Schedule:
         if len(due) == len(self._scheduled) == 0:
             return True
         return self._clock.monotonic() - max(self._advanced_at, min(due, default=0.0)) < self.stuck_after
+
+
+def _scheduled(team: Team, start: float, part: float) -> _ScheduledTeam:
+    """A team that begins now, at its part (from 0 to 1) of the first round and of each interval."""
+    interval = team.rules.interval
+    due = start + min(interval, FIRST_ROUND) * part
+    return _ScheduledTeam(team, interval, rhythm=start + interval * part, due=due)

@@ -105,6 +105,22 @@ def test_starts_are_spread_and_the_beat_is_fixed() -> None:
     play(scene)
 
 
+def test_the_first_round_is_short() -> None:
+    """With long intervals, too, every team has data within half a minute; from then on the polls are spread evenly."""
+
+    async def scene() -> None:
+        teams = [team(str(number), 300.0) for number in range(20)]
+        await run_for(make_schedule(*teams), 640.0)
+        polls = [each.polls for each in teams]
+        assert [first for first, *_ in polls] == [pytest.approx(1.5 * number) for number in range(20)]
+        assert polls[0] == [0.0, 300.0, 600.0]
+        assert polls[1] == [1.5, 315.0, 615.0]  # not again after a few seconds
+        assert polls[3] == [4.5, 45.0, 345.0]
+        assert polls[19] == [28.5, 285.0, 585.0]
+
+    play(scene)
+
+
 def test_each_team_has_its_own_interval() -> None:
     """A team with an interval of its own is spread over that one."""
 
