@@ -29,7 +29,7 @@ from rig.polls import platform_process, traffic, waiting
 from rig.servers import cpu_of
 
 from exporter.cli.serve import freeze_startup_objects
-from exporter.platform.client import Call
+from exporter.platform.call import Call
 
 LATENCY = 0.050
 FAULT = f"*:*:latency={LATENCY * 1e3:.0f}ms"
@@ -81,7 +81,8 @@ async def one_by_one(base_url: str, calls: Sequence[Call]) -> tuple[float, float
     began, cpu = time.perf_counter(), time.process_time()
     async with aiohttp.ClientSession() as session:
         for call in calls:
-            async with session.get(base_url + call.path, params=call.query, headers=call.headers) as answer:
+            headers = {"Authorization": f"Bearer {call.secret.get_secret_value()}"}
+            async with session.get(base_url + call.path, params=call.query, headers=headers) as answer:
                 json.loads(await answer.read())
     return time.perf_counter() - began, time.process_time() - cpu
 

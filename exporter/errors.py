@@ -52,8 +52,8 @@ class PlatformError(ExporterError):
         super().__init__(detail)
         self.retry_after = retry_after
 
-    def anew(self) -> Self:
-        """The same without a traceback: the frames that the first one came through may hold a credential."""
+    def without_traceback(self) -> Self:
+        """The same error as new: the frames in the traceback of this one may hold a credential."""
         return type(self)(str(self), retry_after=self.retry_after)
 
 

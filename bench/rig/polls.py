@@ -11,8 +11,8 @@ from unittest.mock import patch
 
 from aiohttp import TCPConnector
 
-from exporter.errors import PlatformError
-from exporter.platform.client import Call, Platform
+from exporter.platform.call import Call
+from exporter.platform.client import Platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ def traffic() -> Iterator[Traffic]:
     seen = Traffic()
     send, connect = vars(Platform)["send"], vars(TCPConnector)["_create_connection"]
 
-    async def sending(platform: Platform, call: Call) -> bytes | PlatformError:
+    async def sending(platform: Platform, call: Call) -> bytes:
         seen.requests.append(Sent(time.monotonic(), call))
-        answer: bytes | PlatformError = await send(platform, call)
+        answer: bytes = await send(platform, call)
         return answer
 
     async def connecting(connector: TCPConnector, *more: object) -> asyncio.Protocol:

@@ -20,7 +20,6 @@ from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 from exporter.fleet.timings import Timings
-from exporter.platform import paths
 from exporter.status import CollectorStatus
 
 _log = logging.getLogger(__name__)
@@ -81,13 +80,9 @@ class Collector(ABC, Generic[S]):
 
     def _failed(self, started: float, error: PlatformError) -> None:
         if isinstance(error, Implausible):
-            self._team.client.fail(self._path, error)
+            self._team.client.contradicted(self.scope, error)
         self._history.failed(started, error)
         self._team.hold.extend(error.retry_after)
-
-    @property
-    @abstractmethod
-    def _path(self) -> str: ...
 
     @abstractmethod
     async def _read(self, unknown: UnknownValues) -> PollResult[S]: ...
@@ -98,13 +93,9 @@ class TasksCollector(Collector[TasksSnapshot]):
 
     scope = Scope.TASKS
 
-    @property
-    def _path(self) -> str:
-        return paths.TASKS
-
     async def _read(self, unknown: UnknownValues) -> PollResult[TasksSnapshot]:
         before = self.snapshot.timings if self.snapshot else Timings()
-        snapshot = await collect_tasks(self._team.fetch_tasks, before, unknown, self._team.latest_now)
+        snapshot = await collect_tasks(self._team.client.tasks, before, unknown, self._team.latest_now)
         rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot)
         return PollResult(snapshot=snapshot, families=rendered)
 
@@ -115,10 +106,6 @@ class AgentsCollector(Collector[AgentsSnapshot]):
     scope = Scope.AGENTS
 
     @property
-    def _path(self) -> str:
-        return self._team.agents_path
-
-    @property
     def series_dropped(self) -> int:
         """Series left out for a limit at the last poll that succeeded."""
         return self.snapshot.series_dropped if self.snapshot else 0
@@ -126,7 +113,7 @@ class AgentsCollector(Collector[AgentsSnapshot]):
     async def _read(self, unknown: UnknownValues) -> PollResult[AgentsSnapshot]:
         before = self.snapshot.presence if self.snapshot else Presence()
         now = self._team.clock.wall()
-        return await collect_agents(self._team.fetch_agents, self._team.rules.agents, before, now, unknown)
+        return await collect_agents(self._team.client.agents, self._team.rules.agents, before, now, unknown)
 
 
 def _rendered(team: str, snapshot: TasksSnapshot) -> CompressedFamilies:

@@ -1,26 +1,15 @@
 """What the collectors of one team share."""
 
-import asyncio
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Final, TypeVar
 
 from exporter.catalog import Scope
 from exporter.collect.agents import AgentRules
 from exporter.collect.history import Clock
-from exporter.errors import SchemaMismatch, Undecodable
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import CompressedFamilies, SeriesStore
-from exporter.platform import paths, wire
-from exporter.platform.client import TeamClient
 from exporter.platform.credentials import TokenSource
-from exporter.platform.pacing import MAX_RETRY_AFTER
-
-LARGE: Final = 512 * 1024
-"""Bytes of an answer above which it is read in a thread: four times a page of agents."""
-
-P = TypeVar("P")
+from exporter.platform.team import TeamClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +20,6 @@ class TeamRules:
     team_id: str | None
     interval: float
     stale_after: float
-    agents_path: str | None
-    """None: the one that fits the credential."""
     agents: AgentRules
 
 
@@ -46,7 +33,7 @@ class Hold:
     def extend(self, seconds: float | None) -> None:
         """Hold back for so long from now, or longer where that was asked for before; None changes nothing."""
         if seconds is not None:
-            until = self._clock.monotonic() + min(seconds, MAX_RETRY_AFTER)
+            until = self._clock.monotonic() + seconds
             self.until = max(until, self.until or until)
 
     @property
@@ -74,19 +61,6 @@ class TeamContext:
     retired: bool = False
 
     @property
-    def agents_path(self) -> str:
-        """Where this team's agents are listed: integration keys may use the runtime surface only."""
-        if self.rules.agents_path is not None:
-            return self.rules.agents_path
-        return paths.RUNTIME_AGENTS if self.credential.kind == "integration" else paths.AGENTS
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """All paths that are going to be asked."""
-        optional = (paths.ME,) if self.may_manage else ()
-        return (paths.TASKS, self.agents_path, *optional, *((paths.REFRESH,) if self.credential.renews else ()))
-
-    @property
     def may_manage(self) -> bool:
         """Whether the credential is accepted on management paths."""
         return self.credential.kind != "integration"
@@ -103,23 +77,3 @@ class TeamContext:
         """Serve the families until then; None: as long as any other data of the team."""
         if not self.retired:
             self.store.put(self.rules.name, scope, families, fresh_until)
-
-    async def fetch_tasks(self, status: str, number: int) -> wire.Page[wire.Task]:
-        """A page of the tasks of one status."""
-        query: dict[str, str | int] = {"status": status, "current_page": number, "per_page": wire.PER_PAGE}
-        return await self.get(paths.TASKS, query, lambda body: wire.decode_tasks(body, number, status))
-
-    async def fetch_agents(self, number: int) -> wire.Page[wire.Agent]:
-        """A page of the agents."""
-        query = {"current_page": number, "per_page": wire.PER_PAGE}
-        return await self.get(self.agents_path, query, lambda body: wire.decode_agents(body, number))
-
-    async def get(self, path: str, query: Mapping[str, str | int], decode: Callable[[bytes], P]) -> P:
-        """Ask for a path and read the answer; a body that cannot be read is counted as a failure."""
-        body = await self.client.get(path, query)
-        try:
-            # Only a page nobody expects is so large; it may take longer to read than the event loop can wait.
-            return decode(body) if len(body) < LARGE else await asyncio.to_thread(decode, body)
-        except (Undecodable, SchemaMismatch) as error:
-            self.client.fail(path, error)
-            raise

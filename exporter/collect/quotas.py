@@ -6,7 +6,6 @@ from typing import Final
 from exporter.collect.context import TeamContext
 from exporter.errors import PlatformError
 from exporter.fleet.quotas import own_quotas
-from exporter.platform import paths, wire
 
 INTERVAL: Final = 3600.0
 """Seconds between two looks at the quotas, which people change rarely."""
@@ -38,7 +37,7 @@ class QuotasCollector:
         now = self._team.clock.monotonic()
         self._due_at = now + INTERVAL
         try:
-            me = await self._team.get(paths.ME, {}, wire.decode_me)
+            me = await self._team.client.me()
         except PlatformError as error:
             self.quotas, self._due_at = {}, now + RETRY
             self._team.hold.extend(error.retry_after)

@@ -15,8 +15,8 @@ from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import SeriesStore, compress_families
 from exporter.expose.text import Samples
 from exporter.fleet.eligibility import without_eligible_agent
-from exporter.platform.client import TeamClient
 from exporter.platform.credentials import TokenSource
+from exporter.platform.team import TeamClient
 from exporter.status import TeamStatus
 
 RECENT: Final = 1.0
@@ -52,7 +52,7 @@ class Team:
         self._transitions = TransitionLog()
         self._polling = asyncio.Lock()
         self._polled_at: float | None = None
-        counters.start(rules.name, self._context.paths)
+        counters.start(rules.name, self._context.client.paths)
 
     @property
     def rules(self) -> TeamRules:
@@ -62,7 +62,7 @@ class Team:
     @property
     def agents_path(self) -> str:
         """Where its agents are listed."""
-        return self._context.agents_path
+        return self._context.client.agents_path
 
     def is_of(self, team_id: str | None, credential: TokenSource) -> bool:
         """Whether this is the platform's team of that id, read with that credential."""
@@ -77,7 +77,7 @@ class Team:
         self._context.rules, self._context.client = rules, client
         self._tasks.reconfigure()
         self._agents.reconfigure()
-        self._context.counters.start(rules.name, self._context.paths)
+        self._context.counters.start(rules.name, self._context.client.paths)
 
     def retire(self) -> None:
         """Publish nothing any more: the team is gone, or another one has its name."""

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from exporter.fleet.text import label_text
-from exporter.platform import wire
+from exporter.platform.account import Me
 
 MAX_QUOTAS: Final = 50
 """More are no quotas but a mistake, or an attack on whoever stores the series."""
 
 
-def own_quotas(me: wire.Me, team_id: str | None) -> Mapping[str, float]:
+def own_quotas(me: Me, team_id: str | None) -> Mapping[str, float]:
     """The limits of the team by name: its own ones, else the user's. -1 means unlimited: left out (inferred)."""
     team = next((team for team in me.team_list or () if team and team.id == team_id), None)
     stated = (team and team.quotas) or me.quotas or {}

@@ -10,18 +10,22 @@ _STEP = 256 * 1024
 """Bytes decompressed before others get their turn: about a millisecond's work."""
 
 
-async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> bytes:
+async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int, announced: int | None = None) -> bytes:
     """Read all of a body.
 
     Args:
         chunks: the bytes as they come.
         encoding: the Content-Encoding header, empty when there is none.
         limit: most bytes, both as sent and decompressed.
+        announced: the Content-Length header, if there is one.
 
     Raises:
         TooLarge: past `limit`, without reading on.
         Undecodable: when the body is empty, its encoding was not asked for or its gzip is not one whole member.
     """
+    too_large = TooLarge(f"the body is larger than {limit} bytes")
+    if (announced or 0) > limit:
+        raise too_large
     decoder = _decoder(encoding)
     sent, size, pieces = 0, 0, list[bytes]()
     async for chunk in chunks:
@@ -34,7 +38,7 @@ async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> 
             if len(piece) == _STEP:
                 await asyncio.sleep(0)
         if max(sent, size) > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes")
+            raise too_large
     decoder.end()
     if not size:
         raise Undecodable("the body is empty")

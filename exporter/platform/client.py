@@ -1,36 +1,28 @@
-"""One GET at a time to the platform: limits, credentials, pacing, and failures as a closed set of reasons.
-
-What is sent again, and when, is decided here alone: once after a 401, when the credential's source holds another one
-by then. Everything else fails and waits for the next poll.
-"""
+"""One request at a time over the connections that all teams share; failures become a closed set of reasons."""
 
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol, Self
+from typing import Self, TypedDict
 
 import aiohttp
-from pydantic import SecretStr
 from yarl import URL
 
 from exporter.errors import (
     PlatformError,
-    RequestTimeout,
-    SchemaMismatch,
     TooLarge,
-    Unauthorized,
     Undecodable,
 )
-from exporter.platform import paths, wire
 from exporter.platform.body import read_body
+from exporter.platform.call import Call, RequestLog
 from exporter.platform.credentials import TokenSource
 from exporter.platform.failures import ConnectionBroken, connection_error, error_for_status, error_message
 from exporter.platform.pacing import Pacer, parse_http_date, parse_retry_after
-from exporter.redact import one_line
+from exporter.platform.team import TeamClient
 
 _MAX_ERROR_BYTES = 64 * 1024
 """As much of an error's body as is looked at for the platform's words."""
@@ -41,40 +33,9 @@ class Limits:
     """What one request may cost."""
 
     timeout: float
-    """Seconds from the connect to the last byte; waiting for the pacer does not count."""
+    """Seconds from the connect to the last byte; waiting for a permit does not count."""
     max_response_bytes: int
     """Of a body, both as sent and decompressed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request to send."""
-
-    method: str
-    path: str
-    """Below the base URL; it is the `path` label, too."""
-    secret: str = field(repr=False)
-    """What it proves itself with, which no error repeats."""
-    query: Mapping[str, str | int] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Mapping[str, str] | None = field(default=None, repr=False)
-    """Sent as JSON."""
-
-
-class RequestLog(Protocol):
-    """Whoever wants to know what the client did. Paths are templates, never URLs."""
-
-    def request(self, team: str, path: str) -> None:
-        """A request is being sent, a repetition included."""
-
-    def answered(self, path: str, seconds: float) -> None:
-        """A request ended after so many seconds, well or not."""
-
-    def failed(self, team: str, path: str, reason: str) -> None:
-        """A `get` failed for good; reason is one of `exporter.errors.REASONS`."""
-
-    def clock_skew(self, seconds: float) -> None:
-        """The platform's clock minus ours."""
 
 
 class Platform:
@@ -152,58 +113,60 @@ class Platform:
             proxy=self._proxy,
         )
 
-    def team(self, name: str, credential: TokenSource, team_id: str | None) -> "TeamClient":
-        """The client of one team; `team_id` is sent beside a JWT only."""
-        return TeamClient(self, name, credential, team_id)
+    def team(
+        self, name: str, credential: TokenSource, team_id: str | None, agents_path: str | None = None
+    ) -> TeamClient:
+        """The client of one team; see `TeamClient`."""
+        return TeamClient(self, name, credential, team_id=team_id, agents_path=agents_path)
 
-    async def send(self, call: Call) -> bytes | PlatformError:
-        """Send one request now, in a slot of the pacer that the caller holds.
+    async def send(self, call: Call) -> bytes:
+        """Send one request now; the caller holds a permit of the pacer.
 
         Returns:
-            The decompressed body of a 200, or why there is none. The error is returned and not raised, so that no
-            traceback leads to frames that hold the credential.
+            The decompressed body of a 200.
+
+        Raises:
+            PlatformError: without the secret, in its traceback too: it is raised after the frames that held it ended.
         """
         started = asyncio.get_running_loop().time()
-        kind: type[PlatformError]
         self._sending += 1
         try:
             async with asyncio.timeout(self._limits.timeout):
                 return await self._exchange(call)
-        except (TooLarge, Undecodable) as error:
-            kind, why = type(error), f"200, but {error}"
+        except PlatformError as error:
+            failure = error.without_traceback()
         except (aiohttp.ClientError, OSError, ValueError, ConnectionBroken) as error:
             kind, why = connection_error(error, self._limits.timeout)
+            failure = kind(f"{call}: {call.printable(why)}")
         finally:
             self.log.answered(call.path, asyncio.get_running_loop().time() - started)
             self._sending -= 1
             await self._close_if_unused()
-        return kind(f"{call.method} {call.path}: {one_line(why, call.secret)}")
+        raise failure
 
-    async def _exchange(self, call: Call) -> bytes | PlatformError:
+    async def _exchange(self, call: Call) -> bytes:
         self._session = self._session or self._opened()
         url = self._base.joinpath(call.path.lstrip("/")).with_query(call.query)
         started = asyncio.get_running_loop().time()
-        response = await self._session.request(
-            call.method, url, headers=call.headers, json=call.body, allow_redirects=False
-        )
+        response = await self._session.request(call.method, url, **_proof(call), allow_redirects=False)
         try:
             elapsed = asyncio.get_running_loop().time() - started
             self._note_clock(response, elapsed)
             if response.status == HTTPStatus.OK:
-                return await _body(response, self._limits.max_response_bytes)
-            return await self._refused(call, response, (self._limits.timeout - elapsed) / 2)
+                return await _body(call, response, self._limits.max_response_bytes)
+            raise await self._refused(call, response, (self._limits.timeout - elapsed) / 2)
         finally:
             response.close()  # back to the pool when it was read to its end; never drained
 
-    async def _refused(self, call: Call, response: aiohttp.ClientResponse, patience: float) -> PlatformError:
+    async def _refused(self, call: Call, response: aiohttp.ClientResponse, time_left: float) -> PlatformError:
         wait = parse_retry_after(response.headers.get("Retry-After"), self._clock())
         words = ""
-        # A status is an answer already: the platform's words may be missing, and take half of the time left.
+        # The status alone is usable; reading the error text is optional and gets at most half of the remaining time.
         with suppress(TimeoutError, aiohttp.ClientError, OSError, TooLarge, Undecodable):
-            async with asyncio.timeout(patience):
-                body = await _body(response, min(_MAX_ERROR_BYTES, self._limits.max_response_bytes))
-                words = one_line(error_message(body), call.secret)
-        text = f"{call.method} {call.path}: {response.status}{': ' if words else ''}{words}"
+            async with asyncio.timeout(time_left):
+                body = await _body(call, response, min(_MAX_ERROR_BYTES, self._limits.max_response_bytes))
+                words = call.printable(error_message(body))
+        text = f"{call}: {response.status}{': ' if words else ''}{words}"
         return error_for_status(response.status)(text, retry_after=wait)
 
     def _note_clock(self, response: aiohttp.ClientResponse, elapsed: float) -> None:
@@ -213,78 +176,6 @@ class Platform:
             self.log.clock_skew(moment + 0.5 - (self._clock() - elapsed / 2))
 
 
-class TeamClient:
-    """What one team may ask the platform. Mutable: it knows whether the last answer kept it waiting in vain."""
-
-    def __init__(self, platform: Platform, name: str, credential: TokenSource, team_id: str | None) -> None:
-        self._platform = platform
-        self._name = name
-        self._credential = credential
-        self._team_id = team_id
-        self._hung = False
-
-    def poll_permit(self) -> AbstractAsyncContextManager[object]:
-        """The team's turn to be polled; it ends with the block."""
-        return self._platform.pacer.poll_permit(likely_to_hang=self._hung)
-
-    async def get(self, path: str, query: Mapping[str, str | int]) -> bytes:
-        """The decompressed body of a 200.
-
-        Args:
-            path: below the base URL, as `/r/tasks`; it is the `path` label, too.
-            query: parameters.
-
-        Raises:
-            PlatformError: one of its leaves but `SchemaMismatch`; counted already.
-        """
-        outcome = await self._outcome(path, query)
-        if isinstance(outcome, PlatformError):
-            self.fail(path, outcome)
-            raise outcome
-        return outcome
-
-    def fail(self, path: str, error: PlatformError) -> None:
-        """Count a failure that was found only when the body of `path` was looked at."""
-        self._platform.log.failed(self._name, path, error.reason)
-
-    async def _outcome(self, path: str, query: Mapping[str, str | int]) -> bytes | PlatformError:
-        try:
-            token = await self._credential.token(self._refresh)
-            outcome = await self._request(path, query, token)
-            if isinstance(outcome, Unauthorized):
-                renewed = await self._credential.renewed(token, self._refresh)
-                if renewed != token:
-                    outcome = await self._request(path, query, renewed)
-        except Unauthorized as error:
-            outcome = Unauthorized(f"GET {path}: no usable credential: {error}")
-        except PlatformError as error:  # of the session's own request
-            outcome = error.anew()
-        return outcome
-
-    async def _request(self, path: str, query: Mapping[str, str | int], token: str) -> bytes | PlatformError:
-        headers = {"Authorization": f"Bearer {token}"}
-        if self._team_id and self._credential.kind == "jwt":
-            headers["X-Team-ID"] = self._team_id
-        return await self._send(Call("GET", path, token, query, headers))
-
-    async def _refresh(self, refresh_token: SecretStr) -> wire.Tokens | PlatformError:
-        token = refresh_token.get_secret_value
-        outcome = await self._send(Call("POST", paths.REFRESH, token(), body={"refresh_token": token()}))
-        tokens = outcome if isinstance(outcome, PlatformError) else wire.decode_tokens(outcome)
-        if isinstance(tokens, PlatformError):
-            self.fail(paths.REFRESH, tokens)
-        elif tokens.access_token is None:  # what remains is of use all the same
-            self.fail(paths.REFRESH, SchemaMismatch("the answer holds no access_token"))
-        return tokens
-
-    async def _send(self, call: Call) -> bytes | PlatformError:
-        async with self._platform.pacer.request_permit(likely_to_hang=self._hung):
-            self._platform.log.request(self._name, call.path)
-            outcome = await self._platform.send(call)
-        self._hung = isinstance(outcome, RequestTimeout)
-        return outcome
-
-
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     try:
         return await handler(request)
@@ -292,8 +183,25 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise ConnectionBroken from error
 
 
-async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    if (response.content_length or 0) > limit:
-        raise TooLarge(f"the body is larger than {limit} bytes")
+class _Proof(TypedDict, total=False):
+    """The arguments of aiohttp that prove who asks."""
+
+    headers: dict[str, str]
+    json: dict[str, str]
+
+
+def _proof(call: Call) -> _Proof:
+    """Open the secret, for the one expression that sends it."""
+    secret = call.secret.get_secret_value()
+    if call.method == "POST":
+        return {"json": {"refresh_token": secret}}
+    team = {"X-Team-ID": call.team_id} if call.team_id else {}
+    return {"headers": {"Authorization": f"Bearer {secret}", **team}}
+
+
+async def _body(call: Call, response: aiohttp.ClientResponse, limit: int) -> bytes:
     encoding = ", ".join(response.headers.getall("Content-Encoding", ()))
-    return await read_body(response.content.iter_any(), encoding, limit)
+    try:
+        return await read_body(response.content.iter_any(), encoding, limit, response.content_length)
+    except (TooLarge, Undecodable) as error:
+        raise type(error)(f"{call}: {response.status}, but {error}") from None

@@ -1,8 +1,8 @@
 """The credential of one team: where it comes from, what kind it is, when it was read and when it ends.
 
 No message, repr or log line made here holds any part of a credential: they name the file or the variable and say
-what is wrong with it in words. Exceptions are raised outside of the functions that hold the text, so that a traceback
-which prints local variables has nothing to print either.
+what is wrong with it. Exceptions are raised outside of the functions that hold the text, so a traceback that prints
+local variables has none to print.
 """
 
 import base64
@@ -10,25 +10,26 @@ import binascii
 import json
 import logging
 import math
-import os
-import stat
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 from pydantic import SecretStr
 
-from exporter.errors import ConfigError, PlatformError, Unauthorized
-from exporter.platform.wire import Tokens
+from exporter.errors import ConfigError, Unauthorized
+from exporter.platform.account import Tokens
+from exporter.platform.files import Content, Signature, UnusableError, read, signature
 from exporter.redact import kind_of
 
 logger = logging.getLogger(__name__)
 
 CredentialKind = Literal["integration", "device", "jwt"]
 
-Refresh = Callable[[SecretStr], Awaitable[Tokens | PlatformError]]
-"""Trades a refresh token for a new pair at the platform; gives the answer, or why there is none."""
+Refresh = Callable[[SecretStr], Awaitable[Tokens]]
+"""Trades a refresh token for a new pair at the platform; raises PlatformError."""
 
 
 class TokenSource(Protocol):
@@ -50,11 +51,11 @@ class TokenSource(Protocol):
     def expires_at(self) -> float | None:
         """Unix seconds; None where unknown."""
 
-    async def token(self, refresh: Refresh) -> str:
+    async def token(self, refresh: Refresh) -> SecretStr:
         """The token to send now. Raises Unauthorized when there is none; a session also what its refresh raised."""
 
-    async def renewed(self, refused: str, refresh: Refresh) -> str:
-        """The token to send after a 401 on `refused`, which is that one again when there is no other."""
+    async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:
+        """The token to send after a 401 on `refused`: the same one when there is no other."""
 
     async def finish_renewal(self) -> None:
         """Wait until nothing is under way that must not be cut off."""
@@ -67,15 +68,8 @@ MAX_BYTES = 64 * 1024
 """A larger file is no credential; a JWT has a few KiB at most."""
 
 _PRINTABLE = bytes(range(0x21, 0x7F))
+_NONE = SecretStr("")
 _WANTED = "expected one sk- key, dk- key or user JWT"
-
-
-class _Signature(NamedTuple):
-    """What tells that a file is another one, without reading it."""
-
-    mtime_ns: int
-    size: int
-    inode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +77,8 @@ class _Token:
     secret: SecretStr
     kind: CredentialKind
     expires_at: float | None
-    signature: _Signature | None = None
-    open_to_others: bool = False
+    signature: Signature | None
+    world_readable: bool
 
 
 class Credential:
@@ -110,10 +104,10 @@ class Credential:
         Raises:
             ConfigError: when the file is missing, unreadable or holds no usable credential.
         """
-        token = _read(path)
-        if isinstance(token, str):
-            raise ConfigError([token])
-        return cls(str(path), path, token, clock)
+        try:
+            return cls(str(path), path, _load(path), clock)
+        except UnusableError as error:
+            raise ConfigError([str(error)]) from None
 
     @classmethod
     def from_environment(cls, variable: str, environ: Mapping[str, str], *, clock: Callable[[], float]) -> "Credential":
@@ -124,10 +118,12 @@ class Credential:
         """
         if variable not in environ:
             raise ConfigError([f"{variable}: the environment variable is not set; {_WANTED}"])
-        token = _parse(variable, environ[variable].encode("utf-8", "surrogateescape"))
-        if isinstance(token, str):
-            raise ConfigError([token])
-        return cls(variable, None, token, clock)
+        if variable not in environ:
+            raise ConfigError([f"{variable}: the environment variable is not set; {_WANTED}"])
+        try:
+            return cls(variable, None, _load(variable, SecretStr(environ[variable])), clock)
+        except UnusableError as error:
+            raise ConfigError([str(error)]) from None
 
     @property
     def kind(self) -> CredentialKind:
@@ -139,16 +135,18 @@ class Credential:
         """Unix seconds from the `exp` of a JWT, which is read but not verified; None where unknown."""
         return self._token.expires_at
 
-    def current(self) -> str:
+    def current(self) -> SecretStr:
         """The credential to send now; the file is read again when it looks changed.
 
         Raises:
-            Unauthorized: when the file is gone, unreadable or holds no usable credential any more.
+            Unauthorized: the file is gone, unreadable or holds no usable credential any more.
         """
-        problem = self._refresh() if self._changed() else None
-        if problem is not None:
-            raise Unauthorized(problem)
-        return self._token.secret.get_secret_value()
+        if self._path is not None and signature(self._path) != self._token.signature:
+            try:
+                self._keep(_load(self._path), before=self._token)
+            except UnusableError as error:
+                raise Unauthorized(str(error)) from None
+        return self._token.secret
 
     def reread(self) -> bool:
         """Read the file whatever it looks like, as after a 401.
@@ -156,114 +154,83 @@ class Credential:
         Returns:
             Whether the credential is now another one. A file that became unusable is no change: `current` says so.
         """
-        before = self._token.secret
-        self._refresh()
-        return self._token.secret != before
+        before = self._token
+        if self._path is not None:
+            with suppress(UnusableError):
+                self._keep(_load(self._path), before=before)
+        return self._token.secret != before.secret
 
-    async def token(self, refresh: Refresh) -> str:  # noqa: ARG002  for sessions
+    async def token(self, refresh: Refresh) -> SecretStr:  # noqa: ARG002  for sessions
         """What `current` says."""
         return self.current()
 
-    async def renewed(self, refused: str, refresh: Refresh) -> str:  # noqa: ARG002  for sessions
+    async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:  # noqa: ARG002  for sessions
         """What is there now: another request of the team may have read the new one already."""
         self.reread()
         return self.current()
 
     async def finish_renewal(self) -> None:
-        """Nothing ever is under way."""
+        """Return at once: a credential that somebody else puts there is never renewed from here."""
 
     def release(self) -> None:
-        """Nothing is held between two reads."""
+        """Do nothing: the file is open only while it is read."""
 
     def __repr__(self) -> str:
         return f"Credential({self._source!r}, kind={self.kind!r})"
 
-    def _changed(self) -> bool:
-        if self._path is None:
-            return False
-        try:
-            return _signature(self._path.stat()) != self._token.signature
-        except OSError:
-            return True
-
-    def _refresh(self) -> str | None:
-        """Read the file again; what is wrong with it, in words, or None."""
-        if self._path is None:
-            return None
-        token = _read(self._path)
-        if isinstance(token, str):
-            return token
-        self._keep(token, before=self._token)
-        return None
-
     def _keep(self, token: _Token, before: _Token | None) -> None:
         self._token = token
         self.loaded_at = self._clock()
-        if token.open_to_others and not (before and before.open_to_others):
+        if token.world_readable and not (before and before.world_readable):
             logger.warning("credential file %s is readable by every user of this machine; chmod o-r it", self._source)
 
 
-def _signature(status: os.stat_result) -> _Signature:
-    return _Signature(status.st_mtime_ns, status.st_size, status.st_ino)
+def _load(source: Path | str, value: SecretStr | None = None) -> _Token:
+    """The credential in a file, or in a variable that has this value.
 
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe would wait for its writer
-
-
-def _read(path: Path) -> _Token | str:
-    """The credential in the file, or what is wrong with the file. The signature is that of the bytes read."""
+    Raises:
+        UnusableError: from here, outside of the frames that hold the text.
+    """
     try:
-        with open(path, "rb", opener=_open) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                return f"{path}: is not a regular file; {_WANTED}"
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return f"{path}: no such file; {_WANTED}"
-    except IsADirectoryError:
-        return f"{path}: is a directory; {_WANTED}"
-    except (OSError, ValueError) as error:
-        return f"{path}: cannot be read ({getattr(error, 'strerror', None) or type(error).__name__}); {_WANTED}"
-    return _parse(str(path), raw, _signature(status), open_to_others=bool(status.st_mode & stat.S_IROTH))
+        if isinstance(source, Path):
+            return _parsed(str(source), read(source, MAX_BYTES))
+        return _parsed(source, Content((value or _NONE).get_secret_value().encode("utf-8", "surrogateescape")))
+    except UnusableError as error:
+        problem = str(error)
+    raise UnusableError(f"{problem}; {_WANTED}")
 
 
-def _parse(
-    source: str, raw: bytes, signature: _Signature | None = None, *, open_to_others: bool = False
-) -> _Token | str:
-    """The credential in `raw`, or what is wrong with it, in words that quote nothing of it."""
-    problem = _problem(raw)
-    if problem is not None:
-        return f"{source}: {problem}"
-    text = raw.strip().decode("ascii")
+def _parsed(source: str, content: Content) -> _Token:
+    if problem := _problem(content.raw):
+        raise UnusableError(f"{source}: {problem}")
+    text = content.raw.strip().decode("ascii")
+    token = partial(_Token, SecretStr(text), signature=content.signature, world_readable=content.world_readable)
     match kind_of(text):
         case "integration" | "device" as kind:
-            return _Token(SecretStr(text), kind, None, signature, open_to_others)
+            return token(kind=kind, expires_at=None)
         case "jwt":
-            return _Token(SecretStr(text), "jwt", expiry_of(text), signature, open_to_others)
+            return token(kind="jwt", expires_at=expiry_of(SecretStr(text)))
+        case "agent":
+            raise UnusableError(f"{source}: contains an agent key, which the platform never accepts on REST")
         case _:
-            return f"{source}: holds no known kind of credential; {_WANTED} (eyJ…)"
+            raise UnusableError(f"{source}: contains no known kind of credential")
 
 
 def _problem(raw: bytes) -> str | None:
     text = raw.strip()
     found = [
-        (len(raw) > MAX_BYTES, f"is larger than {MAX_BYTES // 1024} KiB; {_WANTED}"),
-        (not text, f"is empty; {_WANTED}"),
-        (not text.isascii(), f"holds bytes outside of ASCII; {_WANTED}"),
-        (bool(text.translate(None, _PRINTABLE)), f"holds white space or control characters inside; {_WANTED}"),
-        (
-            kind_of(text.decode("ascii", "replace")) == "agent",
-            "holds an agent key, never accepted on REST; use an sk- key, a dk- key or a user JWT",
-        ),
+        (len(raw) > MAX_BYTES, f"is larger than {MAX_BYTES // 1024} KiB"),
+        (not text, "is empty"),
+        (not text.isascii(), "contains bytes outside of ASCII"),
+        (bool(text.translate(None, _PRINTABLE)), "contains white space or control characters inside"),
     ]
     return next((problem for wrong, problem in found if wrong), None)
 
 
-def expiry_of(jwt: str) -> float | None:
-    """The `exp` of a JWT, or None: a token we cannot read may still be one that the platform can."""
+def expiry_of(jwt: SecretStr) -> float | None:
+    """The `exp` of a JWT, unverified; None when it cannot be read: the platform may still accept the token."""
     try:
-        payload = jwt.split(".")[1]
+        payload = jwt.get_secret_value().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         expiry = claims["exp"]
         usable = isinstance(expiry, int | float) and not isinstance(expiry, bool) and expiry > 0

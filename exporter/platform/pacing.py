@@ -123,8 +123,7 @@ class Backoff:
     def failed(self, now: float, retry_after: float | None) -> None:
         """Note a failed poll; `retry_after` is the wait that the platform asked for, in seconds."""
         self.failures += 1
-        asked = min(retry_after or 0.0, MAX_RETRY_AFTER)
-        delay = max(asked, self._spacing())
+        delay = max(retry_after or 0.0, self._spacing())
         self.until = now + delay if delay > 0 else None
 
     def succeeded(self) -> None:

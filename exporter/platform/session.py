@@ -1,8 +1,8 @@
-"""A user session that renews itself: a refresh token in a file, traded for JWTs ahead of their end.
+"""A user session that renews itself: a refresh token in a file, traded for new JWTs before they end.
 
-The platform's refresh tokens live once: a trade gives a new one and kills the old one at once. So the new one is in
-the file, whole and synced, before it is used, and no two processes may share a file. What cannot be helped is a crash
-between the platform's answer and the write: then the token in the file is refused at the next start, and the error
+A refresh token of the platform lives once: trading it gives a new one and kills the old one at once. So the new one
+is in the file, whole and synced, before it is used, and no two processes may share a file. One loss remains: a crash
+between the platform's answer and the write. Then the token in the file is refused at the next start, and the error
 says what to do.
 """
 
@@ -17,14 +17,16 @@ from pydantic import SecretStr
 
 from exporter.errors import ConfigError, PlatformError, SchemaMismatch, Unauthorized
 from exporter.log import event
+from exporter.platform import paths
+from exporter.platform.account import Tokens
 from exporter.platform.credentials import CredentialKind, Refresh, expiry_of
+from exporter.platform.files import UnusableError
 from exporter.platform.tokenfile import TokenFile
-from exporter.platform.wire import Tokens
 
 RENEWAL_MARGIN: Final = 0.2
-"""Part of a JWT's life before whose end it is renewed."""
+"""Share of a JWT's lifetime before its end at which it is renewed."""
 RETRY_DELAY: Final = 10.0
-"""Seconds before what failed is tried again, doubled each time: every request of a poll wants a JWT."""
+"""Seconds before a failed renewal is tried again, doubled each time: every request of a poll asks for a JWT."""
 MAX_RETRY_DELAY: Final = 60.0
 
 _log = logging.getLogger(__name__)
@@ -54,10 +56,9 @@ class Session:
         self._file = file
         self._clock = clock
         self._access: _Access | None = None
-        self._dead: tuple[SecretStr, PlatformError] | None = None
+        self._refused: tuple[SecretStr, Unauthorized] | None = None
         self._unwritten: SecretStr | None = None
         self._failure: PlatformError | None = None
-        self._told: str | None = None
         self._failures = 0
         self._held_until = 0.0
         self._work: asyncio.Task[None] | None = None
@@ -71,48 +72,51 @@ class Session:
         Raises:
             ConfigError: the file or its folder cannot be used, or somebody else has it.
         """
-        file = TokenFile.open(path, lock=lock)
-        if isinstance(file, str):
-            raise ConfigError([file])
-        return cls(file, clock)
+        try:
+            return cls(TokenFile.open(path, lock=lock), clock)
+        except UnusableError as error:
+            raise ConfigError([str(error)]) from None
 
     @property
     def expires_at(self) -> float | None:
         """Unix seconds of when the newest JWT ends; None before the first and where unknown."""
         return self._access.expires_at if self._access else None
 
-    async def token(self, refresh: Refresh) -> str:
-        """A JWT that lives on for a while; renewed first where it does not. All who wait share one trade.
+    async def token(self, refresh: Refresh) -> SecretStr:
+        """A JWT that does not end soon, renewed first if need be. All who wait share one renewal.
 
         Raises:
-            Unauthorized: there is no usable refresh token, or it was refused.
-            PlatformError: the trade failed.
+            Unauthorized: there is no usable refresh token, or the platform refused it.
+            PlatformError: the renewal failed.
         """
-        if self._wants_work():
+        if self._needs_work():
             if self._work is None or self._work.done():
                 self._work = asyncio.create_task(self._advance(refresh))
-            # Whoever asks may be cancelled; the trade may not, or the new token is lost.
+            # A caller may be cancelled; the renewal may not, or the new token is lost.
             await asyncio.shield(self._work)
         access = self._access
         if access is None or (access.expires_at is not None and self._clock() >= access.expires_at):
-            raise (self._failure or Unauthorized(f"{self._file}: there is no JWT")).anew()
-        return access.token.get_secret_value()
+            raise (self._failure or Unauthorized(f"{self._file}: there is no JWT")).without_traceback()
+        return access.token
 
-    async def renewed(self, refused: str, refresh: Refresh) -> str:
-        """Another JWT than the refused one; that one again when it is so young that its refusal has other reasons."""
+    async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:
+        """Another JWT than the refused one; the same one if it is so new that its refusal has other reasons."""
         access = self._access
-        if access is not None and access.token.get_secret_value() == refused:
+        if access is not None and access.token == refused:
             if self._clock() < access.made_at + RETRY_DELAY:
                 return refused
             self._access = None
         return await self.token(refresh)
 
     async def finish_renewal(self) -> None:
-        """Wait until a trade under way has ended and what it gave is in the file."""
+        """Wait until a renewal under way has ended and its refresh token is in the file."""
         if self._work is not None:
             await asyncio.wait((self._work,))
         if self._unwritten is not None:
-            await self._write()
+            try:
+                await self._write()
+            except PlatformError as error:
+                event(_log, logging.ERROR, "session not renewed", file=str(self._file), error=str(error))
 
     def release(self) -> None:
         """Let go of the file."""
@@ -124,14 +128,15 @@ class Session:
     def __repr__(self) -> str:
         return f"Session({str(self._file)!r})"
 
-    def _wants_work(self) -> bool:
+    def _needs_work(self) -> bool:
         return self._due() or (self._file.touched() and not self._released)
 
     def _due(self) -> bool:
-        return not self._released and self._clock() >= self._held_until and (self._old() or self._unwritten is not None)
+        due = self._old() or self._unwritten is not None
+        return due and not self._released and self._clock() >= self._held_until
 
     def _old(self) -> bool:
-        """Whether there is no JWT that lives on for a while."""
+        """Whether there is no JWT, or one that should be renewed."""
         access = self._access
         return access is None or (access.renew_at is not None and self._clock() >= access.renew_at)
 
@@ -139,69 +144,74 @@ class Session:
         """Do what is due: write a token that is not written yet, then trade the one in the file."""
         replaced = self._file.replaced()
         if replaced:  # somebody has signed in again
-            self._dead = self._unwritten = None
+            self._refused = self._unwritten = None
         elif not self._due():
             return
-        failure = await self._write()
-        if failure is None and (replaced or self._old()):
-            failure = await self._trade(refresh)
-        self._tell(failure)
-        self._failure = failure
+        try:
+            await self._write()
+            if replaced or self._old():
+                await self._renew(refresh)
+        except PlatformError as error:
+            self._note(error.without_traceback())
+        else:
+            self._note(None)
+
+    def _note(self, failure: PlatformError | None) -> None:
+        """Remember how the work ended; log a failure once, not with every poll, and its end."""
+        before, self._failure = self._failure, failure
         self._failures = self._failures + 1 if failure else 0
-        self._held_until = self._clock() + self._pause() if failure else 0.0
-
-    def _pause(self) -> float:
-        asked = self._failure.retry_after if self._failure else None
-        return max(min(RETRY_DELAY * 2.0 ** min(self._failures - 1, 9), MAX_RETRY_DELAY), asked or 0.0)
-
-    async def _trade(self, refresh: Refresh) -> PlatformError | None:
-        """Trade the token in the file; gives what went wrong."""
-        spent = self._file.read()
-        if isinstance(spent, str):
-            return Unauthorized(spent)
-        if self._dead is not None and self._dead[0] == spent:
-            return self._dead[1]
-        began = self._clock()
-        outcome = await refresh(spent)
-        if isinstance(outcome, Unauthorized):
-            refused = Unauthorized(f"{outcome}; sign in again and put a new refresh token into {self._file}")
-            self._dead = spent, refused
-            return refused
-        if isinstance(outcome, PlatformError):
-            return outcome
-        return await self._take(outcome, began)
-
-    async def _take(self, tokens: Tokens, began: float) -> PlatformError | None:
-        self._unwritten = SecretStr(tokens.refresh_token)
-        if tokens.access_token is not None:
-            self._access, self.loaded_at = _accessed(tokens.access_token, tokens.expires_in, began), began
-        unwritten = await self._write()
-        if tokens.access_token is None:
-            return SchemaMismatch("POST /auth/refresh: the answer holds no access_token")
-        return unwritten
-
-    async def _write(self) -> PlatformError | None:
-        """Write the newest refresh token. Until that is done the JWT serves, but is not renewed."""
-        if self._unwritten is None:
-            return None
-        problem = await asyncio.to_thread(self._file.replace, self._unwritten)
-        if problem is None:
-            self._unwritten = None
-            return None
-        return Unauthorized(f"{self._file}: the rotated refresh token is not used until it can be written ({problem})")
-
-    def _tell(self, failure: PlatformError | None) -> None:
-        """Log a failure once, not with every poll, and its end."""
-        told, self._told = self._told, str(failure) if failure else None
-        if self._told == told:
+        self._held_until = self._clock() + self._delay(failure) if failure else 0.0
+        if str(before) == str(failure):
             return
-        if self._told is not None:
-            event(_log, logging.ERROR, "session not renewed", file=str(self._file), error=self._told)
+        if failure is not None:
+            event(_log, logging.ERROR, "session not renewed", file=str(self._file), error=str(failure))
         else:
             event(_log, logging.INFO, "session is renewed again", file=str(self._file))
 
+    def _delay(self, failure: PlatformError) -> float:
+        ours = min(RETRY_DELAY * 2.0 ** min(self._failures - 1, 9), MAX_RETRY_DELAY)
+        return max(ours, failure.retry_after or 0.0)
 
-def _accessed(token: str, lifetime: float | None, began: float) -> _Access:
+    async def _renew(self, refresh: Refresh) -> None:
+        """Trade the token in the file; raises PlatformError."""
+        try:
+            spent = self._file.read()
+        except UnusableError as error:
+            raise Unauthorized(str(error)) from None
+        if self._refused is not None and self._refused[0] == spent:
+            raise self._refused[1].without_traceback()
+        began = self._clock()
+        try:
+            tokens = await refresh(spent)
+        except Unauthorized as error:
+            refused = Unauthorized(f"{error}; sign in again and put a new refresh token into {self._file}")
+            self._refused = spent, refused
+            raise refused from None
+        await self._take(tokens, began)
+
+    async def _take(self, tokens: Tokens, began: float) -> None:
+        self._unwritten = tokens.refresh_token
+        if tokens.access_token is not None:
+            self._access, self.loaded_at = _access(tokens.access_token, tokens.expires_in, began), began
+        await self._write()
+        if tokens.access_token is None:
+            raise SchemaMismatch(f"POST {paths.REFRESH}: the answer holds no access_token")
+
+    async def _write(self) -> None:
+        """Write the newest refresh token. Until that works the JWT serves, but is not renewed."""
+        if self._unwritten is None:
+            return
+        try:
+            await asyncio.to_thread(self._file.replace, self._unwritten)
+        except OSError as error:
+            why = error.strerror or "no reason given"
+            raise Unauthorized(
+                f"{self._file}: the rotated refresh token is not used until it can be written ({why})"
+            ) from None
+        self._unwritten = None
+
+
+def _access(token: SecretStr, lifetime: float | None, began: float) -> _Access:
     expires_at = began + lifetime if lifetime is not None else expiry_of(token)
     renew_at = None if expires_at is None else expires_at - RENEWAL_MARGIN * max(0.0, expires_at - began)
-    return _Access(SecretStr(token), began, renew_at, expires_at)
+    return _Access(token, began, renew_at, expires_at)

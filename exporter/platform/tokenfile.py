@@ -1,6 +1,6 @@
 """The file of a refresh token: read by one process alone, and replaced whole or not at all.
 
-No text made here holds any part of a token.
+No message made here holds any part of a token.
 """
 
 import fcntl
@@ -14,7 +14,8 @@ from typing import Final
 from pydantic import SecretStr
 
 from exporter.log import event
-from exporter.platform.wire import MAX_TOKEN, is_token
+from exporter.platform.account import MAX_TOKEN, is_token
+from exporter.platform.files import UnusableError, read, signature
 from exporter.redact import kind_of
 
 WANTED: Final = "expected a refresh token in a file that can be replaced when it is rotated"
@@ -33,65 +34,70 @@ class TokenFile:
         self.path = path
         self._lock = lock
         self._known: SecretStr | None = None
-        self._signature = _signature(path)
+        self._signature = signature(path)
 
     @classmethod
-    def open(cls, path: Path, *, lock: bool) -> "TokenFile | str":
-        """Take the file `path`, or say what is wrong with it.
+    def open(cls, path: Path, *, lock: bool) -> "TokenFile":
+        """Take the file `path`.
 
         Args:
             path: a link stays one when its target is replaced.
             lock: whether to keep everybody else from taking it, and to finish a rotation that a crash has cut off.
+
+        Raises:
+            UnusableError: the file cannot be read or replaced, or somebody else has it.
         """
         try:
             path = path.resolve()
         except (OSError, RuntimeError):  # the latter for links in a circle, up to Python 3.12
-            return f"{path}: cannot be found; {WANTED}"
-        problem = _unusable(path)
-        if problem is not None:
-            return f"{problem}; {WANTED}"
+            raise UnusableError(f"{path}: cannot be found; {WANTED}") from None
+        _check_replaceable(path)
         descriptor = _locked(path) if lock else None
-        if isinstance(descriptor, str):
-            return descriptor
         if lock:
             _recover(path)
         file = cls(path, descriptor)
-        found = file.read()
-        if isinstance(found, str):
+        try:
+            file.read()
+        except UnusableError as error:
             file.release()
-            return f"{found}; {WANTED}"
+            raise UnusableError(f"{error}; {WANTED}") from None
         return file
 
     def __str__(self) -> str:
         return str(self.path)
 
-    def read(self) -> SecretStr | str:
-        """The token that is in the file now, or what is wrong with it, in words."""
-        self._signature = _signature(self.path)
-        found = _read(self.path)
-        if isinstance(found, SecretStr):
-            self._known = found
-        return found
+    def read(self) -> SecretStr:
+        """The token that is in the file now.
+
+        Raises:
+            UnusableError: there is none.
+        """
+        self._signature = signature(self.path)
+        self._known = _read(self.path)
+        return self._known
 
     def touched(self) -> bool:
         """Whether the file looks other than when it was last read or written."""
-        return _signature(self.path) != self._signature
+        return signature(self.path) != self._signature
 
     def replaced(self) -> bool:
         """Whether somebody else has put another token there since."""
         if not self.touched():
             return False
-        known, found = self._known, self.read()
-        return isinstance(found, SecretStr) and found != known
-
-    def replace(self, token: SecretStr) -> str | None:
-        """Put `token` into the file, whole and synced, with the mode and owner it had; or say why not."""
+        known = self._known
         try:
-            _write(self.path, token)
-        except OSError as error:
-            return error.strerror or "no reason given"
-        self._known, self._signature = token, _signature(self.path)
-        return None
+            return self.read() != known
+        except UnusableError:
+            return False
+
+    def replace(self, token: SecretStr) -> None:
+        """Put `token` into the file, whole and synced, with the mode and owner it had.
+
+        Raises:
+            OSError: it could not be written; then the file is as before.
+        """
+        _write(self.path, token)
+        self._known, self._signature = token, signature(self.path)
 
     def release(self) -> None:
         """Let go of the file."""
@@ -100,29 +106,20 @@ class TokenFile:
             self._lock = None
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _unusable(path: Path) -> str | None:
-    """What keeps the file from being replaced."""
+def _check_replaceable(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return f"{path}: no such file"
+        raise UnusableError(f"{path}: no such file; {WANTED}") from None
     except (OSError, ValueError) as error:
-        return f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'no path'})"
+        why = getattr(error, "strerror", None) or "not a path"
+        raise UnusableError(f"{path}: cannot be read ({why}); {WANTED}") from None
     if not os.access(path.parent, os.W_OK):
-        return f"{path.parent}: the folder is not writable"
+        raise UnusableError(f"{path.parent}: the folder is not writable; {WANTED}")
     if _is_mount_point(path):
-        return f"{path}: is mounted by itself; mount its folder instead"
+        raise UnusableError(f"{path}: is mounted by itself; mount its folder instead; {WANTED}")
     if mode & stat.S_IROTH:
         event(_log, logging.WARNING, "refresh token file is readable by every user of this machine", file=str(path))
-    return None
 
 
 def _is_mount_point(path: Path) -> bool:
@@ -133,47 +130,39 @@ def _is_mount_point(path: Path) -> bool:
     return False
 
 
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe would wait for its writer
-
-
-def _read(path: Path) -> SecretStr | str:
-    raw = _bytes(path)
-    if isinstance(raw, str):
-        return raw
-    text = raw.decode("ascii", "replace").strip()
-    if not text:
-        return f"{path}: is empty"
-    if kind_of(text) not in (None, "jwt"):
-        return f"{path}: contains an API key; configure it as token_file"
-    return SecretStr(text) if is_token(text) else f"{path}: holds no token"
-
-
-def _bytes(path: Path) -> bytes | str:
+def _read(path: Path) -> SecretStr:
+    """Read the token; what is wrong is raised from here, outside of the frames that hold the text."""
     try:
-        with open(path, "rb", opener=_open) as file:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            return file.read(MAX_TOKEN + 2) if regular else f"{path}: is not a regular file"
-    except FileNotFoundError:
-        return f"{path}: no such file"
-    except IsADirectoryError:
-        return f"{path}: is a directory"
-    except OSError as error:
-        return f"{path}: cannot be read ({error.strerror})"
+        return _parsed(path)
+    except UnusableError as error:
+        problem = str(error)
+    raise UnusableError(problem)
 
 
-def _locked(path: Path) -> int | str:
+def _parsed(path: Path) -> SecretStr:
+    text = read(path, MAX_TOKEN + 1).raw.decode("ascii", "replace").strip()
+    if not text:
+        raise UnusableError(f"{path}: is empty")
+    if kind_of(text) not in (None, "jwt"):
+        raise UnusableError(f"{path}: contains an API key; configure it as token_file")
+    if not is_token(text):
+        raise UnusableError(f"{path}: contains no token")
+    return SecretStr(text)
+
+
+def _locked(path: Path) -> int:
     """A descriptor whose lock ends with this process at the latest."""
     lock = path.with_name(f".{path.name}.lock")
     try:
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        return f"{lock}: cannot be written ({error.strerror}); {WANTED}"
+        raise UnusableError(f"{lock}: cannot be written ({error.strerror}); {WANTED}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        return f"{path}: this refresh token is in use already, and two that share one sign each other out"
+        problem = "this refresh token is in use already, and two that share one sign each other out"
+        raise UnusableError(f"{path}: {problem}") from None
     return descriptor
 
 
@@ -222,9 +211,17 @@ def _recover(path: Path) -> None:
     """
     fresh = _fresh(path)
     with suppress(OSError):
-        raw, younger = fresh.read_bytes(), fresh.stat().st_mtime_ns >= path.stat().st_mtime_ns
-        if younger and raw.endswith(b"\n") and isinstance(_read(fresh), SecretStr):
+        if _is_newer(fresh, path):
             fresh.replace(path)
             event(_log, logging.WARNING, "finished the rotation that a crash had cut off", file=str(path))
         else:
             fresh.unlink()
+
+
+def _is_newer(fresh: Path, path: Path) -> bool:
+    """Whether `fresh` holds a whole token and is not older than `path`; raises OSError."""
+    whole, younger = fresh.read_bytes().endswith(b"\n"), fresh.stat().st_mtime_ns >= path.stat().st_mtime_ns
+    with suppress(UnusableError):
+        _read(fresh)
+        return whole and younger
+    return False

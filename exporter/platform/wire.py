@@ -1,36 +1,28 @@
-"""The platform's words, checked at the door: one page of a list from bytes to frozen values.
+"""The platform's lists, checked at the door: one page from bytes to frozen values.
 
 Source: the documented samples of `GET /r/tasks` and `GET /agents`. Everything but the ids is optional there or
 inferred to be, so every field may be None. A field of a wrong type or out of range becomes None and is counted;
 it costs neither its item nor its page.
 """
 
-import json
-import re
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import AfterValidator, Field, GetPydanticSchema, Strict, StringConstraints, TypeAdapter
 
 from exporter.catalog import TASK_STATUSES
-from exporter.errors import SchemaMismatch, Undecodable
+from exporter.errors import SchemaMismatch
 from exporter.platform.lenient import validated
 
 PER_PAGE: Final = 100
 """The largest page the platform serves."""
 MAX_ITEMS: Final = 1000
-"""Items of one page: a platform that ignores `per_page` is read, one that never ends is not."""
+"""Most items of one page: more than PER_PAGE, so that a platform that ignores `per_page` can still be read."""
 MAX_LABELS: Final = 256
 MAX_GPUS: Final = 64
-"""Longer lists are no labels and no machine. Without bounds, one body of nothing but mistakes takes gigabytes."""
-MAX_TOKEN: Final = 32 * 1024
-"""Characters; a JWT has a few thousand at most."""
-MAX_LIFETIME: Final = 10.0 * 365 * 86400
-"""Seconds; what is said to live longer is a mistake."""
-_NOT_JSON: Final = object()
-_TOKEN: Final = re.compile(r"[!-~]+")
+"""Upper bounds for lists inside an item; a longer list is dropped as invalid."""
 
 Text = Annotated[str, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
@@ -39,8 +31,8 @@ Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
 Labels = Annotated[list[Text | None], Field(max_length=MAX_LABELS)]
 
 
-# The standard library's own times: those that pydantic makes cost five times as much whenever they are compared or
-# turned into seconds. It reads more than RFC 3339, and no small z, so the pattern and the case come first.
+# Times of the standard library: comparing or converting those that pydantic makes costs five times as much.
+# `fromisoformat` accepts more than RFC 3339 and refuses a small z, so the pattern and the case come first.
 _RFC3339: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?"
     r"([Zz]|[+-][0-9]{2}:?[0-5][0-9])$"
@@ -219,74 +211,3 @@ def _page(
     if listed is None and page.missing:
         raise SchemaMismatch(f"{name} is null, and total_count is {page.total}")
     return page
-
-
-@dataclass(frozen=True, slots=True)
-class OwnTeam:
-    """An item of `team_list`."""
-
-    id: Text | None = None
-    display_name: Text | None = None
-    quotas: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Me:
-    """The answer of `GET /users/me`. The shape of the quotas is inferred: names with numbers, -1 for unlimited."""
-
-    team_list: Annotated[list[OwnTeam | None], Field(max_length=MAX_ITEMS)] | None = None
-    quotas: dict[str, Any] | None = None
-
-
-_ME: Final = TypeAdapter(Me)
-
-
-def decode_me(body: bytes) -> Me:
-    """Read what the platform says about the credential's user.
-
-    Raises:
-        Undecodable: the body is not JSON.
-        SchemaMismatch: it is not an object.
-    """
-    me: Me = validated(_ME, body)[0]
-    return me
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """The answer of `POST /auth/refresh`. Only the refresh token is vital, for there is no other one any more."""
-
-    refresh_token: str = field(repr=False)
-    access_token: str | None = field(default=None, repr=False)
-    expires_in: float | None = None
-    """Seconds; None where the platform does not say so."""
-
-
-def decode_tokens(body: bytes) -> Tokens | Undecodable | SchemaMismatch:
-    """Read a new pair of tokens, or say why there is none. Nothing is raised that could quote one."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = _NOT_JSON
-    if answer is _NOT_JSON:
-        return Undecodable("the body is not JSON")
-    if not isinstance(answer, dict) or not is_token(answer.get("refresh_token")):
-        return SchemaMismatch("the answer holds no refresh_token")
-    access, lifetime = answer.get("access_token"), answer.get("expires_in")
-    return Tokens(
-        refresh_token=answer["refresh_token"],
-        access_token=access if is_token(access) else None,
-        expires_in=_lifetime(lifetime),
-    )
-
-
-def is_token(value: object) -> bool:
-    """Whether it can be a token: printable ASCII without spaces, as headers carry it, and not endless."""
-    return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and _TOKEN.fullmatch(value) is not None
-
-
-def _lifetime(value: object) -> float | None:
-    # Compared before anything else: an integer may be too large for a float.
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MAX_LIFETIME:
-        return float(value)
-    return None

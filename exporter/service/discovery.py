@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.errors import PlatformError, SchemaMismatch, Undecodable
+from exporter.errors import PlatformError
 from exporter.log import event
-from exporter.platform import paths, wire
-from exporter.platform.client import TeamClient
+from exporter.platform.account import OwnTeam
 from exporter.platform.pacing import Backoff
+from exporter.platform.team import TeamClient
 
 INTERVAL: Final = 300.0
 """Seconds between two looks."""
@@ -63,22 +63,14 @@ class Discovery:
     async def look(self) -> None:
         """Ask once; what fails is counted and logged, and leaves the teams as they were."""
         try:
-            teams = await self._ask()
+            teams = _found(await self._client.teams())
         except PlatformError as error:
             self._backoff.failed(self._clock(), error.retry_after)
             event(_log, logging.WARNING, "teams not discovered", credential=self.name, error=str(error))
-            self.findings = replace(self.findings, attempted=True, failure=error.anew())
+            self.findings = replace(self.findings, attempted=True, failure=error.without_traceback())
         else:
             self._backoff.succeeded()
             self.findings = Findings(teams, attempted=True)
-
-    async def _ask(self) -> tuple[FoundTeam, ...]:
-        body = await self._client.get(paths.ME, {})
-        try:
-            return _teams(wire.decode_me(body))
-        except (Undecodable, SchemaMismatch) as error:
-            self._client.fail(paths.ME, error)
-            raise
 
     async def keep_looking(
         self, tell: Callable[[], Awaitable[None]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -94,8 +86,6 @@ class Discovery:
         return max(RETRY, held) if self.findings.failure else INTERVAL
 
 
-def _teams(me: wire.Me) -> tuple[FoundTeam, ...]:
-    if me.team_list is None:
-        raise SchemaMismatch(f"GET {paths.ME}: no team_list of at most {wire.MAX_ITEMS} teams")
-    found = {team.id: FoundTeam(team.id, team.display_name or team.id) for team in me.team_list if team and team.id}
+def _found(teams: list[OwnTeam]) -> tuple[FoundTeam, ...]:
+    found = {team.id: FoundTeam(team.id, team.display_name or team.id) for team in teams if team.id}
     return tuple(found[team_id] for team_id in sorted(found))

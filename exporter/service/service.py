@@ -105,7 +105,7 @@ class Service:
     def _team(self, team: TeamSettings, *, same_platform: bool) -> Team:
         source = self._assembly.credentials[origin_key(team)]
         rules = team_rules(self._assembly.settings, team)
-        client = self._assembly.platform.team(team.name, source, team.team_id)
+        client = self._assembly.platform.team(team.name, source, team.team_id, team.agents_path)
         known = self.exporter.team(team.name)
         if known is not None and same_platform and known.is_of(team.team_id, source):
             known.reconfigure(rules, client)
@@ -176,7 +176,6 @@ def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:
         team_id=team.team_id,
         interval=settings.interval_of(team),
         stale_after=collect.stale_after,
-        agents_path=team.agents_path,
         agents=agents,
     )
 

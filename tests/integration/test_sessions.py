@@ -258,7 +258,7 @@ async def test_one_file_has_one_exporter(
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "no such file"), ("", "is empty"), ("two words", "holds no token"), ("sk-key", "contains an API key")],
+    [(None, "no such file"), ("", "is empty"), ("two words", "contains no token"), ("sk-key", "contains an API key")],
 )
 async def test_a_file_that_cannot_be_used_ends_the_start(
     operator: SignedIn, run_command: CommandFactory, content: str | None, problem: str

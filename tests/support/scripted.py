@@ -12,9 +12,10 @@ import pytest
 from aiohttp import web
 
 from exporter.errors import PlatformError
-from exporter.platform.client import Limits, Platform, TeamClient
+from exporter.platform.client import Limits, Platform
 from exporter.platform.credentials import Credential
 from exporter.platform.pacing import Pacer
+from exporter.platform.team import TeamClient
 
 MARKER = "MARKERmarkerMARKER"
 KEY = f"sk-{MARKER}"

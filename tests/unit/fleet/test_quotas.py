@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from exporter.fleet.quotas import MAX_QUOTAS, own_quotas
-from exporter.platform.wire import Me, OwnTeam
+from exporter.platform.account import Me, OwnTeam
 
 TEAM = OwnTeam("t1", "Render", {"gpus": 4})
 OTHER_TEAM = OwnTeam("t2", "Film", {"gpus": 8})

@@ -11,6 +11,7 @@ import pytest
 import trustme
 from aiohttp import web
 
+from exporter.catalog import Scope
 from exporter.errors import ConfigError, RequestTimeout, SchemaMismatch
 from exporter.platform.client import Limits
 from exporter.platform.credentials import Credential
@@ -603,9 +604,9 @@ async def test_nothing_logged_holds_a_credential(
 
 
 async def test_a_failure_found_later_counts_like_any_other(client: Client) -> None:
-    """Callers report what is wrong with a body."""
+    """Callers report what only several pages together show."""
     await client.get()
-    client.team.fail("/r/tasks", SchemaMismatch("GET /r/tasks: no task_list"))
+    client.team.contradicted(Scope.TASKS, SchemaMismatch("more tasks than the total"))
     assert client.log.failures == [("render", "/r/tasks", "schema")]
 
 

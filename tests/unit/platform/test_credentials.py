@@ -19,6 +19,11 @@ def jwt(payload: object) -> str:
     return f"eyJhbGciOiJIUzI1NiJ9.{base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip('=')}.c2ln"
 
 
+def token_of(credential: Credential) -> str:
+    """What is sent now."""
+    return credential.current().get_secret_value()
+
+
 def clock() -> float:
     return 1000.0
 
@@ -52,7 +57,7 @@ Write = Callable[[str | bytes], Path]
 def test_a_credential_is_what_its_prefix_says(write: Write, content: str, kind: str, expires_at: float | None) -> None:
     """White space around a credential is dropped; prefix and `exp` tell the rest."""
     credential = Credential.from_file(write(content), clock=clock)
-    assert credential.current() == content.strip()
+    assert token_of(credential) == content.strip()
     assert (credential.kind, credential.expires_at, credential.loaded_at) == (kind, expires_at, 1000.0)
 
 
@@ -81,23 +86,23 @@ def test_an_expiry_that_cannot_be_read_is_unknown(write: Write, token: str) -> N
     """A payload we cannot read is the platform's business: the expiry is unknown, the token is used."""
     credential = Credential.from_file(write(token + "x"), clock=clock)
     assert credential.expires_at is None
-    assert credential.current() == token + "x"
+    assert token_of(credential) == token + "x"
 
 
 MISTAKES = [
     (b"", "is empty; expected one sk- key, dk- key or user JWT"),
     (b" \n\t", "is empty; expected one sk- key, dk- key or user JWT"),
     (b"sk-" + MARKER.encode() + b"x" * MAX_BYTES, "is larger than 64 KiB; "),
-    (f"sk-{MARKER}é".encode(), "holds bytes outside of ASCII; "),
-    (b"\xff\xfe" + KEY.encode(), "holds bytes outside of ASCII; "),
-    (f"{KEY} {KEY}".encode(), "holds white space or control characters inside; "),
-    (f"{KEY}\n{KEY}".encode(), "holds white space or control characters inside; "),
-    (f"{KEY}\0".encode(), "holds white space or control characters inside; "),
-    (f"{KEY}\x7f{KEY}".encode(), "holds white space or control characters inside; "),
-    (f"ak-{MARKER}".encode(), "holds an agent key, never accepted on REST; use an sk- key, a dk- key or a user JWT"),
-    (MARKER.encode(), "holds no known kind of credential; "),
-    (f"SK-{MARKER}".encode(), "holds no known kind of credential; "),
-    (b"sk-", "holds no known kind of credential; "),
+    (f"sk-{MARKER}é".encode(), "contains bytes outside of ASCII; "),
+    (b"\xff\xfe" + KEY.encode(), "contains bytes outside of ASCII; "),
+    (f"{KEY} {KEY}".encode(), "contains white space or control characters inside; "),
+    (f"{KEY}\n{KEY}".encode(), "contains white space or control characters inside; "),
+    (f"{KEY}\0".encode(), "contains white space or control characters inside; "),
+    (f"{KEY}\x7f{KEY}".encode(), "contains white space or control characters inside; "),
+    (f"ak-{MARKER}".encode(), "contains an agent key, which the platform never accepts on REST; "),
+    (MARKER.encode(), "contains no known kind of credential; "),
+    (f"SK-{MARKER}".encode(), "contains no known kind of credential; "),
+    (b"sk-", "contains no known kind of credential; "),
 ]
 
 
@@ -159,9 +164,9 @@ def test_a_file_that_changed_is_read_again(write: Write) -> None:
     now = [1.0]
     credential = Credential.from_file(write(KEY), clock=lambda: now[0])
     now[0] = 2.0
-    assert (credential.current(), credential.loaded_at) == (KEY, 1.0)
+    assert (token_of(credential), credential.loaded_at) == (KEY, 1.0)
     write(jwt({"exp": 5}))
-    assert credential.current() == jwt({"exp": 5})
+    assert token_of(credential) == jwt({"exp": 5})
     assert (credential.kind, credential.expires_at, credential.loaded_at) == ("jwt", 5.0, 2.0)
 
 
@@ -179,7 +184,7 @@ def test_each_part_of_the_signature_tells_a_change(tmp_path: Path, change: str) 
     else:
         path.write_text("sk-bbbb" if change == "mtime_ns" else "sk-bbbbb")
     os.utime(path, ns=(1, 2 if change == "mtime_ns" else 1))
-    assert credential.current().startswith("sk-bbbb")
+    assert token_of(credential).startswith("sk-bbbb")
 
 
 def test_a_kubernetes_rotation_is_seen(tmp_path: Path) -> None:
@@ -192,7 +197,7 @@ def test_a_kubernetes_rotation_is_seen(tmp_path: Path) -> None:
     credential = Credential.from_file(tmp_path / "token", clock=clock)
     (tmp_path / "..new").symlink_to("second")
     (tmp_path / "..new").rename(tmp_path / "..data")
-    assert credential.current() == "sk-bbbb"
+    assert token_of(credential) == "sk-bbbb"
 
 
 @pytest.mark.parametrize("content", [None, *(content for content, _ in MISTAKES)])
@@ -211,7 +216,7 @@ def test_a_file_that_became_unusable_is_an_auth_failure_until_it_is_back(write: 
         assert MARKER not in _everything_in(caught.value)
     assert credential.reread() is False
     write(f"dk-{MARKER}")
-    assert credential.current() == f"dk-{MARKER}"
+    assert token_of(credential) == f"dk-{MARKER}"
 
 
 def test_reread_looks_whatever_the_file_looks_like(tmp_path: Path) -> None:
@@ -223,9 +228,9 @@ def test_reread_looks_whatever_the_file_looks_like(tmp_path: Path) -> None:
     assert credential.reread() is False
     path.write_text("sk-bbbb")
     os.utime(path, ns=(1, 1))
-    assert credential.current() == "sk-aaaa"
+    assert token_of(credential) == "sk-aaaa"
     assert credential.reread() is True
-    assert credential.current() == "sk-bbbb"
+    assert token_of(credential) == "sk-bbbb"
 
 
 def test_the_environment_never_changes() -> None:
@@ -234,7 +239,7 @@ def test_the_environment_never_changes() -> None:
     credential = Credential.from_environment("TOKEN", environ, clock=clock)
     environ["TOKEN"] = "sk-other"
     assert credential.reread() is False
-    assert credential.current() == KEY
+    assert token_of(credential) == KEY
 
 
 def test_a_file_that_others_may_read_is_warned_about_once(write: Write, caplog: pytest.LogCaptureFixture) -> None:

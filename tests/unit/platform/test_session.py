@@ -11,10 +11,10 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from exporter.errors import ConfigError, ConnectFailed, PlatformError, RateLimited, SchemaMismatch, Unauthorized
+from exporter.platform.account import Tokens
 from exporter.platform.client import Limits, Platform
 from exporter.platform.pacing import Pacer
 from exporter.platform.session import MAX_RETRY_DELAY, RETRY_DELAY, Session
-from exporter.platform.wire import Tokens
 from support.scripted import MARKER, NOW, Log, Script, Server, everything_in
 
 pytestmark = pytest.mark.loopback
@@ -60,18 +60,34 @@ class Authority:
         """What the file holds."""
         return self.file.read_text().strip()
 
-    async def refresh(self, token: SecretStr) -> Tokens | PlatformError:
+    async def refresh(self, token: SecretStr) -> Tokens:
         """Trade a token as the platform does."""
         self.sent.append(token.get_secret_value())
         self.asked.set()
-        if self.failure is None and self.sent[-1] == self.live:
-            number = len(self.sent)
-            self.live = f"rt-{MARKER}-{number}"
-            answer: Tokens | PlatformError = Tokens(self.live, f"eyJ{MARKER}-{number}", self.expires_in)
-        else:
-            answer = self.failure or Unauthorized("POST /auth/refresh: 401: unknown token")
+        accepted = self.failure is None and self.sent[-1] == self.live
+        if accepted:
+            self.live = f"rt-{MARKER}-{len(self.sent)}"
+        number = len(self.sent)
+        failure = self.failure
         await self.gate.wait()
-        return answer
+        if not accepted:
+            raise failure or Unauthorized("POST /auth/refresh: 401: unknown token")
+        return pair(f"rt-{MARKER}-{number}", f"eyJ{MARKER}-{number}", self.expires_in)
+
+
+async def token_of(session: Session, authority: Authority) -> str:
+    """The JWT to send now."""
+    return (await session.token(authority.refresh)).get_secret_value()
+
+
+async def renewed(session: Session, refused: str, authority: Authority) -> str:
+    """The JWT to send after a 401."""
+    return (await session.renewed(SecretStr(refused), authority.refresh)).get_secret_value()
+
+
+def pair(refresh: str, access: str | None = None, expires_in: float | None = None) -> Tokens:
+    """What the platform answers."""
+    return Tokens(SecretStr(refresh), SecretStr(access) if access else None, expires_in)
 
 
 @pytest.fixture
@@ -87,7 +103,7 @@ def authority(tmp_path: Path) -> Authority:
 async def failure(session: Session, authority: Authority) -> PlatformError:
     """What the session says in place of a JWT; free of tokens wherever one looks."""
     with pytest.raises(PlatformError) as caught:
-        await session.token(authority.refresh)
+        await token_of(session, authority)
     assert MARKER not in everything_in(caught.value)
     return caught.value
 
@@ -101,7 +117,7 @@ async def test_the_new_token_is_saved_before_its_jwt_is_used(authority: Authorit
     assert (session.kind, session.renews, session.expires_at, session.loaded_at) == ("jwt", True, None, NOW)
     authority.file.chmod(0o640)
     authority.now += 5
-    assert await session.token(authority.refresh) == f"eyJ{MARKER}-1"
+    assert await token_of(session, authority) == f"eyJ{MARKER}-1"
     assert authority.saved == authority.live == f"rt-{MARKER}-1"
     assert authority.file.stat().st_mode & 0o777 == 0o640
     assert {each.name for each in authority.file.parent.iterdir()} == {"operator", ".operator.lock"}
@@ -114,7 +130,7 @@ async def test_a_link_stays_a_link(authority: Authority, tmp_path: Path) -> None
     link.symlink_to(authority.file)
     session = Session.open(link, clock=lambda: authority.now)
     authority.gate.set()
-    await session.token(authority.refresh)
+    await token_of(session, authority)
     assert link.is_symlink()
     assert authority.saved == authority.live
 
@@ -122,11 +138,11 @@ async def test_a_link_stays_a_link(authority: Authority, tmp_path: Path) -> None
 async def test_a_jwt_is_renewed_ahead_of_its_end(authority: Authority) -> None:
     """It serves for four fifths of its life; then the next request renews it."""
     session = authority.open()
-    await session.token(authority.refresh)
+    await token_of(session, authority)
     authority.now = NOW + LIFETIME - RENEWAL_MARGIN - 1
-    assert await session.token(authority.refresh) == f"eyJ{MARKER}-1"
+    assert await token_of(session, authority) == f"eyJ{MARKER}-1"
     authority.now += 1
-    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert await token_of(session, authority) == f"eyJ{MARKER}-2"
     assert session.expires_at == authority.now + LIFETIME
     assert len(authority.sent) == 2
 
@@ -147,40 +163,40 @@ async def test_a_jwt_of_unknown_life_is_renewed_when_it_is_refused(authority: Au
     """Without expires_in and without a claim no end is made up; a 401 tells it."""
     authority.expires_in = None
     session = authority.open()
-    token = await session.token(authority.refresh)
+    token = await token_of(session, authority)
     assert session.expires_at is None
     authority.now += 1e6
-    assert await session.token(authority.refresh) == token
-    assert await session.renewed(token, authority.refresh) == f"eyJ{MARKER}-2"
+    assert await token_of(session, authority) == token
+    assert await renewed(session, token, authority) == f"eyJ{MARKER}-2"
 
 
 async def test_a_refused_jwt_is_renewed(authority: Authority) -> None:
     """After a 401 the JWT is traded; a request that was refused with the old one gets the new one without a trade."""
     session = authority.open()
-    old = await session.token(authority.refresh)
+    old = await token_of(session, authority)
     authority.now += RETRY_DELAY
-    new = await session.renewed(old, authority.refresh)
+    new = await renewed(session, old, authority)
     assert new == f"eyJ{MARKER}-2"
-    assert await session.renewed(old, authority.refresh) == new
+    assert await renewed(session, old, authority) == new
     assert len(authority.sent) == 2
 
 
 async def test_a_jwt_that_is_refused_at_once_is_not_traded(authority: Authority) -> None:
     """A platform that refuses whatever it gives costs one trade in a while, not one with every request."""
     session = authority.open()
-    token = await session.token(authority.refresh)
+    token = await token_of(session, authority)
     authority.now += RETRY_DELAY - 1
-    assert await session.renewed(token, authority.refresh) == token
+    assert await renewed(session, token, authority) == token
     assert len(authority.sent) == 1
 
 
 async def test_requests_that_wait_share_one_trade(authority: Authority) -> None:
     """However many requests want a JWT, of whatever team: one trade."""
     session = authority.open()
-    tokens = await asyncio.gather(*(session.token(authority.refresh) for _ in range(20)))
+    tokens = await asyncio.gather(*(token_of(session, authority) for _ in range(20)))
     assert (set(tokens), len(authority.sent)) == ({f"eyJ{MARKER}-1"}, 1)
     authority.now += RETRY_DELAY
-    tokens = await asyncio.gather(*(session.renewed(tokens[0], authority.refresh) for _ in range(20)))
+    tokens = await asyncio.gather(*(renewed(session, tokens[0], authority) for _ in range(20)))
     assert (set(tokens), len(authority.sent)) == ({f"eyJ{MARKER}-2"}, 2)
 
 
@@ -196,7 +212,7 @@ async def test_a_cancelled_request_does_not_lose_the_token(authority: Authority)
     await asyncio.sleep(0)
     assert authority.saved != authority.live
     authority.gate.set()
-    assert await second == f"eyJ{MARKER}-1"
+    assert (await second).get_secret_value() == f"eyJ{MARKER}-1"
     assert (authority.saved, len(authority.sent)) == (authority.live, 1)
 
 
@@ -241,13 +257,13 @@ async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
 ) -> None:
     """A platform that cannot trade is asked again in growing pauses; the JWT serves on until then."""
     session = authority.open()
-    token = await session.token(authority.refresh)
+    token = await token_of(session, authority)
     authority.failure = ConnectFailed("POST /auth/refresh: no connection")
     authority.now = start = NOW + LIFETIME - RENEWAL_MARGIN
     asked = []
     while authority.now < NOW + LIFETIME:
         before = len(authority.sent)
-        assert await session.token(authority.refresh) == token
+        assert await token_of(session, authority) == token
         asked += [authority.now - start] if len(authority.sent) > before else []
         authority.now += 1
     assert asked == [
@@ -262,7 +278,7 @@ async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
     authority.failure = None
     authority.now += MAX_RETRY_DELAY
     caplog.set_level(logging.INFO)
-    assert await session.token(authority.refresh) != token
+    assert await token_of(session, authority) != token
     assert [record.getMessage() for record in caplog.records] == ["session not renewed", "session is renewed again"]
 
 
@@ -294,27 +310,27 @@ async def test_a_dead_token_is_sent_once(authority: Authority, caplog: pytest.Lo
     assert len(authority.sent) == len(caplog.records) == 1
     assert len(errors) == 3  # one that is raised again drags the frames of before along
     authority.sign_in("new")
-    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert await token_of(session, authority) == f"eyJ{MARKER}-2"
 
 
 async def test_a_token_that_somebody_put_there_is_taken_at_once(authority: Authority) -> None:
     """Signing in again takes effect with the next request, whatever life the old JWT has left."""
     session = authority.open()
-    await session.token(authority.refresh)
+    await token_of(session, authority)
     authority.sign_in("other-user")
-    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert await token_of(session, authority) == f"eyJ{MARKER}-2"
     assert authority.sent[-1] == f"rt-{MARKER}-other-user"
     os.utime(authority.file, (1, 1))
-    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert await token_of(session, authority) == f"eyJ{MARKER}-2"
     assert len(authority.sent) == 2
 
 
 async def test_a_file_that_vanishes_is_a_failure_when_the_jwt_ends(authority: Authority) -> None:
     """A missing file costs nothing while the JWT lives; then it is named."""
     session = authority.open()
-    token = await session.token(authority.refresh)
+    token = await token_of(session, authority)
     authority.file.unlink()
-    assert await session.token(authority.refresh) == token
+    assert await token_of(session, authority) == token
     authority.now += LIFETIME
     assert str(await failure(session, authority)) == f"{authority.file}: no such file"
 
@@ -338,11 +354,11 @@ async def test_on_a_full_disk_the_jwt_serves_and_the_token_is_kept(
     """A token that cannot be written stays in memory, unused, and is written when there is room. One line tells."""
     session = authority.open()
     fill_disk()
-    token = await session.token(authority.refresh)
+    token = await token_of(session, authority)
     for _ in range(30):
         authority.now += LIFETIME / 30
         if authority.now < NOW + LIFETIME:
-            assert await session.token(authority.refresh) == token
+            assert await token_of(session, authority) == token
     assert authority.saved == f"rt-{MARKER}-0"
     error = await failure(session, authority)
     assert str(error) == (
@@ -354,7 +370,7 @@ async def test_on_a_full_disk_the_jwt_serves_and_the_token_is_kept(
     assert {each.name for each in authority.file.parent.iterdir()} == {"operator", ".operator.lock"}
     monkeypatch.undo()
     authority.now += MAX_RETRY_DELAY
-    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert await token_of(session, authority) == f"eyJ{MARKER}-2"
     assert authority.sent == [f"rt-{MARKER}-0", f"rt-{MARKER}-1"]
     assert authority.saved == authority.live
 
@@ -363,10 +379,10 @@ async def test_a_late_write_is_no_trade(authority: Authority, fill_disk: Fill, m
     """When there is room again the token is written, and the JWT lives on."""
     session = authority.open()
     fill_disk()
-    token = await session.token(authority.refresh)
+    token = await token_of(session, authority)
     monkeypatch.undo()
     authority.now += RETRY_DELAY
-    assert await session.token(authority.refresh) == token
+    assert await token_of(session, authority) == token
     assert (authority.saved, len(authority.sent)) == (authority.live, 1)
 
 
@@ -376,7 +392,7 @@ async def test_settling_writes_what_was_not_written(
     """The last chance before the end is taken."""
     session = authority.open()
     fill_disk()
-    await session.token(authority.refresh)
+    await token_of(session, authority)
     assert authority.saved != authority.live
     monkeypatch.undo()
     await session.finish_renewal()
@@ -387,9 +403,9 @@ async def test_signing_in_again_ends_a_full_disks_trouble(authority: Authority, 
     """A token that somebody puts into the file goes before one that could not be written there."""
     session = authority.open()
     fill_disk()
-    await session.token(authority.refresh)
+    await token_of(session, authority)
     authority.sign_in("by-hand")
-    assert await session.token(authority.refresh) == f"eyJ{MARKER}-2"
+    assert await token_of(session, authority) == f"eyJ{MARKER}-2"
     assert authority.sent[-1] == f"rt-{MARKER}-by-hand"
 
 
@@ -397,7 +413,7 @@ async def test_a_session_shows_itself_nowhere(authority: Authority, caplog: pyte
     """Neither repr nor log hold a token."""
     caplog.set_level(logging.DEBUG)
     session = authority.open()
-    await session.token(authority.refresh)
+    await token_of(session, authority)
     assert repr(session) == f"Session({str(authority.file)!r})"
     assert MARKER not in f"{session} {vars(session)} {caplog.text}"
 
@@ -554,15 +570,15 @@ async def test_no_failure_of_a_request_leads_to_the_jwt(server: Server, wire: Wi
 async def test_a_missing_access_token_keeps_the_refresh_token(authority: Authority) -> None:
     """What was answered has replaced the old token, whatever else is missing; the next trade goes on from there."""
     session = authority.open()
-    answers = iter([Tokens(f"rt-{MARKER}-x"), Tokens(f"rt-{MARKER}-y", f"eyJ{MARKER}", 60.0)])
+    answers = iter([pair(f"rt-{MARKER}-x"), pair(f"rt-{MARKER}-y", f"eyJ{MARKER}", 60.0)])
     sent = []
 
-    async def refresh(token: SecretStr) -> Tokens | PlatformError:
+    async def refresh(token: SecretStr) -> Tokens:
         sent.append(token.get_secret_value())
         return next(answers)
 
     with pytest.raises(SchemaMismatch):
         await session.token(refresh)
     authority.now += RETRY_DELAY
-    assert await session.token(refresh) == f"eyJ{MARKER}"
+    assert await session.token(refresh) == SecretStr(f"eyJ{MARKER}")
     assert sent == [f"rt-{MARKER}-0", f"rt-{MARKER}-x"]

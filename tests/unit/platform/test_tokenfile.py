@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from exporter.platform.files import UnusableError
 from exporter.platform.tokenfile import TokenFile, _is_mount_point
-from support.scripted import MARKER
+from support.scripted import MARKER, everything_in
 
 OLD, NEW = f"rt-{MARKER}-old", f"rt-{MARKER}-new"
 WANTED = "expected a refresh token in a file that can be replaced when it is rotated"
@@ -44,15 +45,19 @@ def path(tmp_path: Path) -> Path:
 
 
 def opened(path: Path, *, lock: bool = True) -> TokenFile:
-    file = TokenFile.open(path, lock=lock)
-    assert isinstance(file, TokenFile), file
-    return file
+    return TokenFile.open(path, lock=lock)
+
+
+def refusal(path: Path) -> str:
+    """What is wrong with the file."""
+    with pytest.raises(UnusableError) as caught:
+        TokenFile.open(path, lock=True)
+    assert MARKER not in everything_in(caught.value)
+    return str(caught.value)
 
 
 def token_in(file: TokenFile) -> str:
-    found = file.read()
-    assert isinstance(found, SecretStr), found
-    return found.get_secret_value()
+    return file.read().get_secret_value()
 
 
 @pytest.mark.parametrize(
@@ -112,12 +117,12 @@ def test_a_file_has_one_user(path: Path, tmp_path: Path) -> None:
     first = opened(path)
     link = tmp_path / "link"
     link.symlink_to(path)
+    words = f"{path}: this refresh token is in use already, and two that share one sign each other out"
     for each in (path, link):
-        refused = TokenFile.open(each, lock=True)
-        assert refused == f"{path}: this refresh token is in use already, and two that share one sign each other out"
+        assert refusal(each) == words
         opened(each, lock=False).release()
     first.replace(SecretStr(NEW))
-    assert isinstance(TokenFile.open(path, lock=True), str)
+    assert "in use already" in refusal(path)
     first.release()
     first.release()
     opened(path).release()
@@ -131,7 +136,7 @@ def test_another_process_is_refused(path: Path) -> None:
     )
     mine = opened(path)
     there = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
-    assert "in use already" in there.stdout
+    assert "in use already" in there.stderr
     mine.release()
     there = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert there.stdout == f"{path}\n"
@@ -143,10 +148,10 @@ def test_another_process_is_refused(path: Path) -> None:
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (f"{OLD} {OLD}".encode(), "holds no token"),
-        (f"{OLD}\n{OLD}".encode(), "holds no token"),
-        (b"\xff\xfe", "holds no token"),
-        (b"x" * 40_000, "holds no token"),
+        (f"{OLD} {OLD}".encode(), "contains no token"),
+        (f"{OLD}\n{OLD}".encode(), "contains no token"),
+        (b"\xff\xfe", "contains no token"),
+        (b"x" * 40_000, "contains no token"),
         (f"sk-{MARKER}".encode(), "contains an API key; configure it as token_file"),
         (f"dk-{MARKER}".encode(), "contains an API key; configure it as token_file"),
     ],
@@ -155,7 +160,7 @@ def test_a_file_without_a_refresh_token_is_refused(path: Path, content: bytes, p
     """The line names the file and what is wrong; it quotes nothing, and the lock is free again."""
     path.write_bytes(content)
     for _ in range(2):
-        assert TokenFile.open(path, lock=True) == f"{path}: {problem}; {WANTED}"
+        assert refusal(path) == f"{path}: {problem}; {WANTED}"
 
 
 def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
@@ -171,24 +176,20 @@ def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
         (tmp_path, "is a directory"),
         (tmp_path / "a", "cannot be"),
     ]:
-        refused = TokenFile.open(each, lock=True)
-        assert isinstance(refused, str)
-        assert refused.startswith(f"{each}: {problem}")
+        assert refusal(each).startswith(f"{each}: {problem}")
     assert path.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mounted Secret is read-only: a session there would be lost with its first rotation."""
     monkeypatch.setattr(os, "access", lambda folder, mode: not (folder == path.parent and mode == os.W_OK))
-    assert TokenFile.open(path, lock=True) == f"{path.parent}: the folder is not writable; {WANTED}"
+    assert refusal(path) == f"{path.parent}: the folder is not writable; {WANTED}"
 
 
 def test_a_lock_that_cannot_be_made_is_refused(path: Path) -> None:
     """Without a lock nobody would notice the second process."""
     (path.parent / ".operator.lock").symlink_to(path.parent / "elsewhere")
-    refused = TokenFile.open(path, lock=True)
-    assert isinstance(refused, str)
-    assert refused.startswith(f"{path.parent / '.operator.lock'}: cannot be written (")
+    assert refusal(path).startswith(f"{path.parent / '.operator.lock'}: cannot be written (")
 
 
 def test_a_mounted_file_is_known_by_its_mount(path: Path) -> None:
@@ -208,7 +209,8 @@ def test_a_failed_write_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPa
                 raise OSError(28, "No space left on device")
 
             broken.setattr(os, name, fail)
-            assert file.replace(SecretStr(NEW)) == "No space left on device"
+            with pytest.raises(OSError, match="No space left on device"):
+                file.replace(SecretStr(NEW))
         assert token_in(file) == OLD
         assert {each.name for each in path.parent.iterdir()} == {"operator", ".operator.lock"}
 
@@ -230,7 +232,7 @@ def test_a_file_that_was_deleted_is_made_again(path: Path) -> None:
     """The token that is alive must not be lost; nobody else may read it."""
     file = opened(path)
     path.unlink()
-    assert file.replace(SecretStr(NEW)) is None
+    file.replace(SecretStr(NEW))
     assert path.read_text() == NEW + "\n"
     assert path.stat().st_mode & 0o777 == 0o600
 

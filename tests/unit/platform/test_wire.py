@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
-from exporter.platform import wire
+from exporter.platform import account, wire
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
@@ -520,16 +520,16 @@ def test_lists_inside_items_are_bounded() -> None:
     [
         ({}, None, None),
         ({"team_list": None, "quotas": None}, None, None),
-        ({"team_list": [{"id": "x", "display_name": "X"}]}, [wire.OwnTeam("x", "X")], None),
-        ({"team_list": [{"id": 7}, None, 1], "quotas": {"gpus": 4}}, [wire.OwnTeam(), None, None], {"gpus": 4}),
+        ({"team_list": [{"id": "x", "display_name": "X"}]}, [account.OwnTeam("x", "X")], None),
+        ({"team_list": [{"id": 7}, None, 1], "quotas": {"gpus": 4}}, [account.OwnTeam(), None, None], {"gpus": 4}),
         ({"team_list": {}, "quotas": []}, None, None),
-        ({"team_list": [{"id": "x", "quotas": [1]}], "quotas": "many"}, [wire.OwnTeam("x")], None),
+        ({"team_list": [{"id": "x", "quotas": [1]}], "quotas": "many"}, [account.OwnTeam("x")], None),
     ],
     ids=lambda value: repr(value)[:40],
 )
 def test_me(answer: Any, teams: Any, quotas: Any) -> None:
     """Every part of `/users/me` may be missing or wrong; the rest is read."""
-    assert wire.decode_me(json.dumps(answer).encode()) == wire.Me(teams, quotas)
+    assert account.decode_me(json.dumps(answer).encode()) == account.Me(teams, quotas)
 
 
 @pytest.mark.parametrize(
@@ -538,7 +538,7 @@ def test_me(answer: Any, teams: Any, quotas: Any) -> None:
 def test_me_that_is_no_object(body: bytes, kind: type[PlatformError]) -> None:
     """What is no JSON object is refused."""
     with pytest.raises(kind):
-        wire.decode_me(body)
+        account.decode_me(body)
 
 
 def test_a_page_of_absurdly_many_values_is_refused_unread() -> None:

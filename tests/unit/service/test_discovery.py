@@ -12,7 +12,7 @@ ME = "/users/me"
 
 
 def discovery(client: FakeClient, name: str = "discover[0]") -> Discovery:
-    return Discovery(name, client, Findings(), client.clock.clock.monotonic, lambda: 0.5)  # type: ignore[arg-type]  # it quacks
+    return Discovery(name, client.asking("jwt"), Findings(), client.clock.clock.monotonic, lambda: 0.5)
 
 
 @pytest.fixture

@@ -1,0 +1,110 @@
+"""The user behind a credential, checked at the door: the teams, the quotas and a new pair of tokens.
+
+Source: the documentation of `GET /users/me` and `POST /auth/refresh`.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeGuard
+
+from pydantic import Field, SecretStr, TypeAdapter
+
+from exporter.errors import SchemaMismatch, Undecodable
+from exporter.platform import paths
+from exporter.platform.lenient import validated
+from exporter.platform.wire import MAX_ITEMS, Text
+
+MAX_TOKEN: Final = 32 * 1024
+"""Characters; a JWT has a few thousand at most."""
+MAX_LIFETIME: Final = 10.0 * 365 * 86400
+"""Seconds; a longer lifetime is a mistake, and so unknown."""
+_TOKEN: Final = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTeam:
+    """An item of `team_list`."""
+
+    id: Text | None = None
+    display_name: Text | None = None
+    quotas: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The answer of `GET /users/me`. The shape of the quotas is inferred: names with numbers, -1 for unlimited."""
+
+    team_list: Annotated[list[OwnTeam | None], Field(max_length=MAX_ITEMS)] | None = None
+    quotas: dict[str, Any] | None = None
+
+
+_ME: Final = TypeAdapter(Me)
+
+
+def decode_me(body: bytes) -> Me:
+    """Read what the platform says about the credential's user.
+
+    Raises:
+        Undecodable: the body is not JSON.
+        SchemaMismatch: it is not an object.
+    """
+    me: Me = validated(_ME, body)[0]
+    return me
+
+
+def decode_teams(body: bytes) -> list[OwnTeam]:
+    """Read the teams of the credential's user that have an id.
+
+    Raises:
+        Undecodable: the body is not JSON.
+        SchemaMismatch: there is no list of teams in it.
+    """
+    listed = decode_me(body).team_list
+    if listed is None:
+        raise SchemaMismatch(f"GET {paths.ME}: no team_list of at most {MAX_ITEMS} teams")
+    return [team for team in listed if team and team.id]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The answer of `POST /auth/refresh`. The refresh token is mandatory: the old one died with this answer."""
+
+    refresh_token: SecretStr
+    access_token: SecretStr | None = None
+    expires_in: float | None = None
+    """Seconds; None where the platform does not say so."""
+
+
+def decode_tokens(body: bytes) -> Tokens:
+    """Read a new pair of tokens. Its frames hold them, so the caller raises the error anew.
+
+    Raises:
+        Undecodable: the body is not JSON.
+        SchemaMismatch: there is no refresh token in it.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Undecodable("the body is not JSON") from None
+    refresh = answer.get("refresh_token") if isinstance(answer, dict) else None
+    if not is_token(refresh):
+        raise SchemaMismatch("the answer holds no refresh_token")
+    access = answer.get("access_token")
+    return Tokens(
+        refresh_token=SecretStr(refresh),
+        access_token=SecretStr(access) if is_token(access) else None,
+        expires_in=_lifetime(answer.get("expires_in")),
+    )
+
+
+def is_token(value: object) -> TypeGuard[str]:
+    """Whether it can be a token: printable ASCII without spaces, as headers carry it, and not endless."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and _TOKEN.fullmatch(value) is not None
+
+
+def _lifetime(value: object) -> float | None:
+    # Compared before anything else: an integer may be too large for a float.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MAX_LIFETIME:
+        return float(value)
+    return None

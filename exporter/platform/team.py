@@ -1,0 +1,188 @@
+"""What one team asks the platform: its lists, page by page, with its credential and within the common pace.
+
+What is sent again, and when, is decided here alone: once after a 401, when the credential's source holds another
+token by then. Everything else fails and waits for the next poll.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol, TypeVar
+
+from pydantic import SecretStr
+
+from exporter.catalog import Scope
+from exporter.errors import PlatformError, RequestTimeout, SchemaMismatch, Unauthorized, Undecodable
+from exporter.platform import account, paths, wire
+from exporter.platform.call import Call, RequestLog
+from exporter.platform.credentials import TokenSource
+from exporter.platform.pacing import Pacer
+
+LARGE: Final = 512 * 1024
+"""Bytes of an answer above which it is decoded in a thread: four times a page of agents."""
+
+T = TypeVar("T")
+Query = Mapping[str, str | int]
+
+
+class Sender(Protocol):
+    """Sends requests over connections that all teams share: `exporter.platform.client.Platform`."""
+
+    pacer: Pacer
+    log: RequestLog
+
+    async def send(self, call: Call) -> bytes:
+        """The decompressed body of a 200; raises PlatformError."""
+
+
+class TeamClient:
+    """What one team may ask the platform. Mutable: it knows whether its last request timed out."""
+
+    def __init__(
+        self, platform: Sender, name: str, credential: TokenSource, *, team_id: str | None, agents_path: str | None
+    ) -> None:
+        """Ask as this team.
+
+        Args:
+            platform: sends the requests.
+            name: the `team_name` label of what is counted.
+            credential: gives the token of each request.
+            team_id: sent beside a JWT only.
+            agents_path: where the agents are listed; None: the path that fits the credential.
+        """
+        self._platform = platform
+        self._name = name
+        self._credential = credential
+        self._team_id = team_id
+        self._agents_path = agents_path
+        self._hung = False
+
+    @property
+    def agents_path(self) -> str:
+        """Where this team's agents are listed: integration keys may call runtime paths only."""
+        if self._agents_path is not None:
+            return self._agents_path
+        return paths.RUNTIME_AGENTS if self._credential.kind == "integration" else paths.AGENTS
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path that this team may ask."""
+        me = () if self._credential.kind == "integration" else (paths.ME,)
+        refresh = (paths.REFRESH,) if self._credential.renews else ()
+        return (paths.TASKS, self.agents_path, *me, *refresh)
+
+    def poll_permit(self) -> AbstractAsyncContextManager[object]:
+        """Wait until this team may poll; the permit ends with the context."""
+        return self._platform.pacer.poll_permit(likely_to_hang=self._hung)
+
+    async def tasks(self, status: str, page: int) -> wire.Page[wire.Task]:
+        """One page of the tasks that have this status, from page 1 on.
+
+        Raises:
+            PlatformError: one of its leaves; counted already.
+        """
+        query: Query = {"status": status, "current_page": page, "per_page": wire.PER_PAGE}
+        return await self._ask(paths.TASKS, query, lambda body: wire.decode_tasks(body, page, status))
+
+    async def agents(self, page: int) -> wire.Page[wire.Agent]:
+        """One page of the agents, from page 1 on.
+
+        Raises:
+            PlatformError: one of its leaves; counted already.
+        """
+        query: Query = {"current_page": page, "per_page": wire.PER_PAGE}
+        return await self._ask(self.agents_path, query, lambda body: wire.decode_agents(body, page))
+
+    async def me(self) -> account.Me:
+        """The credential's user: teams and quotas. Integration keys may not ask.
+
+        Raises:
+            PlatformError: one of its leaves; counted already.
+        """
+        return await self._ask(paths.ME, {}, account.decode_me)
+
+    async def teams(self) -> list[account.OwnTeam]:
+        """The teams of the credential's user that have an id.
+
+        Raises:
+            PlatformError: one of its leaves; counted already.
+        """
+        return await self._ask(paths.ME, {}, account.decode_teams)
+
+    async def _ask(self, path: str, query: Query, decode: Callable[[bytes], T]) -> T:
+        body = await self.get(path, query)
+        try:
+            # Only a page nobody expects is so large; decoding it may take longer than the event loop can wait.
+            return decode(body) if len(body) < LARGE else await asyncio.to_thread(decode, body)
+        except (Undecodable, SchemaMismatch) as error:
+            self._count_failure(path, error)
+            raise
+
+    async def get(self, path: str, query: Query) -> bytes:
+        """The decompressed body of a 200.
+
+        Args:
+            path: below the base URL, as `/r/tasks`; it is the `path` label, too.
+            query: parameters.
+
+        Raises:
+            PlatformError: one of its leaves but `SchemaMismatch`; counted already.
+        """
+        try:
+            return await self._get(path, query)
+        except PlatformError as error:
+            self._count_failure(path, error)
+            raise
+
+    def contradicted(self, scope: Scope, error: SchemaMismatch) -> None:
+        """Count that the pages of a list, tasks or agents, contradict each other, which no single answer shows."""
+        self._count_failure(paths.TASKS if scope is Scope.TASKS else self.agents_path, error)
+
+    def _count_failure(self, path: str, error: PlatformError) -> None:
+        self._platform.log.failed(self._name, path, error.reason)
+
+    async def _get(self, path: str, query: Query) -> bytes:
+        token = await self._token(path)
+        try:
+            return await self._request(path, query, token)
+        except Unauthorized as error:
+            renewed = await self._token(path, refused=token)
+            if renewed == token:
+                raise error.without_traceback() from None
+        return await self._request(path, query, renewed)
+
+    async def _token(self, path: str, refused: SecretStr | None = None) -> SecretStr:
+        try:
+            if refused is None:
+                return await self._credential.token(self._refresh)
+            return await self._credential.renewed(refused, self._refresh)
+        except Unauthorized as error:
+            raise Unauthorized(f"GET {path}: no usable credential: {error}") from None
+
+    async def _request(self, path: str, query: Query, token: SecretStr) -> bytes:
+        team_id = self._team_id if self._credential.kind == "jwt" else None
+        return await self._send(Call("GET", path, token, query, team_id))
+
+    async def _refresh(self, refresh_token: SecretStr) -> account.Tokens:
+        """Trade a refresh token for a new pair. What fails is raised outside of the frames that read the new tokens."""
+        try:
+            tokens = account.decode_tokens(await self._send(Call("POST", paths.REFRESH, refresh_token)))
+        except PlatformError as error:
+            failure = error.without_traceback()
+        else:
+            if tokens.access_token is None:  # the refresh token is of use all the same
+                self._count_failure(paths.REFRESH, SchemaMismatch("the answer holds no access_token"))
+            return tokens
+        self._count_failure(paths.REFRESH, failure)
+        raise failure
+
+    async def _send(self, call: Call) -> bytes:
+        async with self._platform.pacer.request_permit(likely_to_hang=self._hung):
+            self._platform.log.request(self._name, call.path)
+            try:
+                body = await self._platform.send(call)
+            except PlatformError as error:
+                self._hung = isinstance(error, RequestTimeout)
+                raise
+        self._hung = False
+        return body
