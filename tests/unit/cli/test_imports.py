@@ -9,6 +9,8 @@ import pytest
 
 from exporter.cli.arguments import COMMANDS
 
+pytestmark = pytest.mark.loopback
+
 LIBRARIES = ("aiohttp", "pydantic", "prometheus_client", "isal", "bcrypt", "yaml", "asyncio")
 CALL = """
 import sys
