@@ -9,6 +9,8 @@ import pytest
 
 from exporter.web.sockets import Address, address_of, open_sockets
 
+pytestmark = pytest.mark.loopback
+
 HAS_IPV6 = socket.has_dualstack_ipv6()
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
