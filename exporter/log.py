@@ -1,19 +1,28 @@
-"""Logging: one line per event, as logfmt or as JSON."""
+"""Logging: one line per event, as logfmt or as JSON, written without ever holding up who logs."""
 
 import json
 import logging
 import math
+import os
+import queue
 import re
+import select
 import sys
+import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 from exporter.redact import quoted, redact
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _TAKEN = frozenset({"ts", "level", "logger", "msg"})
+MAX_LINES_WAITING: Final = 1000
+"""Lines that may wait for a slow reader."""
+FLUSH_TIMEOUT: Final = 1.0
+"""Seconds that an end of the process waits for the last lines."""
 _LONGEST = 16_384
 """Characters of one value; what comes from outside must not flood the log."""
 _PLAIN = re.compile(r"[^\s\"=\\]+")
@@ -26,13 +35,82 @@ def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO | No
     Args:
         level: least severity, `debug`, `info`, `warning` or `error`.
         format: of a line.
-        stream: standard error when not given.
+        stream: standard error when not given; where that is closed, nothing is written.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(LineFormatter(format))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    stream = stream or sys.stderr
+    for handler in root.handlers:
+        handler.flush()
+    root.handlers[:] = [logging.NullHandler() if stream is None else BackgroundHandler(stream, LineFormatter(format))]
     root.setLevel(level.upper())
+
+
+class BackgroundHandler(logging.Handler):
+    """Writes lines in a thread of its own: a reader that stands still must not stop polls and scrapes. Mutable.
+
+    Lines wait in a queue; those beyond its length are dropped, and their number is logged once there is room.
+    """
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._write = _writer(stream)
+        self._lines: queue.Queue[str] = queue.Queue(MAX_LINES_WAITING)
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record's line. `logging` calls this for one record at a time."""
+        try:
+            self._start()
+            if self._dropped:
+                self._lines.put_nowait(self._dropped_line())
+                self._dropped = 0
+            self._lines.put_nowait(f"{self.format(record)}\n")
+        except (queue.Full, RuntimeError):  # no room, or no thread to be had
+            self._dropped += 1
+
+    def _start(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._keep_writing, name="log", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def _dropped_line(self) -> str:
+        of_ours = {"name": __name__, "levelname": "WARNING", "msg": "log lines dropped: nobody read them in time"}
+        record = logging.makeLogRecord({**of_ours, "fields": {"lines": self._dropped}})
+        return f"{self.format(record)}\n"
+
+    def _keep_writing(self) -> None:
+        while True:
+            line = self._lines.get()
+            with suppress(OSError, ValueError):  # nobody reads any more, or the stream was closed
+                self._write(line)
+            self._lines.task_done()
+
+    def flush(self) -> None:
+        """Wait until all lines are written, `FLUSH_TIMEOUT` seconds at most. `logging` calls this at exit."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, FLUSH_TIMEOUT)
+
+
+def _writer(stream: TextIO) -> Callable[[str], object]:
+    """What writes to a stream past its buffer, whose lock would be held while a write waits, also at exit."""
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # not a file
+        return stream.write
+    encoding = stream.encoding
+
+    def write(text: str) -> None:
+        data = text.encode(encoding, "backslashreplace")
+        while data:
+            try:
+                data = data[os.write(descriptor, data) :]
+            except BlockingIOError:  # somebody else made the descriptor non-blocking
+                select.select((), (descriptor,), ())
+
+    return write
 
 
 def event(logger: logging.Logger, level: int, msg: str, /, **fields: Any) -> None:

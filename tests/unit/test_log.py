@@ -1,12 +1,16 @@
 import io
 import json
 import logging
+import os
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 
-from exporter.log import LineFormatter, configure, event
+from exporter import log as module
+from exporter.log import BackgroundHandler, LineFormatter, configure, event
 
 log = logging.getLogger("exporter.collect.poll")
 
@@ -21,11 +25,20 @@ def stream() -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
-def line(format: Literal["logfmt", "json"], msg: str = "m", **fields: Any) -> str:  # noqa: A002  named as the setting
-    record = logging.makeLogRecord(
+def written(stream: io.StringIO) -> str:
+    """What stands in the stream once all lines are written."""
+    logging.getLogger().handlers[0].flush()
+    return stream.getvalue()
+
+
+def record_of(msg: str = "m", **fields: Any) -> logging.LogRecord:
+    return logging.makeLogRecord(
         {"name": "exporter.web", "levelname": "INFO", "msg": msg, "created": 1739197800.0456, "fields": fields}
     )
-    return LineFormatter(format).format(record)
+
+
+def line(format: Literal["logfmt", "json"], msg: str = "m", **fields: Any) -> str:  # noqa: A002  named as the setting
+    return LineFormatter(format).format(record_of(msg, **fields))
 
 
 def test_a_logfmt_line_starts_with_time_level_logger_and_message() -> None:
@@ -110,7 +123,7 @@ def test_credentials_are_masked_everywhere(stream: io.StringIO, format: Literal[
         )
     log.info("plain extra", extra={"url": "https://marker@h"})
     event(log, logging.INFO, "event", header="Bearer marker")
-    text = stream.getvalue()
+    text = written(stream)
     assert "marker" not in text
     assert len(text.splitlines()) == 3
 
@@ -122,7 +135,7 @@ def test_an_exception_becomes_fields_of_the_same_line(stream: io.StringIO) -> No
         _ = 1 / 0
     except ZeroDivisionError:
         log.exception("poll failed")
-    entry = json.loads(stream.getvalue())
+    entry = json.loads(written(stream))
     assert (entry["msg"], entry["error_type"]) == ("poll failed", "ZeroDivisionError")
     assert entry["error"] == "division by zero"
     assert entry["traceback"].startswith("Traceback (most recent call last):\n")
@@ -132,7 +145,7 @@ def test_an_event_carries_fields_of_any_name(stream: io.StringIO) -> None:
     """Names that a log record uses itself are no obstacle."""
     configure("debug", "logfmt", stream)
     event(log, logging.DEBUG, "hello", name="n", module="m", args=1)
-    assert stream.getvalue().endswith("level=debug logger=collect.poll msg=hello name=n module=m args=1\n")
+    assert written(stream).endswith("level=debug logger=collect.poll msg=hello name=n module=m args=1\n")
 
 
 def test_the_level_decides_and_setting_up_twice_does_not_repeat_lines(stream: io.StringIO) -> None:
@@ -141,9 +154,99 @@ def test_the_level_decides_and_setting_up_twice_does_not_repeat_lines(stream: io
     configure("warning", "logfmt", stream)
     log.info("unheard")
     log.warning("heard")
-    assert [text.partition("msg=")[2] for text in stream.getvalue().splitlines()] == ["heard"]
+    assert [text.partition("msg=")[2] for text in written(stream).splitlines()] == ["heard"]
 
 
 def test_a_long_value_is_cut() -> None:
     """Text from outside cannot flood the log."""
     assert len(line("logfmt", "m", text="x" * 1_000_000)) < 20_000
+
+
+class Reader:
+    """A stream that is read when a test says so."""
+
+    def __init__(self) -> None:
+        self.reads = threading.Event()
+        self.text = ""
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation
+
+    def write(self, text: str) -> None:
+        self.reads.wait(10)
+        self.text += text
+
+
+def test_a_reader_that_stands_still_holds_up_nobody(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines beyond the queue are dropped and counted; what was queued is written once somebody reads."""
+    monkeypatch.setattr(module, "MAX_LINES_WAITING", 10)
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", 0.01)
+    reader = Reader()
+    configure("info", "json", reader)  # type: ignore[arg-type]  # all of a stream that is used
+    for number in range(100):
+        log.info("line %d", number)
+    logging.getLogger().handlers[0].flush()  # as at exit: waits, but not for ever
+    assert reader.text == ""
+    reader.reads.set()
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", 10)
+    logging.getLogger().handlers[0].flush()
+    log.info("after")
+    logging.getLogger().handlers[0].flush()
+    *lines, note, after = map(json.loads, reader.text.splitlines())
+    assert [each["msg"] for each in lines] == [f"line {number}" for number in range(len(lines))]
+    assert len(lines) in {10, 11}  # one may have left the queue
+    assert (note["level"], note["msg"]) == ("warning", "log lines dropped: nobody read them in time")
+    assert note["lines"] == 100 - len(lines)
+    assert after["msg"] == "after"
+    del stream
+
+
+def test_a_stream_that_is_gone_is_no_error() -> None:
+    """Whoever reads the log may leave."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        handler = BackgroundHandler(stream, LineFormatter("json"))
+        handler.handle(record_of())
+        handler.flush()
+        assert handler._thread
+        assert handler._thread.is_alive()
+
+
+def test_a_descriptor_that_does_not_block(capfd: pytest.CaptureFixture[str]) -> None:
+    """All of a long line arrives, also where the descriptor was made non-blocking by whoever shares it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    got: list[bytes] = []
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb") as source:
+        handler = BackgroundHandler(stream, LineFormatter("json"))
+        for _ in range(20):
+            handler.handle(record_of("x" * 10_000))
+        got += [source.readline() for _ in range(20)]
+    assert all(json.loads(each)["msg"] == "x" * 10_000 for each in got)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_closed_standard_error(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`2>&-` leaves nowhere to write; nothing goes wrong."""
+    monkeypatch.setattr(sys, "stderr", None)
+    configure("info", "json")
+    log.info("m")
+    assert stream.getvalue() == ""
+
+
+def test_no_thread_to_be_had(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a limit of processes the line is dropped and counted, and the next one tries again."""
+    configure("info", "json", stream)
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        log.info("lost")
+    log.info("found")
+    assert [json.loads(each)["msg"] for each in written(stream).splitlines()] == [
+        "log lines dropped: nobody read them in time",
+        "found",
+    ]
