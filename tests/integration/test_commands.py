@@ -1,4 +1,6 @@
 import asyncio
+import fcntl
+import os
 import signal
 import socket
 import time
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from exporter.demo import SimulatedPlatform
 from support import CommandFactory, ExporterFactory, RunningExporter, free_port, parse_text, run_exporter, wait_until
@@ -358,3 +361,36 @@ async def test_the_demo_shows_faults(tmp_path: Path, programs: AsyncExitStack) -
     done = await run_exporter("demo", "--faults=render:/r/tasks:boom", directory=tmp_path)
     assert (done.code, len(done.stderr.splitlines())) == (2, 1)
     assert "boom" in done.stderr
+
+
+async def test_a_log_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
+    """With a full pipe on standard error scrapes are answered, polls go on, and SIGTERM ends it in time."""
+    (tmp_path / "t").write_text("sk-some-key\n")
+    teams = "".join(f"- {{name: team-{number}, token_file: t}}\n" for number in range(60))
+    api = "{base_url: 'http://127.0.0.1:9/api/v1', max_requests_per_second: 1000}"
+    (tmp_path / "c.yaml").write_text(f"api: {api}\ncollect: {{interval: 1s}}\nteams:\n{teams}")
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    address = f"127.0.0.1:{free_port()}"
+    command = [str(SCRIPT), f"--config.file={tmp_path / 'c.yaml'}", f"--web.listen-address={address}"]
+    process = await asyncio.create_subprocess_exec(*command, stderr=writing)
+    os.close(writing)
+    async with ClientSession(f"http://{address}", timeout=ClientTimeout(5)) as client:
+
+        async def polled() -> bool:
+            try:
+                async with client.get("/metrics") as answer:
+                    samples = parse_text(await answer.text())
+            except ClientError:
+                return False
+            name = "cyberun_exporter_api_requests_total"
+            asked = [
+                samples.value(name, **labels) or 0 for labels in samples.series(name) if labels["path"] == "/r/agents"
+            ]
+            return len(asked) == 60 and min(asked) >= 3
+
+        await wait_until(polled, within=20)
+        process.terminate()
+        async with asyncio.timeout(SHUTDOWN):
+            assert await process.wait() == 0
+    os.close(reading)
