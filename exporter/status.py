@@ -1,6 +1,6 @@
-"""What is known about the polls at one moment: frozen values, made anew whenever somebody asks.
+"""What is known about the polls at one moment: frozen values, computed whenever somebody asks.
 
-The self metrics, the status page, its JSON twin and `once` all read these and nothing else.
+The metrics about the exporter, the status page, its JSON twin and `once` read these and nothing else.
 Times are Unix seconds of our own clock; durations are seconds. None means "not known" or "does not apply".
 """
 
@@ -51,8 +51,23 @@ class CollectorStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """What a team's fresh data says, in one line. None: not known, or too old to be served."""
+
+    tasks_waiting: int | None = None
+    """Created and not started: pending, waiting or queued."""
+    tasks_running: int | None = None
+    agents: int | None = None
+    """Connected ones."""
+    gpus_in_use: int | None = None
+    """Tasks running on agents, as these state them."""
+    gpu_capacity: int | None = None
+    """What agents offer, as these state it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TeamStatus:
-    """One configured team."""
+    """One team, configured or discovered."""
 
     name: str
     team_id: str | None
@@ -67,6 +82,7 @@ class TeamStatus:
     """Domain series served now."""
     series_dropped: int
     """Domain series left out for a limit at the last poll."""
+    fleet: FleetStatus = FleetStatus()
 
     @property
     def up(self) -> bool:
@@ -85,6 +101,35 @@ class TeamStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOutTeam:
+    """A team that was discovered, is wanted and cannot be polled."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryStatus:
+    """One credential whose teams are discovered."""
+
+    name: str
+    success: bool
+    """Whether the last look succeeded; False before the first."""
+    last_attempt_at: float | None
+    last_success_at: float | None
+    reason: str | None
+    """Why the last look failed, from `exporter.errors.REASONS`; None when it succeeded."""
+    error: str | None
+    """The same in words, like `Attempt.error`."""
+    polled: int
+    """Teams found that are polled."""
+    left_out: tuple[LeftOutTeam, ...]
+    """Teams found that are wanted but cannot be polled."""
+    not_wanted: int
+    """Teams found that the patterns exclude."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExporterStatus:
     """The whole process."""
 
@@ -100,6 +145,7 @@ class ExporterStatus:
     last_reload_ok: bool = True
     """Whether the configuration was last read without a mistake."""
     last_reload_ok_at: float | None = None
+    discoveries: tuple[DiscoveryStatus, ...] = ()
 
     @property
     def ready(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from exporter.config.settings import Origin, Settings
 from exporter.config.types import format_duration
-from exporter.errors import ConfigError
+from exporter.errors import ADVICE, ConfigError
 from exporter.platform import paths
 from exporter.service.choice import wanted_teams
 from exporter.service.credentials import discovery_name, open_credential, origin_key
@@ -15,25 +15,6 @@ from exporter.service.service import Service, started
 from exporter.service.shard import Shard
 from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, TeamStatus
 
-ADVICE: Final = {
-    "timeout": "nothing answers in time: try again, look for a firewall or proxy in between, or raise api.timeout",
-    "connect": "check the host and port of api.base_url, name resolution, firewalls and the proxy's variables",
-    "tls": "check that the certificate is for this host and still valid; for a private authority set api.ca_file",
-    "redirect": "set api.base_url to where it leads: a credential does not follow redirects",
-    "auth": "the credential is unknown, expired or revoked: make a new one and put it where this one is",
-    "forbidden": (
-        "the credential may not do this: sk- keys are for /r/ paths alone, users for teams they are members of,"
-        " and the licence may lack the feature"
-    ),
-    "not_found": "check the path of api.base_url; it usually ends in /api/v1",
-    "rate_limited": "lower api.max_requests_per_second, or lengthen collect.interval",
-    "http_4xx": "the platform refuses the request as such: check team_id and agents_path, and the platform's version",
-    "http_5xx": "the platform or a proxy before it is in trouble: try again, or tell who runs it",
-    "too_large": "if answers of this size are right, raise api.max_response_bytes",
-    "decode": "this is not the API that answers: check api.base_url, and look for a login page or proxy in between",
-    "schema": "the platform answers otherwise than documented: check its version, and report this line",
-}
-"""What to do, for every reason of a failure."""
 USES: Final = {
     "integration": "integration key, for /r/ paths, of one team",
     "device": "device key, for all paths, of one team",

@@ -5,6 +5,7 @@ A list that shrank while it was read is read once more; if that does not add up 
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,6 +74,8 @@ class _AgentsPoll:
         self._rendering = _Rendering(rules)
         self._counts: Counter[str] = Counter()
         self._label_sets: set[frozenset[str]] = set()
+        self._running_tasks: int | None = None
+        self._gpu_capacity: int | None = None
         self._duplicates = 0
         self._series_dropped = 0
 
@@ -93,8 +96,11 @@ class _AgentsPoll:
         self._duplicates += len(agents) - len(admitted) - len(left_out)
         self._rendering.add(admitted)
         self._series_dropped += sum(map(self._rendering.series, left_out))
-        self._counts.update(agent.status or OTHER for agent in (*admitted, *left_out))
-        self._label_sets.update(agent.labels for agent in (*admitted, *left_out))
+        connected = (*admitted, *left_out)
+        self._counts.update(agent.status or OTHER for agent in connected)
+        self._label_sets.update(agent.labels for agent in connected)
+        self._running_tasks = _total(self._running_tasks, (agent.running_tasks for agent in connected))
+        self._gpu_capacity = _total(self._gpu_capacity, (agent.gpu_capacity for agent in connected))
 
     @property
     def worth_repeating(self) -> bool:
@@ -126,8 +132,16 @@ class _AgentsPoll:
             presence=presence,
             expected=self._rules.expected - left_out,
             label_sets=frozenset(self._label_sets),
+            running_tasks=self._running_tasks,
+            gpu_capacity=self._gpu_capacity,
             series_dropped=self._series_dropped,
         )
+
+
+def _total(before: int | None, numbers: Iterable[int | None]) -> int | None:
+    """The sum of what is known; None when nothing is."""
+    known = [number for number in (before, *numbers) if number is not None]
+    return sum(known) if known else None
 
 
 class _Rendering:

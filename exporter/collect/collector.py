@@ -47,6 +47,11 @@ class Collector(ABC, Generic[S]):
         """Whether neither a back-off nor a wait the platform asked for holds it back."""
         return self._team.hold.over and self._history.due
 
+    @property
+    def fresh_snapshot(self) -> S | None:
+        """The snapshot while it may be served."""
+        return self.snapshot if self._team.clock.monotonic() < self.fresh_until else None
+
     def reconfigure(self) -> None:
         """Follow the team's rules, which have changed."""
         self._history.reconfigure(self._team.rules.interval, self._team.rules.stale_after)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from exporter.catalog import Scope
+from exporter.catalog import UNSTARTED_TASK_STATUSES, Scope
 from exporter.collect.collector import AgentsCollector, TasksCollector
 from exporter.collect.context import Hold, TeamContext, TeamRules
 from exporter.collect.history import Clock
@@ -17,7 +17,7 @@ from exporter.expose.text import Samples
 from exporter.fleet.eligibility import without_eligible_agent
 from exporter.platform.credentials import TokenSource
 from exporter.platform.team import TeamClient
-from exporter.status import TeamStatus
+from exporter.status import FleetStatus, TeamStatus
 
 RECENT: Final = 1.0
 """Seconds for which the last poll still answers whoever asks for one."""
@@ -96,6 +96,17 @@ class Team:
             credential_expires_at=credential.expires_at,
             series=self._context.store.series(self.rules.name),
             series_dropped=self._agents.series_dropped,
+            fleet=self._fleet(),
+        )
+
+    def _fleet(self) -> FleetStatus:
+        tasks, agents = self._tasks.fresh_snapshot, self._agents.fresh_snapshot
+        return FleetStatus(
+            tasks_waiting=sum(tasks.counts.get(status, 0) for status in UNSTARTED_TASK_STATUSES) if tasks else None,
+            tasks_running=tasks.counts.get("running") if tasks else None,
+            agents=sum(agents.counts.values()) if agents else None,
+            gpus_in_use=agents.running_tasks if agents else None,
+            gpu_capacity=agents.gpu_capacity if agents else None,
         )
 
     async def poll(self) -> None:

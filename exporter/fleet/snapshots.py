@@ -97,5 +97,8 @@ class AgentsSnapshot:
     """Ids that have a `connected` series also when nobody ever saw them."""
     label_sets: frozenset[frozenset[str]]
     """The distinct label sets of the connected agents."""
+    running_tasks: int | None
+    """Over all connected agents that state it; None when none does."""
+    gpu_capacity: int | None
     series_dropped: int
     """Series of agents left out for a limit."""

@@ -36,11 +36,15 @@ class Findings:
         teams: of the last look that succeeded; the oldest first, as far as their ids tell, so that a name that two of
             them bear always goes to the same one.
         attempted: whether the platform was asked at all.
+        attempted_at: when it was last asked, in monotonic seconds.
+        succeeded_at: when it last told.
         failure: why the last look brought nothing; None when it did.
     """
 
     teams: tuple[FoundTeam, ...] = ()
     attempted: bool = False
+    attempted_at: float | None = None
+    succeeded_at: float | None = None
     failure: PlatformError | None = None
 
 
@@ -62,15 +66,17 @@ class Discovery:
 
     async def look(self) -> None:
         """Ask once; what fails is counted and logged, and leaves the teams as they were."""
+        now = self._clock()
         try:
             teams = _found(await self._client.teams())
         except PlatformError as error:
             self._backoff.failed(self._clock(), error.retry_after)
             event(_log, logging.WARNING, "teams not discovered", credential=self.name, error=str(error))
-            self.findings = replace(self.findings, attempted=True, failure=error.without_traceback())
+            failure = error.without_traceback()
+            self.findings = replace(self.findings, attempted=True, attempted_at=now, failure=failure)
         else:
             self._backoff.succeeded()
-            self.findings = Findings(teams, attempted=True)
+            self.findings = Findings(teams, attempted=True, attempted_at=now, succeeded_at=now)
 
     async def keep_looking(
         self, tell: Callable[[], Awaitable[None]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

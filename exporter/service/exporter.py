@@ -12,7 +12,7 @@ from exporter.expose.compression import Exposition
 from exporter.expose.counters import ApiCounters
 from exporter.expose.self_metrics import SelfMetrics
 from exporter.expose.series_store import SeriesStore
-from exporter.status import ExporterStatus, TeamStatus
+from exporter.status import DiscoveryStatus, ExporterStatus, TeamStatus
 
 TEAMS_AT_A_TIME: Final = 50
 """Teams whose metrics are rendered before polls get their turn: about 4 ms' worth."""
@@ -33,6 +33,8 @@ class Exporter:
         self._reload_ok = True
         self.discovered = True
         """Whether every discovery of teams was tried; there may be none."""
+        self.discoveries: tuple[DiscoveryStatus, ...] = ()
+        """As of the last look of any."""
 
     def set_teams(self, teams: Sequence[Team], *, stale_after: float) -> None:
         """Serve these teams and no others; those that were there before keep their data and their beat."""
@@ -132,6 +134,7 @@ class Exporter:
             discovered=self.discovered,
             last_reload_ok=self._reload_ok,
             last_reload_ok_at=self._reloaded_at,
+            discoveries=self.discoveries,
         )
 
     def healthy(self) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
@@ -19,11 +19,12 @@ from exporter.log import event
 from exporter.platform import paths
 from exporter.service.assembly import CLOCK, Assembler, Assembly
 from exporter.service.budget import MOST_PER_POLL
-from exporter.service.choice import choose
-from exporter.service.credentials import OriginKey, origin_key
+from exporter.service.choice import Choice, choose
+from exporter.service.credentials import OriginKey, discovery_name, origin_key
 from exporter.service.discovery import Discovery
 from exporter.service.exporter import Exporter
 from exporter.service.shard import Shard
+from exporter.status import DiscoveryStatus
 
 STOP_TIMEOUT: Final = 4.0
 """Seconds that a stopping exporter waits for a renewal under way, whose new refresh token would be lost."""
@@ -97,10 +98,26 @@ class Service:
         self._schedule.stuck_after = settings.api.timeout + GRACE + _longest_wait(len(teams), settings)
         self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
         self.exporter.discovered = all(each.findings.attempted for each in now.discoveries.values())
+        self.exporter.discoveries = tuple(self._discovery_statuses(choice))
         for who, why in choice.left_out.items():
             if self._left_out.get(who) != why:  # once, not after every look
                 event(_log, logging.WARNING, "discovered team left out", team=who, why=why)
         self._left_out = choice.left_out
+
+    def _discovery_statuses(self, choice: Choice) -> Iterator[DiscoveryStatus]:
+        for i, (discover, outcome) in enumerate(zip(self._assembly.settings.discover, choice.outcomes, strict=True)):
+            findings = self._assembly.discoveries[origin_key(discover)].findings
+            yield DiscoveryStatus(
+                name=discovery_name(i),
+                success=findings.attempted and findings.failure is None,
+                last_attempt_at=_wall_time(findings.attempted_at),
+                last_success_at=_wall_time(findings.succeeded_at),
+                reason=findings.failure.reason if findings.failure else None,
+                error=str(findings.failure) if findings.failure else None,
+                polled=outcome.polled,
+                left_out=outcome.left_out,
+                not_wanted=outcome.not_wanted,
+            )
 
     def _team(self, team: TeamSettings, *, same_platform: bool) -> Team:
         source = self._assembly.credentials[origin_key(team)]
@@ -158,6 +175,10 @@ class Service:
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._opened.aclose()
                 await asyncio.gather(*self._retiring)
+
+
+def _wall_time(monotonic: float | None) -> float | None:
+    return None if monotonic is None else CLOCK.wall_time(monotonic)
 
 
 def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:

@@ -8,12 +8,24 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Final
 
-from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
+from exporter.redact import redact
+from exporter.status import (
+    Attempt,
+    CollectorStatus,
+    DiscoveryStatus,
+    ExporterStatus,
+    FleetStatus,
+    LeftOutTeam,
+    TeamStatus,
+)
 
 _COMPUTED: Final[dict[type, tuple[str, ...]]] = {
     ExporterStatus: ("ready",),
     TeamStatus: ("up", "attempted", "backoff_until"),
+    FleetStatus: (),
     CollectorStatus: (),
+    DiscoveryStatus: (),
+    LeftOutTeam: (),
     Attempt: (),
 }
 _KEYS: Final = {
@@ -25,11 +37,14 @@ _KEYS: Final = {
 def render(status: ExporterStatus) -> Iterator[str]:
     """Yield the document in pieces: the head, one per team, the tail. Times are Unix seconds, durations seconds."""
     head = {key: getattr(status, key) for key in _KEYS[ExporterStatus] if key != "teams"}
-    yield json.dumps(head)[:-1] + ', "teams": ['
+    yield json.dumps(head, default=_plain)[:-1] + ', "teams": ['
     for number, team in enumerate(status.teams):
         yield (",\n" if number else "\n") + json.dumps(team, default=_plain)
     yield "\n]}\n"
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    return {key: getattr(value, key) for key in _KEYS[type(value)]}
+    found = {key: getattr(value, key) for key in _KEYS[type(value)]}
+    if error := found.get("error"):
+        found["error"] = redact(error)  # text of the platform, which may repeat what it was sent
+    return found

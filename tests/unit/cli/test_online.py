@@ -1,8 +1,8 @@
 import pytest
 
-from exporter.cli.online import ADVICE, USES, _collected, _platform
+from exporter.cli.online import USES, _collected, _platform
 from exporter.config.load import load
-from exporter.errors import REASONS
+from exporter.errors import ADVICE, REASONS
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
 from fixtures import TEAM_ID
 

@@ -11,6 +11,7 @@ from exporter.collect.quotas import RETRY as ME_RETRY
 from exporter.collect.team import RECENT
 from exporter.errors import NotFound, PlatformError, RateLimited, RequestTimeout, ServerFailed
 from exporter.platform.pacing import MAX_RETRY_AFTER
+from exporter.status import FleetStatus
 from fixtures import NOW, TEAM_ID, FakeClient, Rig
 from support import Samples
 
@@ -401,3 +402,19 @@ async def test_waiting_for_a_turn_is_a_part_of_the_poll(
     for collector in rig.team.status(None).collectors:
         assert collector.attempts[0].duration == 40.0
         assert collector.last_attempt_at == began
+
+
+async def test_the_fleet_in_one_line() -> None:
+    """What waits, what runs, and GPUs in use are told while they are fresh; what no agent states is not known."""
+    waiting = [{"id": f"w{number}"} for number in range(3)]
+    agents = [{"agent_id": "a", "running_count": 2, "gpu_capacity": 4}, {"agent_id": "b"}]
+    client = FakeClient(tasks={"waiting": waiting, "queued": [{"id": "q"}], "running": [{"id": "r"}]}, agents=agents)
+    rig = Rig.of(client, stale_after=60.0)
+    assert rig.team.status(None).fleet == FleetStatus()
+    await rig.poll()
+    assert rig.team.status(None).fleet == FleetStatus(4, 1, 2, 2, 4)
+    client.agents = [{"agent_id": "b"}]
+    await rig.poll(30.0)
+    assert rig.team.status(None).fleet == FleetStatus(4, 1, 1, None, None)
+    client.clock.advance(60.0)
+    assert rig.team.status(None).fleet == FleetStatus()

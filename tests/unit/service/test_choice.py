@@ -6,9 +6,10 @@ import pytest
 
 from exporter.config.load import load
 from exporter.config.settings import Settings
-from exporter.service.choice import Choice, choose
+from exporter.service.choice import Choice, Outcome, choose
 from exporter.service.credentials import origin_key
 from exporter.service.discovery import Discovery, Findings, FoundTeam
+from exporter.status import LeftOutTeam
 from fixtures.fakes import FakeClient, make_credential
 
 A, B, C = (f"019abc12-4567-7890-abcd-ef123456789{digit}" for digit in "abc")
@@ -97,9 +98,19 @@ def test_a_device_key_reads_one_team() -> None:
     """The platform lists the teams of the key's user but answers for one of them: with several nothing is polled."""
     found = {A: "Render", B: "Film"}
     choice = chosen(settings({"token_env": "ONE"}), "device", ONE=found)
-    assert choice == Choice((), {"discover[0]": "a device key reads one team; include that one alone of Render, Film"})
+    why = "a device key reads one team; include that one alone of Render, Film"
+    assert choice == Choice(
+        (Outcome(0, (LeftOutTeam("Render", why), LeftOutTeam("Film", why)), 0),), (), {"discover[0]": why}
+    )
     narrowed = settings({"token_env": "ONE", "include": ["Film"]})
     assert polled(chosen(narrowed, "device", ONE=found)) == ["Film ONE"]
+
+
+def test_what_becomes_of_each_team_is_told() -> None:
+    """Each entry says how many of its teams are polled and how many its patterns exclude, and who is left out, why."""
+    one = settings({"token_env": "ONE", "exclude": ["Film"]}, {"token_env": "TWO"})
+    choice = chosen(one, ONE={A: "Render", B: "Film"}, TWO={A: "Render", C: "Render"})
+    assert choice.outcomes == (Outcome(1, (), 1), Outcome(1, (LeftOutTeam("Render", "the name Render is taken"),), 0))
 
 
 def test_two_choices_of_one_credential() -> None:

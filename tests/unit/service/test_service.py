@@ -9,7 +9,7 @@ import pytest
 from exporter.collect.schedule import GRACE
 from exporter.config.load import load
 from exporter.config.settings import Settings
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, Unauthorized
 from exporter.service.budget import MOST_PER_POLL
 from exporter.service.credentials import open_credential, origin_key
 from exporter.service.discovery import Discovery, Findings, FoundTeam
@@ -247,12 +247,14 @@ async def test_once_nothing_could_be_asked(monkeypatch: pytest.MonkeyPatch) -> N
     """`look` tells whether each credential could be asked."""
 
     async def look(discovery: Discovery) -> None:
-        failure = ConfigError(["x"]) if discovery.name == failing else None
-        discovery.findings = Findings(attempted=True, failure=failure)  # type: ignore[arg-type]  # any failure
+        failure = Unauthorized("401: no") if discovery.name == failing else None
+        discovery.findings = Findings(attempted=True, failure=failure)
 
     monkeypatch.setattr(Discovery, "look", look)
     async with serving(settings([], [{"token_env": "JWT"}, {"token_env": "DK"}])) as service:
         failing = "discover[1]"
         assert not await service.look()
+        good, bad = service.exporter.status().discoveries
+        assert (good.success, good.reason, bad.success, bad.reason, bad.error) == (True, None, False, "auth", "401: no")
         failing = ""
         assert await service.look()

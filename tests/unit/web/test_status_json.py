@@ -1,16 +1,17 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.status import ExporterStatus, TeamStatus
+from exporter.status import DiscoveryStatus, ExporterStatus, LeftOutTeam, TeamStatus
 from exporter.web import status_json
 
 StatusOf = Callable[..., ExporterStatus]
+NOW = 1_760_000_000.0
 
 DOCS = Path(__file__).parents[3] / "docs" / "http-api.md"
 
@@ -22,7 +23,9 @@ def rendered(status: ExporterStatus) -> dict[str, Any]:
 
 @pytest.fixture
 def document(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus, new_team: TeamStatus) -> dict[str, Any]:
-    return rendered(status_of(up_team, down_team, new_team))
+    left_out = (LeftOutTeam("zoo", "the name zoo is taken"),)
+    discovery = DiscoveryStatus("discover[0]", False, NOW - 9, NOW - 99, "auth", "401: no", 2, left_out, 1)
+    return rendered(replace(status_of(up_team, down_team, new_team), discoveries=(discovery,)))
 
 
 def paths(value: Any, at: str = "") -> Iterator[str]:
@@ -67,3 +70,13 @@ def test_what_is_computed(document: dict[str, Any]) -> None:
 def test_no_teams(status_of: StatusOf) -> None:
     """An exporter without teams answers valid JSON."""
     assert rendered(status_of())["teams"] == []
+
+
+def test_credentials_in_errors_are_masked(status_of: StatusOf, down_team: TeamStatus) -> None:
+    """What the platform repeats of what it was sent does not reach whoever may read the status."""
+    tasks, agents = down_team.collectors
+    error = "502: https://bob:hunter2@vault.internal/ refused Bearer rt-0123456789"
+    leaking = replace(tasks, attempts=(replace(tasks.attempts[0], error=error),))
+    document = rendered(status_of(replace(down_team, collectors=(leaking, agents))))
+    said = document["teams"][0]["collectors"][0]["attempts"][0]["error"]
+    assert said == "502: https://***@vault.internal/ refused Bearer ***"
