@@ -149,6 +149,8 @@ def failed_share(select: Selector) -> Panel:
         select.increase(catalog.TASKS_FINISHED, FAILED, over=RANGE),
         select.increase(catalog.TASKS_FINISHED, TRIED, over=RANGE),
     )
+    # Of the time shown, and only while tasks are known now: what an exporter said before it was gone is no news.
+    expression = f"{expression} and on () sum({select(catalog.TASKS)})"
     text = Text("Failed tasks", about)
     leads = links.dashboard(links.TASKS)
     return number(text, expression, Scale("percentunit", style.FAILURES, decimals=1), leads=leads)

@@ -132,7 +132,7 @@ def _rules(directory: Path) -> list[str]:
 
 def _exporter(directory: Path, platform: SimulatedPlatform, base_url: str) -> RunningExporter:
     config = {
-        "api": {"base_url": base_url, "max_requests_per_second": 1000, "timeout": "1s"},
+        "api": {"base_url": base_url, "max_requests_per_second": 1000, "timeout": "5s"},
         "collect": {"interval": "1s", "stale_after": "30s", "max_agents": 10, "agent_labels": True},
         "teams": [{"name": team.name, "team_id": team.team_id} for team in platform.teams.values()],
     }
@@ -182,9 +182,8 @@ def test_trouble_fills_what_was_empty(healthy: set[str], troubled: set[str], nam
 def test_an_exporter_that_is_gone_is_noticed(rig: Rig) -> None:
     """When the exporter is gone the overview says so, and shows nothing rather than numbers that are old."""
     assert rig.first_row.pop("Not reporting") == [1]
-    assert rig.first_row.pop("Failed tasks"), "of the time shown"
     assert rig.first_row.pop("Firing alerts") > [0], "the alert that says so"
-    assert set(rig.first_row) == {"Oldest waiting task", "Agents in service", "GPU capacity in use"}
+    assert set(rig.first_row) == {"Oldest waiting task", "Failed tasks", "Agents in service", "GPU capacity in use"}
     assert not any(rig.first_row.values())
 
 

@@ -1,5 +1,6 @@
 """Every question that the committed dashboards ask of a data source."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,17 @@ class Query:
     path: str
     parameters: dict[str, str]
     """Besides the time."""
+    source: str = ""
+    """The expression with its variables."""
+
+    @property
+    def uid(self) -> str:
+        """Of its dashboard."""
+        return self.name.partition(":")[0]
+
+    def chosen(self, **values: str) -> str:
+        """The expression with these values in the place of all."""
+        return reading.filled(self.source, VALUES | values)
 
     def at(self, now: float) -> dict[str, str]:
         """All parameters, where `now` is the end of what the dashboard shows, in seconds."""
@@ -31,17 +43,18 @@ def every_query() -> list[Query]:
     return [query for uid, board in reading.load().items() for query in _of_dashboard(uid, board)]
 
 
-def _of_dashboard(uid: str, board: dict[str, Any]) -> list[Query]:
-    found = []
+def _of_dashboard(uid: str, board: dict[str, Any]) -> Iterator[Query]:
     for panel in reading.panels(board):
         for target in panel["targets"]:
             name, path = f"{uid}: {panel['title']} {target['refId']}", "query" if target["instant"] else "query_range"
-            found.append(Query(name, path, {"query": reading.filled(target["expr"], VALUES)}))
+            yield _query(name, path, target["expr"])
     for annotation in board["annotations"]["list"]:
-        expression = reading.filled(annotation["target"]["expr"], VALUES)
-        found.append(Query(f"{uid}: annotation {annotation['name']}", "query_range", {"query": expression}))
+        yield _query(f"{uid}: annotation {annotation['name']}", "query_range", annotation["target"]["expr"])
     for variable in board["templating"]["list"][1:]:
         selector, label = promql.label_values(variable)
         parameters = {"match[]": reading.filled(selector, VALUES)}
-        found.append(Query(f"{uid}: variable {variable['name']}", f"label/{label}/values", parameters))
-    return found
+        yield Query(f"{uid}: variable {variable['name']}", f"label/{label}/values", parameters)
+
+
+def _query(name: str, path: str, source: str) -> Query:
+    return Query(name, path, {"query": reading.filled(source, VALUES)}, source)

@@ -1,0 +1,188 @@
+"""What the dashboards say where there are two exporters of a fleet, two jobs, probes for scrapes, or nothing."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.demo import SimulatedPlatform
+from grafana import reading
+from support import ExporterFactory, PrometheusFactory, RunningExporter, RunningPrometheus, wait_until
+from support.dashboards import VALUES, every_query
+from support.prometheus import Series
+
+PATIENCE = 60
+AGENTS = 7
+EXAMPLE = Path(__file__).parents[2] / "prometheus" / "prometheus-probe.yml"
+
+
+def targets_of(uid: str, title: str) -> list[str]:
+    """The expressions of a panel."""
+    (panel,) = [each for each in reading.panels(reading.load()[uid]) if each["title"] == title]
+    return [target["expr"] for target in panel["targets"]]
+
+
+async def shown(server: RunningPrometheus, uid: str, title: str, *, query: int = 0, **chosen: str) -> list[Series]:
+    """What a panel shows now, with these values of the variables in the place of all."""
+    return await server.query(reading.filled(targets_of(uid, title)[query], VALUES | chosen))
+
+
+async def number(server: RunningPrometheus, uid: str, title: str, **chosen: str) -> float | None:
+    """The number that a panel shows now, if any."""
+    series = await shown(server, uid, title, **chosen)
+    return series[0].value if series else None
+
+
+async def rows(server: RunningPrometheus) -> list[float]:
+    """Which teams report, by the Overview's table."""
+    return sorted(row.value for row in await shown(server, "cyberun-overview", "Teams"))
+
+
+def settle(read: Callable[[], Awaitable[Any]], wanted: Any) -> Awaitable[bool]:
+    """Waits until a panel shows what it should."""
+
+    async def there() -> bool:
+        return bool(await read() == wanted)
+
+    return wait_until(there, within=PATIENCE, every=0.3)
+
+
+@pytest.fixture
+def two_teams(platform: SimulatedPlatform) -> SimulatedPlatform:
+    """A fleet that stands still: each team has agents, one of them busy, and tasks that wait and run."""
+    for name in ("render", "batch"):
+        team = platform.add_team(name)
+        team.add_agents(AGENTS, prefix=f"{name}-")
+        team.update_agent(f"{name}-01", status="busy", running_count=1)
+        team.add_tasks(3, status="waiting")
+        team.add_task(status="running", agent_id=f"{name}-01")
+    return platform
+
+
+@pytest.fixture
+async def exporters(two_teams: SimulatedPlatform, exporter_factory: ExporterFactory) -> list[RunningExporter]:
+    """Three exporters of this fleet."""
+    assert two_teams.teams
+    config = {"collect": {"interval": "1s", "stale_after": "20s"}}
+    found = [await exporter_factory(config) for _ in range(3)]
+    for each in found:
+        await each.wait_ready(within=PATIENCE)
+    return found
+
+
+def job(name: str, *exporters: RunningExporter) -> dict[str, Any]:
+    return {"job_name": name, "static_configs": [{"targets": [address(each) for each in exporters]}]}
+
+
+def address(exporter: RunningExporter) -> str:
+    return f"127.0.0.1:{exporter.port}"
+
+
+GLOBAL = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+
+COUNTS = [
+    ("cyberun-agents", "Connected", 2 * AGENTS),
+    ("cyberun-agents", "Disconnected", 0),
+    ("cyberun-tasks", "Not started", 6),
+    ("cyberun-tasks", "Running", 2),
+    ("cyberun-overview", "Agents in service", 1),
+]
+
+
+async def test_a_second_exporter_of_a_fleet_counts_nothing_twice(
+    exporters: list[RunningExporter], prometheus: PrometheusFactory
+) -> None:
+    """Sums, counts and rows are the same with one exporter and with two of one job."""
+    server = await prometheus({"global": GLOBAL, "scrape_configs": [job("cyberun", *exporters[:2])]})
+    for one in (address(exporters[0]), address(exporters[1]), ".+"):
+        for uid, title, wanted in COUNTS:
+            await settle(lambda: number(server, uid, title, instance=one), wanted)  # noqa: B023  awaited at once
+    for query in every_query():
+        if query.path == "query" and query.uid != "cyberun-exporter":
+            alone, both = query.chosen(instance=address(exporters[0])), query.chosen()
+            assert len(await server.query(alone)) == len(await server.query(both)), query.name
+
+
+async def test_equal_names_under_two_jobs_stay_two_rows(
+    exporters: list[RunningExporter], prometheus: PrometheusFactory
+) -> None:
+    """Two jobs are two fleets: their teams are rows of their own, and their agents all count."""
+    jobs = [job("cyberun", *exporters[:2]), job("staging", exporters[2])]
+    server = await prometheus({"global": GLOBAL, "scrape_configs": jobs})
+    await settle(lambda: number(server, "cyberun-agents", "Connected"), 4 * AGENTS)
+    for position in range(len(targets_of("cyberun-overview", "Teams"))):
+        rows = await shown(server, "cyberun-overview", "Teams", query=position)
+        teams = Counter((row.labels["job"], row.labels["team_name"]) for row in rows)
+        wanted = [(each, team) for each in ("cyberun", "staging") for team in ("render", "batch")]
+        assert set(teams) <= set(wanted), position
+        assert position or teams == Counter(wanted)
+        assert set(teams.values()) <= {1}
+
+
+async def test_probes_fill_the_variables_and_every_choice_shows_something(
+    exporters: list[RunningExporter], prometheus: PrometheusFactory
+) -> None:
+    """With the example for probes, choosing any job, instance or team that is offered empties no panel."""
+    config = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8").replace("localhost:10042", address(exporters[0])))
+    config = {"global": GLOBAL, "scrape_configs": config["scrape_configs"]}
+    server = await prometheus(config)
+    await settle(lambda: number(server, "cyberun-agents", "Connected"), 2 * AGENTS)
+    await asyncio.sleep(3)  # two scrapes, for the rates
+    offered = {}
+    for query in every_query():
+        if query.name.startswith("cyberun-overview: variable"):
+            name = query.name.rpartition(" ")[2]
+            offered[name] = await server.api(query.path, **query.at(time.time()))
+    assert offered == {"job": ["cyberun"], "instance": [address(exporters[0])], "team_name": ["batch", "render"]}
+    panels = [query for query in every_query() if query.path != "series" and "variable" not in query.name]
+    full = {query.name for query in panels if await server.query(query.chosen())}
+    chosen = {name: values[0] for name, values in offered.items()}
+    assert {query.name for query in panels if await server.query(query.chosen(**chosen))} == full
+
+
+async def test_what_does_not_report_is_never_overlooked(
+    exporters: list[RunningExporter], prometheus: PrometheusFactory, tmp_path: Path
+) -> None:
+    """An exporter down for longer than the time shown counts, as do teams whose target is gone, and no exporter."""
+    found = tmp_path / "targets.json"
+    found.write_text("[]")
+
+    def discover(*exporters_: RunningExporter) -> None:
+        groups = [
+            {"targets": [address(each)], "labels": {"job": f"cyberun-{position}"}}
+            for position, each in enumerate(exporters_)
+        ]
+        found.write_text(json.dumps(groups))
+
+    service = {"files": [str(found)], "refresh_interval": "1s"}
+    config = {"global": GLOBAL, "scrape_configs": [{"job_name": "cyberun", "file_sd_configs": [service]}]}
+    server = await prometheus(config)
+
+    async def not_reporting() -> float | None:
+        values = [
+            await number(server, uid, "Not reporting", __range="1s") for uid in ("cyberun-overview", "cyberun-exporter")
+        ]
+        assert values[0] == values[1]
+        return values[0]
+
+    assert await not_reporting() == 1, "nothing is known"
+    discover(*exporters[:2])
+    await settle(not_reporting, 0)
+    await settle(lambda: rows(server), [1, 1, 1, 1])
+    await exporters[0].stop()
+    await settle(not_reporting, 1)
+    await asyncio.sleep(3)
+    assert await not_reporting() == 1, "down for longer than the time shown"
+    assert await rows(server) == [0, 0, 1, 1]
+    discover(exporters[1])
+    await settle(not_reporting, 2)
+    discover()
+    await settle(not_reporting, 4)
+    await exporters[1].stop()
+    assert await number(server, "cyberun-overview", "Agents in service") is None
