@@ -17,7 +17,7 @@ READY: Final = 'status=~"idle|busy"'
 TEAM: Final = "job, team_name"
 AGENT: Final = "job, team_name, agent_id"
 LIST: Final = "job, team_name, collector"
-FEW: Final = 10
+FEW: Final = 8
 """How many lines a panel has at most, where their number grows with the fleet."""
 
 

@@ -28,14 +28,15 @@ def targets_of(uid: str, title: str) -> list[str]:
     return [target["expr"] for target in panel["targets"]]
 
 
-async def shown(server: RunningPrometheus, uid: str, title: str, *, query: int = 0, **chosen: str) -> list[Series]:
-    """What a panel shows now, with these values of the variables in the place of all."""
-    return await server.query(reading.filled(targets_of(uid, title)[query], VALUES | chosen))
+async def shown(server: RunningPrometheus, uid: str, title: str, query: int = 0) -> list[Series]:
+    """What a query of a panel gives now."""
+    return await server.query(reading.filled(targets_of(uid, title)[query], VALUES))
 
 
 async def number(server: RunningPrometheus, uid: str, title: str, **chosen: str) -> float | None:
-    """The number that a panel shows now, if any."""
-    series = await shown(server, uid, title, **chosen)
+    """The number that a panel shows now, if any, with these values of the variables in the place of all."""
+    (expression,) = targets_of(uid, title)
+    series = await server.query(reading.filled(expression, VALUES | chosen))
     return series[0].value if series else None
 
 
@@ -117,7 +118,7 @@ async def test_equal_names_under_two_jobs_stay_two_rows(
     server = await prometheus({"global": GLOBAL, "scrape_configs": jobs})
     await settle(lambda: number(server, "cyberun-agents", "Connected"), 4 * AGENTS)
     for position in range(len(targets_of("cyberun-overview", "Teams"))):
-        rows = await shown(server, "cyberun-overview", "Teams", query=position)
+        rows = await shown(server, "cyberun-overview", "Teams", position)
         teams = Counter((row.labels["job"], row.labels["team_name"]) for row in rows)
         wanted = [(each, team) for each in ("cyberun", "staging") for team in ("render", "batch")]
         assert set(teams) <= set(wanted), position
