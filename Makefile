@@ -9,7 +9,7 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 # Whatever asks Prometheus, promtool, Alertmanager or amtool something.
 COMPAT := $(addprefix tests/contract/test_,rules.py rules_routing.py rules_without_hold.py chart_validation.py compose.py) \
 	tests/golden \
-	$(addprefix tests/integration/test_,servers.py prometheus.py dashboards.py alerts.py vmalert.py autoscaling.py web_config.py)
+	$(addprefix tests/integration/test_,servers.py prometheus.py dashboards.py alerts.py vmalert.py vmagent.py autoscaling.py web_config.py)
 DEMO_ARGS ?=
 LOCK_ARGS ?=
 PREVIEW_ARGS ?=

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from exporter.catalog import Kind
-from support import required
+from support.programs import content
 from support.rules import (
     ALERTS,
     COMPARISONS,
@@ -49,11 +49,7 @@ each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.na
 
 async def promtool(*arguments: str) -> None:
     """Runs promtool in the folder of the rules; it must be content."""
-    process = await asyncio.create_subprocess_exec(
-        required("promtool"), *arguments, cwd=FOLDER, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    await content("promtool", *arguments, directory=FOLDER)
 
 
 # --- What promtool knows ---

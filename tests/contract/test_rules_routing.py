@@ -1,36 +1,25 @@
-import asyncio
 import re
 from collections.abc import Mapping
 
 import pytest
 import yaml
 
-from support import required
+from support.programs import content
 from support.rules import ALERTS, FOLDER, Rule, lists_needed
 
 CONFIG = FOLDER / "alertmanager.yml"
 BY_SEVERITY = {"critical": "pager", "warning": "tickets", "info": "chat"}
 
 
-async def amtool(*arguments: str) -> str:
-    """Runs amtool, which must be content, and returns its output."""
-    process = await asyncio.create_subprocess_exec(
-        required("amtool"), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    output, errors = await process.communicate()
-    assert process.returncode == 0, (output + errors).decode()
-    return output.decode()
-
-
 async def receivers(**labels: str) -> list[str]:
     """Who is told of an alert with these labels."""
     matched = (f"{name}={value}" for name, value in labels.items())
-    return (await amtool("config", "routes", "test", f"--config.file={CONFIG}", *matched)).strip().split(",")
+    return (await content("amtool", "config", "routes", "test", f"--config.file={CONFIG}", *matched)).strip().split(",")
 
 
 async def test_the_example_is_accepted() -> None:
     """Alertmanager accepts alertmanager.yml, and every part of it is there."""
-    output = await amtool("check-config", str(CONFIG))
+    output = await content("amtool", "check-config", str(CONFIG))
     assert "8 inhibit rules" in output
     assert "4 receivers" in output
 

@@ -1,6 +1,5 @@
 """The second flavour of the rules, which rulers get that cannot hold alerts over withheld data."""
 
-import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support import required
+from support.programs import content
 from support.rules import (
     ALERTS,
     UNIT_TESTS,
@@ -33,17 +32,7 @@ async def promtool_test(document: dict[str, Any], folder: Path) -> str:
     """What promtool says to unit tests."""
     path = folder / "rules_test.yml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        required("promtool"),
-        "test",
-        "rules",
-        str(path),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert (process.returncode == 0) is ("SUCCESS" in output.decode())
-    return output.decode()
+    return await content("promtool", "test", "rules", str(path))
 
 
 def test_both_flavours_have_the_same_alerts() -> None:

@@ -6,6 +6,7 @@ second. Thresholds stay as they are, since the simulated platform can make a tas
 
 import asyncio
 import json
+import math
 import re
 import signal
 import time
@@ -34,21 +35,22 @@ from support import (
 from support.rules import ALERTS, FILES, FOLDER
 
 QUICKER: Final = 300
+LONGEST: Final = 12.0
 PATIENCE: Final = 60.0
 Key = tuple[str, str]
 """An alert's name and the team it is about, "" where there is none."""
 
 
 def quick(rules: str) -> str:
-    """A rule file with all its durations divided by `QUICKER`."""
+    """A rule file with all its durations divided by `QUICKER`, and nothing that waits for more than `LONGEST`."""
 
-    def shorter(duration: str) -> str:
-        return format_duration(parse_duration(duration) / QUICKER)
+    def shorter(duration: str, *, most: float = math.inf) -> str:
+        return format_duration(min(parse_duration(duration) / QUICKER, most))
 
     document = yaml.safe_load(rules)
     for rule in (rule for group in document["groups"] for rule in group["rules"]):
         for key in {"for", "keep_firing_for"} & rule.keys():
-            rule[key] = shorter(rule[key])
+            rule[key] = shorter(rule[key], most=LONGEST)
         rule["expr"] = re.sub(r"\[(\w+)\]", lambda match: f"[{shorter(match[1])}]", rule["expr"])
     return yaml.safe_dump(document, sort_keys=False)
 

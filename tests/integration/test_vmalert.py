@@ -25,7 +25,7 @@ from support import (
     required,
     wait_until,
 )
-from support.programs import Program
+from support.programs import Program, content
 from support.rules import WITHOUT_HOLD, timelines_without_hold
 
 __all__ = ["inbox"]
@@ -44,18 +44,10 @@ async def test_timelines_on_vmalert(tmp_path: Path) -> None:
             group["metricsql_expr_test"] = group.pop("promql_expr_test")
     path = tmp_path / "rules_test.yml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        "vmalert-tool",
-        "unittest",
-        f"--files={path}",
-        "--disableAlertgroupLabel",
-        cwd=tmp_path,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    output = await content(
+        "vmalert-tool", "unittest", f"--files={path}", "--disableAlertgroupLabel", directory=tmp_path
     )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    assert "SUCCESS" in output.decode()
+    assert "SUCCESS" in output
 
 
 class RunningVmalert(Program):

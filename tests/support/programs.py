@@ -34,6 +34,20 @@ def required(program: str) -> str:
     pytest.skip(reason)
 
 
+async def content(program: str, *arguments: str, directory: Path | None = None) -> str:
+    """Runs a program, which must be content, and returns all it writes; skips the test where it is missing."""
+    process = await asyncio.create_subprocess_exec(
+        required(program),
+        *arguments,
+        cwd=directory,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
 async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 10, every: float = 0.05) -> T:
     """Asks again and again until the answer is truthy, and returns it.
 
