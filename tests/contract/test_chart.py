@@ -293,7 +293,7 @@ def test_a_probe_asks_in_one_way() -> None:
 def test_a_slow_node_has_time_to_start() -> None:
     """The startup probe waits five times as long as a start takes with the 20m of CPU that the values name."""
     probe = rendered("defaults").container["startupProbe"]
-    assert probe["periodSeconds"] * probe["failureThreshold"] >= 5 * 33
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 5 * 24
 
 
 def test_an_image_tag_may_have_a_digest() -> None:

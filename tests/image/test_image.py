@@ -95,6 +95,20 @@ def test_it_runs_with_its_health_check_in_little_memory(serve: Serve) -> None:
     served.stop()
 
 
+def test_the_health_check_is_small(serve: Serve) -> None:
+    """The health check takes less than 20 MB: it loads none of the exporter's libraries."""
+    served = serve()
+    served.page()
+    program = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    result = served.container.execute("python", "-c", program, *served.check)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 20 * 1024
+    served.stop()
+
+
 def test_the_health_check_fails_where_nothing_runs(engine: Engine) -> None:
     """Where no exporter listens the health check fails, and says why."""
     result = engine.run("health", f"--web.listen-address=127.0.0.1:{free_port()}")
