@@ -31,8 +31,8 @@ class Scope(Enum):
     """Present while the team's task data is fresh."""
     AGENTS = "agents"
     """Present while the team's agent data is fresh."""
-    ELIGIBILITY = "eligibility"
-    """Present while both the team's task data and its agent data are fresh."""
+    ASSIGNMENT = "assignment"
+    """Made of both lists together; present while both are fresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,14 @@ class Metric:
 OTHER: Final = "other"
 ACTIVE_TASK_STATUSES: Final = ("pending", "waiting", "queued", "running")
 FINAL_TASK_STATUSES: Final = ("completed", "failed", "cancelled")
+PROVISIONING: Final = "provisioning"
+"""An active status, between waiting and queued, where the platform filters by it."""
 TASK_STATUSES: Final = ACTIVE_TASK_STATUSES + FINAL_TASK_STATUSES
 UNSTARTED_TASK_STATUSES: Final = ACTIVE_TASK_STATUSES[:-1]
 AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
 COLLECTORS: Final = ("tasks", "agents")
+MAX_COMBINATIONS: Final = 64
+"""Combinations of labels that one team's execution seconds are told apart by; further ones are OTHER."""
 CREDENTIAL_KINDS: Final = ("integration", "device", "jwt")
 
 AGENT_INFO_LABELS: Final = (
@@ -146,6 +150,7 @@ _COLLECTOR_NAME: Final = Label("collector", ClosedSet(COLLECTORS))
 _PATH: Final = Label("path", OnePer(Part.API_PATH))
 _AGENT_ID: Final = Label("agent_id", OnePer(Part.AGENT))
 _GPU_PLACE: Final = Label("gpu", Limit(64, Part.AGENT))
+_COMBINATIONS: Final = Limit(MAX_COMBINATIONS, Part.TEAM)
 _FINAL_STATUS: Final = Label("status", ClosedSet(FINAL_TASK_STATUSES))
 _AGENT_STATUS: Final = Label("status", ClosedSet((*AGENT_STATUSES, OTHER)))
 
@@ -310,7 +315,8 @@ TEAM_QUOTA = Metric(
     "cyberun_team_quota",
     Kind.GAUGE,
     Scope.TEAM,
-    "The team's limits as /users/me states them; unlimited ones, and credentials that cannot read it, have no series.",
+    "The team's limits as /users/me states them, with their namespace: global, account or teams. Unlimited ones, and"
+    " credentials that cannot read it, have no series.",
     (_TEAM_NAME, Label("quota", Limit(50, Part.TEAM))),
 )
 
@@ -320,8 +326,9 @@ TASKS = Metric(
     "cyberun_tasks",
     Kind.GAUGE,
     Scope.TASKS,
-    "Tasks listed in each status. Final statuses fall when the team's retention removes old tasks.",
-    (_TEAM_NAME, Label("status", ClosedSet(TASK_STATUSES))),
+    "Tasks listed in each status. Final statuses fall when the team's retention removes old tasks. Where the platform"
+    " filters by provisioning it is a status; where not, what no filter shows is counted now and then as other.",
+    (_TEAM_NAME, Label("status", ClosedSet((*TASK_STATUSES, PROVISIONING, OTHER)))),
 )
 TASK_OLDEST_CREATED = Metric(
     "cyberun_task_oldest_created_timestamp_seconds",
@@ -374,11 +381,43 @@ TASK_RETRIES = Metric(
 TASKS_WITHOUT_ELIGIBLE_AGENT = Metric(
     "cyberun_tasks_without_eligible_agent",
     Kind.GAUGE,
-    Scope.ELIGIBILITY,
+    Scope.ASSIGNMENT,
     "Waiting tasks whose required labels no connected agent has, among the waiting tasks read (the first and the last"
     " page) that say what they require; absent when none does. That agent_labels of a task without an agent are the"
     " labels it requires is inferred.",
     _TEAM,
+)
+
+TASKS_ON_ABSENT_AGENTS = Metric(
+    "cyberun_tasks_on_absent_agents",
+    Kind.GAUGE,
+    Scope.ASSIGNMENT,
+    "Running tasks whose agent is not listed, among the running tasks read (the first and the last page) that name"
+    " their agent; absent unless both lists were read completely.",
+    _TEAM,
+)
+TASKS_RETRYING = Metric(
+    "cyberun_tasks_retrying",
+    Kind.GAUGE,
+    Scope.TASKS,
+    "Active tasks with a retry behind them, among the active tasks read (the first and the last page of each status).",
+    _TEAM,
+)
+TASK_EXECUTION = Metric(
+    "cyberun_task_execution_seconds_total",
+    Kind.COUNTER,
+    Scope.TASKS,
+    "Time from start to end of the tasks that finished after the exporter's first poll, summed up by what they were;"
+    f" {MAX_COMBINATIONS} combinations a team, further ones are other. Empty where the platform does not say.",
+    (
+        _TEAM_NAME,
+        _FINAL_STATUS,
+        Label("gpu_type", _COMBINATIONS),
+        Label("dispatch_target", _COMBINATIONS),
+        Label("target_pool", _COMBINATIONS),
+        Label("tool_type", _COMBINATIONS),
+    ),
+    "seconds",
 )
 
 # --- Agents -----------------------------------------------------------------------------------------------
@@ -412,6 +451,13 @@ AGENT_TASKS_COMPLETED = Metric(
     Kind.COUNTER,
     Scope.AGENTS,
     "Tasks the agent completed by its own count; may restart at 0 when it reconnects.",
+    _AGENT,
+)
+AGENT_TASKS_FAILED = Metric(
+    "cyberun_agent_tasks_failed_total",
+    Kind.COUNTER,
+    Scope.ASSIGNMENT,
+    "Tasks that failed on the agent after the exporter's first poll, each counted once; of connected agents.",
     _AGENT,
 )
 AGENT_CONNECTED = Metric(

@@ -19,7 +19,7 @@ ExporterError
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, TypeAlias
 
 
 class ExporterError(Exception):
@@ -135,6 +135,8 @@ class SchemaMismatch(PlatformError):
     reason = "schema"
 
 
+Expected: TypeAlias = tuple[type[PlatformError], ...]
+"""Failures that are an answer where they are expected: raised, but not counted."""
 REASONS: tuple[str, ...] = tuple(leaf.reason for leaf in PlatformError.__subclasses__())
 """Every value of the `reason` label, in the order of the tree."""
 

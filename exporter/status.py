@@ -50,6 +50,17 @@ class CollectorStatus:
     """Not polled before this time; None when not backing off."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaStatus:
+    """The last look at a team's quotas, which are optional."""
+
+    limits: int
+    """How many were found."""
+    reason: str | None = None
+    """Why they could not be read, as in `Attempt`; None when they could."""
+    error: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
     """What a team's fresh data says, in one line. None: not known, or too old to be served."""
@@ -83,6 +94,10 @@ class TeamStatus:
     series_dropped: int
     """Domain series left out for a limit at the last poll."""
     fleet: FleetStatus = FleetStatus()
+    quotas: QuotaStatus | None = None
+    """None before the first look, and for keys that cannot ask."""
+    provisioning_filtered: bool | None = None
+    """Whether the platform filters tasks by `provisioning`; None before it was asked."""
 
     @property
     def up(self) -> bool:

@@ -13,7 +13,7 @@ from exporter.service.choice import wanted_teams
 from exporter.service.credentials import discovery_name, open_credential, origin_key
 from exporter.service.service import Service, started
 from exporter.service.shard import Shard
-from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, TeamStatus
+from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, QuotaStatus, TeamStatus
 
 USES: Final = {
     "integration": "integration key, for /r/ paths, of one team",
@@ -32,6 +32,8 @@ class _Line(NamedTuple):
     path: str
     ok: bool
     words: str
+    warning: bool = False
+    """What is optional is missing: no failure."""
 
 
 async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
@@ -112,8 +114,15 @@ def _teams(service: Service) -> Iterator[_Line]:
         for collector in status.collectors:
             path = team.agents_path if team and collector.name == "agents" else paths.TASKS
             yield _collected(status, collector, path, service.counters.requests[status.name, path])
-        if status.credential_kind != "integration" and service.counters.requests[status.name, paths.ME]:
-            yield _asked(status.name, paths.ME, "quotas can be read", service)
+        if status.quotas is not None:
+            yield _quotas(status.name, status.quotas)
+
+
+def _quotas(team: str, quotas: QuotaStatus) -> _Line:
+    if quotas.error is not None:
+        words = f"quotas are optional and cannot be read: {quotas.error}"
+        return _Line(team, paths.ME, ok=True, words=words, warning=True)
+    return _Line(team, paths.ME, ok=True, words=f"{quotas.limits or 'no'} limits found")
 
 
 def _refreshed(name: str, service: Service) -> Iterator[_Line]:
@@ -141,8 +150,16 @@ def _collected(team: TeamStatus, collector: CollectorStatus, path: str, requests
         f"{collector.items_reported} {collector.name}",
         f"{requests} requests in {attempt.duration:.1f} s, every {format_duration(collector.interval)}",
         *(["only a part of them could be read"] if collector.truncated else []),
+        *(_provisioning(team) if collector.name == "tasks" else ()),
     ]
     return _Line(team.name, path, True, "; ".join(parts))
+
+
+def _provisioning(team: TeamStatus) -> Iterator[str]:
+    if team.provisioning_filtered is True:
+        yield "provisioning is counted as a status"
+    elif team.provisioning_filtered is False:
+        yield "the platform does not filter by provisioning, so such tasks are counted as other"
 
 
 def _of_team(team: TeamStatus) -> Iterator[str]:
@@ -161,7 +178,8 @@ def _failed(reason: str, error: str) -> str:
 def _aligned(lines: list[_Line]) -> Iterator[str]:
     width = max((len(line.name) for line in lines), default=0)
     for line in lines:
-        yield f"{line.name.ljust(width)}  {line.path:<13} {'ok' if line.ok else 'FAILED':<7} {line.words}"
+        state = "warning" if line.warning else "ok" if line.ok else "FAILED"
+        yield f"{line.name.ljust(width)}  {line.path:<13} {state:<7} {line.words}"
 
 
 def _total(service: Service) -> Iterator[str]:

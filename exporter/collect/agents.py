@@ -131,6 +131,7 @@ class _AgentsPoll:
             counts=self._counts,
             presence=presence,
             expected=self._rules.expected - left_out,
+            listed=left_out | self._roster.exposed,
             label_sets=frozenset(self._label_sets),
             running_tasks=self._running_tasks,
             gpu_capacity=self._gpu_capacity,

@@ -11,6 +11,7 @@ from exporter.catalog import Scope
 from exporter.collect.agents import collect_agents
 from exporter.collect.context import TeamContext
 from exporter.collect.history import History
+from exporter.collect.provisioning import ProvisioningFilter
 from exporter.collect.result import Implausible, PollResult, S, UnknownValues
 from exporter.collect.tasks import collect_tasks
 from exporter.errors import PlatformError
@@ -98,9 +99,15 @@ class TasksCollector(Collector[TasksSnapshot]):
 
     scope = Scope.TASKS
 
+    def __init__(self, team: TeamContext, random: Callable[[], float]) -> None:
+        super().__init__(team, random)
+        self.provisioning = ProvisioningFilter(team.clock)
+
     async def _read(self, unknown: UnknownValues) -> PollResult[TasksSnapshot]:
         before = self.snapshot.timings if self.snapshot else Timings()
-        snapshot = await collect_tasks(self._team.client.tasks, before, unknown, self._team.latest_now)
+        snapshot = await collect_tasks(
+            self._team.client, before, unknown, provisioning=self.provisioning, now=self._team.latest_now
+        )
         rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot)
         return PollResult(snapshot=snapshot, families=rendered)
 

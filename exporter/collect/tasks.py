@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import inf
 
-from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES
-from exporter.collect.result import FetchTasks, Implausible, UnknownValues
+from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, PROVISIONING
+from exporter.collect.provisioning import ProvisioningFilter
+from exporter.collect.result import Implausible, TaskSource, UnknownValues
+from exporter.errors import Expected
 from exporter.fleet.activity import ActiveStatusScan
 from exporter.fleet.finished import MAX_PAGES, FinalStatusScan
 from exporter.fleet.snapshots import TasksSnapshot, tasks_snapshot
@@ -18,22 +20,38 @@ from exporter.fleet.tasks import ListPage, read_page
 from exporter.fleet.timings import Timings
 
 
-async def collect_tasks(fetch: FetchTasks, before: Timings, unknown: UnknownValues, now: float = inf) -> TasksSnapshot:
+async def collect_tasks(
+    source: TaskSource,
+    before: Timings,
+    unknown: UnknownValues,
+    *,
+    provisioning: ProvisioningFilter,
+    now: float = inf,
+) -> TasksSnapshot:
     """Look at every status once.
 
     Args:
-        fetch: gets a page.
+        source: gives the pages.
         before: the timings until now.
         unknown: is added to, also when the poll fails.
+        provisioning: what is known about that status of this platform; learns from the poll.
         now: Unix seconds; no task did anything later. Infinite while the platform's clock is not known.
 
     Raises:
         PlatformError: a page could not be had, or contradicts itself.
     """
-    lists = _TaskLists(fetch, unknown, now)
-    active = {status: await lists.scan_active(status) for status in ACTIVE_TASK_STATUSES}
+    unfiltered = await provisioning.unfiltered_total(source.total_tasks)
+    lists = _TaskLists(source, unknown, now)
+    active: dict[str, ActiveStatusScan] = {}
+    for status in ACTIVE_TASK_STATUSES:
+        active[status] = await lists.scan_active(status)
+        if status == "waiting" and (scan := await lists.scan_provisioning(provisioning)):
+            active[PROVISIONING] = scan
     final = await lists.scan_final(before, before.activity.gone(active))
-    snapshot = tasks_snapshot(active, final, before)
+    if unfiltered is not None:
+        filtered = sum(scan.total for scan in active.values()) + sum(scan.total for scan in final.values())
+        unknown["task_status"] += provisioning.compare(unfiltered, filtered)
+    snapshot = tasks_snapshot(active, final, before, provisioning.beyond)
     unknown.update(snapshot.unknown)
     return snapshot
 
@@ -41,28 +59,41 @@ async def collect_tasks(fetch: FetchTasks, before: Timings, unknown: UnknownValu
 class _TaskLists:
     """Reads pages, as many as it takes. Mutable only in that it counts what it did not understand."""
 
-    def __init__(self, fetch: FetchTasks, unknown: UnknownValues, now: float) -> None:
-        self._fetch = fetch
+    def __init__(self, source: TaskSource, unknown: UnknownValues, now: float) -> None:
+        self._source = source
         self._unknown = unknown
         self._now = now
 
-    async def _page(self, status: str, number: int) -> ListPage:
-        page = read_page(await self._fetch(status, number), self._unknown, self._now)
+    async def _page(self, status: str, number: int, expected: Expected = ()) -> ListPage:
+        page = read_page(await self._source.tasks(status, number, expected=expected), self._unknown, self._now)
         if page.items and not page.tasks:
             raise Implausible(f"none of {page.items} tasks has an id")
         return page
 
-    async def scan_active(self, status: str) -> ActiveStatusScan:
+    async def scan_active(self, status: str, expected: Expected = ()) -> ActiveStatusScan:
         """Read both ends of an active status; once more when they do not add up."""
-        scan = await self._both_ends(status)
+        scan = await self._both_ends(status, expected)
         if not scan.truncated:
             return scan
-        again = await self._both_ends(status)
+        again = await self._both_ends(status, expected)
         return replace(again, pages=scan.pages + again.pages)
 
-    async def _both_ends(self, status: str) -> ActiveStatusScan:
-        first = await self._page(status, 1)
-        pages = [first] if first.last == 1 else [first, await self._page(status, first.last)]
+    async def scan_provisioning(self, provisioning: ProvisioningFilter) -> ActiveStatusScan | None:
+        """The same where the platform filters by this status; None where it does not."""
+        if not provisioning.worth_asking:
+            return None
+        try:
+            scan = await self.scan_active(PROVISIONING, provisioning.expected)
+        except provisioning.expected:
+            provisioning.note(accepted=False)
+            return None
+        # A task that ended is not being provisioned: the filter was ignored, and no item says its status.
+        provisioning.note(accepted=all(task.completed_at is None for task in scan.tasks))
+        return scan if provisioning.accepted else None
+
+    async def _both_ends(self, status: str, expected: Expected) -> ActiveStatusScan:
+        first = await self._page(status, 1, expected)
+        pages = [first] if first.last == 1 else [first, await self._page(status, first.last, expected)]
         tasks = {task.task_id: task for page in pages for task in page.tasks}
         # A last page that is empty, as its total says, means that the list shrank meanwhile: its real end was not read.
         adds_up = all(page.missing == 0 and page.number <= page.last for page in pages)

@@ -12,9 +12,10 @@ from exporter.collect.quotas import QuotasCollector
 from exporter.collect.transitions import TransitionLog
 from exporter.expose import families
 from exporter.expose.counters import ApiCounters
-from exporter.expose.series_store import SeriesStore, compress_families
+from exporter.expose.series_store import CompressedFamilies, SeriesStore, compress_families
 from exporter.expose.text import Samples
-from exporter.fleet.eligibility import without_eligible_agent
+from exporter.fleet.assignment import assignment
+from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 from exporter.platform.credentials import TokenSource
 from exporter.platform.team import TeamClient
 from exporter.status import FleetStatus, TeamStatus
@@ -97,6 +98,8 @@ class Team:
             series=self._context.store.series(self.rules.name),
             series_dropped=self._agents.series_dropped,
             fleet=self._fleet(),
+            quotas=self._quotas.status,
+            provisioning_filtered=self._tasks.provisioning.accepted,
         )
 
     def _fleet(self) -> FleetStatus:
@@ -127,27 +130,22 @@ class Team:
         async with self._context.client.poll_permit(), asyncio.TaskGroup() as group:
             for collector in (self._tasks, self._agents):
                 if collector.due:
-                    group.create_task(self._poll_list(collector, started))
+                    group.create_task(collector.poll(started))
             if self._quotas.due:
                 group.create_task(self._quotas.poll())
+        await self._publish_assignment()
         self._publish_team()
         self._polled_at = clock()
         self._transitions.note(self.status(None), self._polled_at - started, self.rules.interval)
 
-    async def _poll_list(self, collector: TasksCollector | AgentsCollector, started: float) -> None:
-        if await collector.poll(started):
-            self._publish_eligibility()
-
-    def _publish_eligibility(self) -> None:
+    async def _publish_assignment(self) -> None:
         """Publish what follows from both lists together, each as it was read last."""
         tasks, agents = self._tasks.snapshot, self._agents.snapshot
         if tasks is not None and agents is not None:
-            samples = Samples()
-            ineligible = without_eligible_agent(tasks.required_labels, agents.label_sets)
-            if ineligible is not None:
-                families.add_eligibility(samples, self.rules.name, ineligible)
+            # It is about all agents at once: too long a step for the event loop.
+            rendered = await asyncio.to_thread(_rendered, self.rules.name, tasks, agents)
             fresh_until = min(self._tasks.fresh_until, self._agents.fresh_until)
-            self._context.publish(Scope.ELIGIBILITY, compress_families(samples), fresh_until)
+            self._context.publish(Scope.ASSIGNMENT, rendered, fresh_until)
 
     def _publish_team(self) -> None:
         """Publish what is true of the team as long as anything of it is fresh."""
@@ -155,3 +153,9 @@ class Team:
         families.add_team(samples, self.rules.name, self.rules.team_id, self._context.credential.kind)
         families.add_quotas(samples, self.rules.name, self._quotas.quotas)
         self._context.publish(Scope.TEAM, compress_families(samples), None)
+
+
+def _rendered(team: str, tasks: TasksSnapshot, agents: AgentsSnapshot) -> CompressedFamilies:
+    samples = Samples()
+    families.add_assignment(samples, team, assignment(tasks, agents))
+    return compress_families(samples)

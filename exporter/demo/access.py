@@ -42,7 +42,7 @@ class User:
 
     def as_json(self, *, nested: bool) -> Item:
         """The answer of `/users/me`; `nested` says how the limits of a team are given."""
-        teams = [{"id": team.team_id, "display_name": team.display_name, "quotas": team.quotas} for team in self.teams]
+        teams = [{"id": team.team_id, "display_name": team.display_name} for team in self.teams]
         limits = {team.team_id: team.quotas for team in self.teams if team.quotas}
         flags = {
             "global": {"features": [], "quotas": {"max_users": -1, "max_teams": -1}},

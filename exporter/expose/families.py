@@ -7,14 +7,15 @@ from exporter import catalog
 from exporter.catalog import AGENT_STATUSES, FINAL_TASK_STATUSES, OTHER
 from exporter.expose.text import Samples, Subjects
 from exporter.fleet.agents import Agent, Gpu
+from exporter.fleet.assignment import Assignment
 from exporter.fleet.presence import Presence
 from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 from exporter.fleet.timings import Timings
 from exporter.platform import wire
 
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
-INFO_AND_PRESENCE = 3
-"""Series that every listed agent has: its info, whether it is connected and when it was last seen."""
+ALWAYS = 4
+"""Series that every listed agent has: its info, its failed tasks, whether it is connected and when it was last seen."""
 _GPU_POSITIONS = [(str(position),) for position in range(wire.MAX_GPUS)]
 
 
@@ -60,7 +61,7 @@ def series_of_agent(agent: Agent, *, with_labels: bool) -> int:
     statuses = 0 if agent.status is None else len(REPORTED_AGENT_STATUSES)
     gpus = sum(1 + (gpu.vram_size is not None) + (gpu.vram_free is not None) for gpu in agent.gpus)
     labels = len(agent.labels) if with_labels else 0
-    return statuses + sum(number is not None for number in numbers) + gpus + labels + INFO_AND_PRESENCE
+    return statuses + sum(number is not None for number in numbers) + gpus + labels + ALWAYS
 
 
 def add_agents_snapshot(samples: Samples, team: str, agents: AgentsSnapshot) -> None:
@@ -88,6 +89,7 @@ def add_tasks_snapshot(samples: Samples, team: str, tasks: TasksSnapshot) -> Non
     """Add all series about a team's tasks alone."""
     add_task_counts(samples, team, tasks.counts)
     add_oldest(samples, team, tasks.oldest_created, tasks.oldest_started)
+    samples.add(catalog.TASKS_RETRYING, tasks.retrying, team)
     add_timings(samples, team, tasks.timings)
 
 
@@ -114,11 +116,17 @@ def add_timings(samples: Samples, team: str, timings: Timings) -> None:
         samples.add_histogram(catalog.TASK_RUN, run.counts, run.sum, team, status)
         samples.add(catalog.TASKS_FINISHED, timings.finished[status], team, status)
     samples.add(catalog.TASK_RETRIES, timings.retries, team)
+    for combination, seconds in timings.tallies.execution.items():
+        samples.add(catalog.TASK_EXECUTION, seconds, team, combination.status, *combination.kind)
 
 
-def add_eligibility(samples: Samples, team: str, without_agent: int) -> None:
-    """Add the number of waiting tasks that no connected agent can take."""
-    samples.add(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT, without_agent, team)
+def add_assignment(samples: Samples, team: str, assignment: Assignment) -> None:
+    """Add what follows from a team's tasks and agents together."""
+    if assignment.without_eligible_agent is not None:
+        samples.add(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT, assignment.without_eligible_agent, team)
+    if assignment.on_absent_agents is not None:
+        samples.add(catalog.TASKS_ON_ABSENT_AGENTS, assignment.on_absent_agents, team)
+    samples.subjects(team, names=assignment.failed).add(catalog.AGENT_TASKS_FAILED, assignment.failed.values())
 
 
 def add_team(samples: Samples, team: str, team_id: str | None, credential_kind: str) -> None:

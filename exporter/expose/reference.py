@@ -26,7 +26,7 @@ _SECTIONS: Final = (
             f"Present while the team's task data is fresh; `{catalog.TASKS_WITHOUT_ELIGIBLE_AGENT.name}` only while its"
             " agent data is fresh as well."
         ),
-        (Scope.TASKS, Scope.ELIGIBILITY),
+        (Scope.TASKS, Scope.ASSIGNMENT),
     ),
     ("Agents", "Present while the team's agent data is fresh.", (Scope.AGENTS,)),
 )

@@ -1,7 +1,7 @@
 """A team's limits, from what the platform says about a credential's user."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from exporter.fleet.text import label_text
 from exporter.platform.account import Me
@@ -11,11 +11,42 @@ MAX_QUOTAS: Final = 50
 
 
 def own_quotas(me: Me, team_id: str | None) -> Mapping[str, float]:
-    """The limits of the team by name: its own ones, else the user's. -1 means unlimited: left out (inferred)."""
-    team = next((team for team in me.team_list or () if team and team.id == team_id), None)
-    stated = (team and team.quotas) or me.quotas or {}
-    limits = {label_text(name): limit for name, limit in stated.items() if _is_limit(limit)}
+    """The limits that concern the team, by name with the namespace before it: `teams.max_agents`.
+
+    They stand under `feature_flags`: `global` for the deployment, `account` for the user, `teams` by team id. -1 means
+    unlimited and is left out; 0 means disabled.
+
+    Args:
+        me: the answer of `/users/me`.
+        team_id: None where it is not configured; then a single team's limits are the team's own.
+    """
+    flags = _mapping(me.feature_flags)
+    namespaces = {
+        "global": _mapping(flags.get("global")),
+        "account": _mapping(flags.get("account")),
+        "teams": _own(_mapping(flags.get("teams")), team_id),
+    }
+    limits = {label_text(name): limit for name, limit in _limits(namespaces)}
     return dict(sorted(limits.items())[:MAX_QUOTAS])
+
+
+def _own(teams: Mapping[str, Any], team_id: str | None) -> Mapping[str, Any]:
+    if team_id is None and len(teams) == 1:
+        return _mapping(next(iter(teams.values())))
+    return _mapping(teams.get(team_id)) if team_id else {}
+
+
+def _limits(namespaces: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+    for namespace, flags in namespaces.items():
+        # What is inside a team is inferred by analogy; it may be a flat mapping too.
+        quotas = _mapping(flags["quotas"]) if "quotas" in flags else flags
+        for name, limit in quotas.items():
+            if _is_limit(limit):
+                yield f"{namespace}.{name}", limit
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _is_limit(value: object) -> bool:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from exporter.catalog import UNSTARTED_TASK_STATUSES
+from exporter.catalog import OTHER, UNSTARTED_TASK_STATUSES
 from exporter.fleet.activity import ActiveStatusScan
 from exporter.fleet.finished import FinalStatusScan
 from exporter.fleet.presence import Presence
@@ -31,7 +31,7 @@ class TasksSnapshot:
 
     coverage: Coverage
     counts: Mapping[str, int]
-    """Tasks by status."""
+    """Tasks by status; OTHER only while it is known."""
     oldest_created: Mapping[str, float | None]
     """When the oldest task of each status that was not started yet was created."""
     oldest_started: float | None
@@ -39,13 +39,20 @@ class TasksSnapshot:
     required_labels: Mapping[frozenset[str], int] | None
     """How many of the waiting tasks that were read require each set of labels; None when tasks wait and none of those
     read says what it requires. Where the platform fills in labels on assignment only, that is always so."""
+    retrying: int
+    """Active tasks that were read and have a retry behind them."""
+    running_on: Mapping[str, int]
+    """How many of the running tasks that were read run on each agent, where they say so."""
     timings: Timings
     unknown: Counter[str]
     """How many times of finished or started tasks contradict each other, by field."""
 
 
 def tasks_snapshot(
-    active: Mapping[str, ActiveStatusScan], final: Mapping[str, FinalStatusScan], before: Timings
+    active: Mapping[str, ActiveStatusScan],
+    final: Mapping[str, FinalStatusScan],
+    before: Timings,
+    beyond: int | None = None,
 ) -> TasksSnapshot:
     """Put together what one poll read.
 
@@ -53,10 +60,12 @@ def tasks_snapshot(
         active: by active status.
         final: by final status.
         before: the timings until now.
+        beyond: tasks whose status cannot be asked for; None while unknown.
     """
     advance = before.advanced(active, final)
     counts = {status: scan.total for status, scan in active.items()}
     counts |= {status: scan.total for status, scan in final.items()}
+    counts |= {} if beyond is None else {OTHER: beyond}
     created = {status: oldest(task.created_at for task in active[status].tasks) for status in UNSTARTED_TASK_STATUSES}
     return TasksSnapshot(
         coverage=_coverage(active.values(), final.values()),
@@ -64,6 +73,8 @@ def tasks_snapshot(
         oldest_created=created,
         oldest_started=oldest(task.started_at for task in active["running"].tasks),
         required_labels=_required_labels(active["waiting"]),
+        retrying=sum(task.retries > 0 for scan in active.values() for task in scan.tasks),
+        running_on=Counter(task.agent_id for task in active["running"].tasks if task.agent_id),
         timings=advance.timings,
         unknown=Counter({"started_at": advance.reversed_starts, "completed_at": advance.reversed_ends}),
     )
@@ -95,6 +106,8 @@ class AgentsSnapshot:
     presence: Presence
     expected: frozenset[str]
     """Ids that have a `connected` series also when nobody ever saw them."""
+    listed: frozenset[str]
+    """Ids of all listed agents, also of those without series."""
     label_sets: frozenset[frozenset[str]]
     """The distinct label sets of the connected agents."""
     running_tasks: int | None

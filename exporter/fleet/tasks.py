@@ -5,15 +5,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from exporter.fleet.agents import label_set, unix_time
-from exporter.fleet.text import label_text
+from exporter.fleet.text import label_text, optional_label
 from exporter.platform import wire
 
 FUTURE: Final = 3600.0
 """Seconds by which a time may be ahead of the clock: machines differ a little. One further ahead is a mistake, and
 would make everything after it look old."""
+
+
+class Kind(NamedTuple):
+    """What a task is and where it goes, as label values; "" where the platform does not say."""
+
+    gpu_type: str = ""
+    dispatch_target: str = ""
+    target_pool: str = ""
+    tool_type: str = ""
+
+
+NO_KIND: Final = Kind()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +39,9 @@ class Task:
     retries: Final[int] = 0
     labels: Final[frozenset[str]] = frozenset()
     """The labels it requires, while it has no agent (inferred)."""
+    agent_id: Final[str] = ""
+    """The agent it runs or ran on."""
+    kind: Final[Kind] = NO_KIND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +105,13 @@ def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = i
             completed_at=past("completed_at", item.completed_at),
             retries=item.retry_count or 0,
             labels=label_set(item.agent_labels),
+            agent_id=optional_label(item.agent_id),
+            kind=_kind(item.gpu_type, item.dispatch_target, item.target_pool, item.tool_type),
         )
+
+
+def _kind(*raw: str | None) -> Kind:
+    return Kind(*map(optional_label, raw))
 
 
 def oldest(times: Iterable[float | None]) -> float | None:

@@ -5,12 +5,13 @@ poll that fails halfway changes nothing.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.catalog import FINAL_TASK_STATUSES, RUN_BUCKETS, WAIT_BUCKETS
 from exporter.fleet.activity import ActiveStatusScan, Activity
 from exporter.fleet.finished import FinalList, FinalStatusScan
+from exporter.fleet.tallies import Combination, Tallies
 from exporter.fleet.tasks import Task
 
 
@@ -50,6 +51,8 @@ class Timings:
         default_factory=lambda: {status: Histogram.empty(RUN_BUCKETS) for status in FINAL_TASK_STATUSES}
     )
 
+    tallies: Tallies = field(default_factory=Tallies)
+
     def advanced(self, active: Mapping[str, ActiveStatusScan], finals: Mapping[str, FinalStatusScan]) -> "Advance":
         """Count what one complete poll shows.
 
@@ -65,7 +68,7 @@ class Timings:
         waits = _spans(waited, lambda task: (task.created_at, task.started_at))
         runs = {s: _spans(tasks, lambda task: (task.started_at, task.completed_at)) for s, tasks in new.items()}
         timings = Timings(
-            lists={status: reading.after() for status, reading in finals.items()},
+            lists={status: scan.after() for status, scan in finals.items()},
             activity=self.activity.after(
                 active,
                 waited={task.task_id for task in waited},
@@ -75,6 +78,7 @@ class Timings:
             finished={status: count + len(new[status]) for status, count in self.finished.items()},
             retries=self.retries + sum(task.retries for task in ended),
             wait=self.wait.observed(waits.lengths),
+            tallies=self.tallies.after(new, _combinations(active, finals)),
             run={status: histogram.observed(runs[status].lengths) for status, histogram in self.run.items()},
         )
         return Advance(timings, waits.reversed, sum(spans.reversed for spans in runs.values()))
@@ -83,8 +87,8 @@ class Timings:
         """The tasks that are new in each final status and were in no other one before: a failed task may be retried."""
         counted = self._known()
         new: dict[str, list[Task]] = {}
-        for status, reading in finals.items():
-            new[status] = [task for task in reading.new if task.task_id not in counted]
+        for status, scan in finals.items():
+            new[status] = [task for task in scan.new if task.task_id not in counted]
             counted.update(task.task_id for task in new[status])
         return new
 
@@ -97,6 +101,14 @@ class Timings:
 
     def _known(self) -> set[str]:
         return {task_id for listed in self.lists.values() for task_id in listed.known}
+
+
+def _combinations(
+    active: Mapping[str, ActiveStatusScan], finals: Mapping[str, FinalStatusScan]
+) -> Iterator[Combination]:
+    for status, scan in finals.items():
+        yield from (Combination(status, task.kind) for task in scan.tasks)
+    yield from (Combination("completed", task.kind) for task in active["running"].tasks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,15 +28,14 @@ class OwnTeam:
 
     id: Text | None = None
     display_name: Text | None = None
-    quotas: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Me:
-    """The answer of `GET /users/me`. The shape of the quotas is inferred: names with numbers, -1 for unlimited."""
+    """The answer of `GET /users/me`. The limits stand under `feature_flags`, as JSON gives them."""
 
     team_list: Annotated[list[OwnTeam | None], Field(max_length=MAX_ITEMS)] | None = None
-    quotas: dict[str, Any] | None = None
+    feature_flags: dict[str, Any] | None = None
 
 
 _ME: Final = TypeAdapter(Me)

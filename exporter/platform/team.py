@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 from pydantic import SecretStr
 
 from exporter.catalog import Scope
-from exporter.errors import PlatformError, RequestTimeout, SchemaMismatch, Unauthorized, Undecodable
+from exporter.errors import Expected, PlatformError, RequestTimeout, SchemaMismatch, Unauthorized, Undecodable
 from exporter.platform import account, paths, wire
 from exporter.platform.call import Call, RequestLog
 from exporter.platform.credentials import TokenSource
@@ -75,14 +75,23 @@ class TeamClient:
         """Wait until this team may poll; the permit ends with the context."""
         return self._platform.pacer.poll_permit(likely_to_hang=self._hung)
 
-    async def tasks(self, status: str, page: int) -> wire.Page[wire.Task]:
+    async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
         """One page of the tasks that have this status, from page 1 on.
+
+        Raises:
+            PlatformError: one of its leaves; counted already, unless it is `expected`.
+        """
+        query: Query = {"status": status, "current_page": page, "per_page": wire.PER_PAGE}
+        return await self._ask(paths.TASKS, query, lambda body: wire.decode_tasks(body, page, status), expected)
+
+    async def total_tasks(self) -> int:
+        """How many tasks there are, whatever their status.
 
         Raises:
             PlatformError: one of its leaves; counted already.
         """
-        query: Query = {"status": status, "current_page": page, "per_page": wire.PER_PAGE}
-        return await self._ask(paths.TASKS, query, lambda body: wire.decode_tasks(body, page, status))
+        query = {"current_page": 1, "per_page": 1}
+        return (await self._ask(paths.TASKS, query, lambda body: wire.decode_tasks(body, 1, None))).total
 
     async def agents(self, page: int) -> wire.Page[wire.Agent]:
         """One page of the agents, from page 1 on.
@@ -93,13 +102,13 @@ class TeamClient:
         query: Query = {"current_page": page, "per_page": wire.PER_PAGE}
         return await self._ask(self.agents_path, query, lambda body: wire.decode_agents(body, page))
 
-    async def me(self) -> account.Me:
+    async def me(self, *, expected: Expected = ()) -> account.Me:
         """The credential's user: teams and quotas. Integration keys may not ask.
 
         Raises:
-            PlatformError: one of its leaves; counted already.
+            PlatformError: one of its leaves; counted already, unless it is `expected`.
         """
-        return await self._ask(paths.ME, {}, account.decode_me)
+        return await self._ask(paths.ME, {}, account.decode_me, expected)
 
     async def teams(self) -> list[account.OwnTeam]:
         """The teams of the credential's user that have an id.
@@ -109,29 +118,32 @@ class TeamClient:
         """
         return await self._ask(paths.ME, {}, account.decode_teams)
 
-    async def _ask(self, path: str, query: Query, decode: Callable[[bytes], T]) -> T:
-        body = await self.get(path, query)
+    async def _ask(self, path: str, query: Query, decode: Callable[[bytes], T], expected: Expected = ()) -> T:
+        body = await self.get(path, query, expected=expected)
         try:
             # Only a page nobody expects is so large; decoding it may take longer than the event loop can wait.
             return decode(body) if len(body) < LARGE else await asyncio.to_thread(decode, body)
         except (Undecodable, SchemaMismatch) as error:
-            self._count_failure(path, error)
+            if not isinstance(error, expected):
+                self._count_failure(path, error)
             raise
 
-    async def get(self, path: str, query: Query) -> bytes:
+    async def get(self, path: str, query: Query, *, expected: Expected = ()) -> bytes:
         """The decompressed body of a 200.
 
         Args:
             path: below the base URL, as `/r/tasks`; it is the `path` label, too.
             query: parameters.
+            expected: failures that are an answer here: raised, but not counted.
 
         Raises:
-            PlatformError: one of its leaves but `SchemaMismatch`; counted already.
+            PlatformError: one of its leaves but `SchemaMismatch`; counted already, unless it is `expected`.
         """
         try:
             return await self._get(path, query)
         except PlatformError as error:
-            self._count_failure(path, error)
+            if not isinstance(error, expected):
+                self._count_failure(path, error)
             raise
 
     def contradicted(self, scope: Scope, error: SchemaMismatch) -> None:

@@ -54,7 +54,12 @@ class Task:
     started_at: Time | None = None
     completed_at: Time | None = None
     retry_count: Count | None = None
+    agent_id: Text | None = None
     agent_labels: Labels | None = None
+    gpu_type: Text | None = None
+    dispatch_target: Text | None = None
+    target_pool: Text | None = None
+    tool_type: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +175,8 @@ _TASKS: Final = TypeAdapter(TaskList)
 _AGENTS: Final = TypeAdapter(AgentList)
 
 
-def decode_tasks(body: bytes, number: int, status: str) -> Page[Task]:
-    """Read page `number` of the tasks filtered by `status`.
+def decode_tasks(body: bytes, number: int, status: str | None) -> Page[Task]:
+    """Read page `number` of the tasks filtered by `status`, or of all tasks when it is None.
 
     Raises:
         Undecodable: the body is not JSON.
@@ -182,7 +187,7 @@ def decode_tasks(body: bytes, number: int, status: str) -> Page[Task]:
     page = _page("task_list", answer.task_list, answer.page_meta, number, unknown)
     for task in page.items:
         stated = (task.task_status or task.status) if task else None
-        if stated is not None and stated != status:
+        if stated is not None and status is not None and stated != status:
             # Unknown words are not repeated: they might be anything, a credential included.
             found = repr(stated) if stated in TASK_STATUSES else "something else"
             raise SchemaMismatch(f"asked for {status} tasks, got one that says {found}")

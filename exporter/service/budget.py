@@ -1,17 +1,23 @@
 """What a configuration costs: requests to the platform, series in Prometheus."""
 
-from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES
+from collections import Counter
+
+from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, OTHER, UNSTARTED_TASK_STATUSES
 from exporter.config.settings import Settings
 from exporter.expose import families
 from exporter.expose.text import Samples
 from exporter.fleet.agents import Agent, Gpu
-from exporter.fleet.presence import Presence
+from exporter.fleet.assignment import Assignment
+from exporter.fleet.snapshots import Coverage, TasksSnapshot
+from exporter.fleet.tallies import Combination, Tallies
+from exporter.fleet.tasks import NO_KIND
 from exporter.fleet.timings import Timings
 
 LEAST_PER_POLL = len(FINAL_TASK_STATUSES) + len(ACTIVE_TASK_STATUSES) + 1
 """Requests of one poll of one team: a page per status and one of agents."""
-MOST_PER_POLL = LEAST_PER_POLL + len(ACTIVE_TASK_STATUSES)
-"""With more than a page of tasks in each active status; every further hundred agents costs one more."""
+MOST_PER_POLL = LEAST_PER_POLL + len(ACTIVE_TASK_STATUSES) + 2
+"""With more than a page of tasks in each active status, of a platform that filters by `provisioning` too; every further
+hundred agents costs one more."""
 
 
 def requests_per_minute(settings: Settings) -> tuple[float, float]:
@@ -34,15 +40,29 @@ def warnings(settings: Settings) -> list[str]:
 
 
 def series_per_team() -> int:
-    """Domain series of a team without agents, with tasks in every status."""
+    """Domain series of a team without agents, with tasks of one kind in every status."""
     samples = Samples()
-    families.add_task_counts(samples, "", dict.fromkeys((*ACTIVE_TASK_STATUSES, *FINAL_TASK_STATUSES), 0))
-    families.add_oldest(samples, "", dict.fromkeys(ACTIVE_TASK_STATUSES[:-1], 1.0), 1.0)
-    families.add_timings(samples, "", Timings())
+    families.add_tasks_snapshot(samples, "", _tasks())
     families.add_agent_counts(samples, "", {})
-    families.add_eligibility(samples, "", 0)
+    families.add_assignment(samples, "", Assignment(without_eligible_agent=0, on_absent_agents=0, failed={}))
     families.add_team(samples, "", None, "")
     return samples.count
+
+
+def _tasks() -> TasksSnapshot:
+    return TasksSnapshot(
+        coverage=Coverage(pages=0, items=0, reported=0, truncated=False),
+        counts=dict.fromkeys((*ACTIVE_TASK_STATUSES, *FINAL_TASK_STATUSES, OTHER), 0),
+        oldest_created=dict.fromkeys(UNSTARTED_TASK_STATUSES, 1.0),
+        oldest_started=1.0,
+        required_labels={},
+        retrying=0,
+        running_on={},
+        timings=Timings(
+            tallies=Tallies(execution={Combination(status, NO_KIND): 0.0 for status in FINAL_TASK_STATUSES})
+        ),
+        unknown=Counter(),
+    )
 
 
 def series_per_agent(gpus: int) -> int:
@@ -58,7 +78,4 @@ def series_per_agent(gpus: int) -> int:
         connected_at=1.0,
         gpus=devices,
     )
-    samples = Samples()
-    families.add_agents(samples, "", [agent], with_labels=False)
-    families.add_presence(samples, "", Presence({"a": 1.0}, frozenset({"a"})), frozenset())
-    return samples.count
+    return families.series_of_agent(agent, with_labels=False)

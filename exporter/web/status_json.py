@@ -16,6 +16,7 @@ from exporter.status import (
     ExporterStatus,
     FleetStatus,
     LeftOutTeam,
+    QuotaStatus,
     TeamStatus,
 )
 
@@ -26,6 +27,7 @@ _COMPUTED: Final[dict[type, tuple[str, ...]]] = {
     CollectorStatus: (),
     DiscoveryStatus: (),
     LeftOutTeam: (),
+    QuotaStatus: (),
     Attempt: (),
 }
 _KEYS: Final = {

@@ -31,7 +31,7 @@ def board() -> Board:
         sections=(
             Section("", [Place(panel, 4, 4) for panel in _first_row()]),
             Section("Each agent", [Place(_table(), 24, 12), Place(_statuses(), 24, 14)]),
-            Section("Load", [Place(_demand(), 8, 8), Place(_use(), 8, 8), Place(_done(), 8, 8)]),
+            Section("Load", [Place(panel, 6, 8) for panel in (_demand(), _use(), _done(), _failures())]),
             Section("GPU memory", [Place(_memory(), 12, 8), Place(_least_memory(), 12, 8)]),
             Section("Presence", [Place(_heartbeats(), 8, 8), Place(_sessions(), 8, 8), Place(_syncs(), 8, 8)]),
             Section("Inventory", [Place(_versions(), 12, 8), Place(_cards(), 6, 8), Place(_labels(), 6, 8)]),
@@ -186,6 +186,13 @@ def _done() -> Panel:
     done = f"topk({common.FEW}, {SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE)})"
     columns = [Column("Completed", done, unit="short", decimals=0, cell=GAUGE, color=style.GOOD)]
     return grid(Text("Most productive agents", about), _KEYS, columns, sort={"Completed": True})
+
+
+def _failures() -> Panel:
+    failed = f"topk({common.FEW}, {SELECT.increase(catalog.AGENT_TASKS_FAILED, over=RANGE)})"
+    columns = [Column("Failed", failed, unit="short", decimals=0, cell=GAUGE, color=style.BAD)]
+    text = Text("Failing agents", "Agents on which most tasks failed within the time shown.")
+    return grid(text, _KEYS, columns, sort={"Failed": True})
 
 
 # --- GPU memory ---

@@ -39,7 +39,17 @@ def board() -> Board:
                 ],
             ),
             Section("Failures", [Place(_failed(), 8, 8), Place(_failed_runs(), 8, 8), Place(_retries(), 8, 8)]),
-            Section("Stuck work", [Place(_oldest(), 8, 8), Place(_longest(), 8, 8), Place(_ineligible(), 8, 8)]),
+            Section(
+                "Stuck work",
+                [
+                    Place(_oldest(), 12, 8),
+                    Place(_longest(), 12, 8),
+                    Place(_ineligible(), 8, 8),
+                    Place(_on_absent_agents(), 8, 8),
+                    Place(_retrying(), 8, 8),
+                ],
+            ),
+            Section("Cost", [Place(_execution(), 24, 8)]),
             Section("History", [Place(_listed(), 24, 7)]),
         ),
     )
@@ -166,6 +176,25 @@ def _longest() -> Panel:
 def _ineligible() -> Panel:
     text = Text("Waiting tasks without eligible agent", catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)
     return by_team(text, SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT), "short")
+
+
+def _on_absent_agents() -> Panel:
+    text = Text("Running tasks on absent agents", catalog.TASKS_ON_ABSENT_AGENTS)
+    return by_team(text, SELECT(catalog.TASKS_ON_ABSENT_AGENTS), "short")
+
+
+def _retrying() -> Panel:
+    text = Text("Active tasks tried before", catalog.TASKS_RETRYING)
+    return by_team(text, SELECT(catalog.TASKS_RETRYING), "short")
+
+
+def _execution() -> Panel:
+    query = Line(f"sum by (gpu_type, status) ({SELECT.rate(catalog.TASK_EXECUTION)})", "{{gpu_type}} {{status}}")
+    about = (
+        "Run time of finished tasks per second, by GPU type and outcome: about how many GPUs of a type worked for tasks"
+        " that ended so. A task counts when it ends."
+    )
+    return lines(Text("Execution time by GPU type", about), [query], "short", Look(coarse=True))
 
 
 def _listed() -> Panel:

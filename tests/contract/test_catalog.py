@@ -10,6 +10,7 @@ from exporter.catalog import (
     CATALOG,
     DOMAIN_METRICS,
     EXPORTER_METRICS,
+    MAX_COMBINATIONS,
     ClosedSet,
     Kind,
     Limit,
@@ -17,6 +18,7 @@ from exporter.catalog import (
     OnePer,
     Part,
 )
+from exporter.fleet import tasks
 from exporter.fleet.quotas import MAX_QUOTAS
 from exporter.platform import wire
 
@@ -31,6 +33,13 @@ PUBLISHED = {
     "cyberun_task_oldest_created_timestamp_seconds": ("gauge", f"{TEAM} status"),
     "cyberun_task_oldest_started_timestamp_seconds": ("gauge", TEAM),
     "cyberun_tasks_without_eligible_agent": ("gauge", TEAM),
+    "cyberun_tasks_on_absent_agents": ("gauge", TEAM),
+    "cyberun_tasks_retrying": ("gauge", TEAM),
+    "cyberun_task_execution_seconds_total": (
+        "counter",
+        f"{TEAM} status gpu_type dispatch_target target_pool tool_type",
+    ),
+    "cyberun_agent_tasks_failed_total": ("counter", AGENT),
     "cyberun_task_wait_seconds": ("histogram", TEAM),
     "cyberun_task_run_seconds": ("histogram", f"{TEAM} status"),
     "cyberun_tasks_finished_total": ("counter", f"{TEAM} status"),
@@ -195,6 +204,7 @@ def test_labels_declare_their_bounds(metric: Metric) -> None:
 def test_limits_are_those_that_are_kept() -> None:
     """A limit of the catalogue is the one that the code keeps."""
     kept = {"gpu": wire.MAX_GPUS, "label": wire.MAX_LABELS, "quota": MAX_QUOTAS}
+    kept |= dict.fromkeys(tasks.Kind._fields, MAX_COMBINATIONS)
     declared = {
         label.name: label.bound.most for metric in CATALOG for label in metric.labels if isinstance(label.bound, Limit)
     }

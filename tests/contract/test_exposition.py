@@ -146,7 +146,7 @@ def test_labels_keep_their_bounds(metric: Metric, label: Label, text: Samples) -
 def test_every_team_starts_every_reason_at_0(text: Samples) -> None:
     """Each path of each team has a counter for every reason, so that the first failure is an increase."""
     name = catalog.API_REQUEST_FAILURES.name
-    for team in ("render", "film", "samples", "archive", "audio"):
+    for team in ("render", "film", "samples", "account", "archive", "audio"):
         for path in ("/r/tasks", "/r/agents" if team in ("samples", "audio") else "/agents"):
             reasons = {labels["reason"] for labels in text.series(name, team_name=team, path=path)}
             assert reasons == set(errors.REASONS)

@@ -246,7 +246,7 @@ async def test_check_says_what_a_configuration_means(platform: SimulatedPlatform
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line}
     assert rows["render"][0] == "integration"
     assert rows["research"][0] == "device"
-    assert "32 to 48 a minute" in done.stdout  # two teams, two polls a minute, 8 to 12 requests
+    assert "32 to 56 a minute" in done.stdout  # two teams, two polls a minute, 8 to 14 requests
     assert len(platform.journal) == 0
 
 

@@ -57,7 +57,7 @@ def script(team: SimulatedTeam) -> list[Callable[[], None]]:
     def end() -> None:
         team.move(fails, status="running", started_at=START + 30, agent_id="a")
         team.move(waiting, status="completed", completed_at=START + 40)  # ran 30
-        team.move(long, status="completed", completed_at=START + 40)  # waited 30, ran 100
+        team.move(long, status="completed", completed_at=START + 40)  # waited before the exporter started, ran 100
 
     def more() -> None:
         team.move(fails, status="failed", completed_at=START + 36)  # ran 6
@@ -77,8 +77,8 @@ TOTALS = {
     ("cyberun_task_run_seconds_count", "failed"): 1,
     ("cyberun_task_run_seconds_sum", "failed"): 6,
     ("cyberun_task_run_seconds_count", "cancelled"): 0,
-    ("cyberun_task_wait_seconds_count", ""): 3 + 120,
-    ("cyberun_task_wait_seconds_sum", ""): 60 + 20 + 30 + 120 * 2,
+    ("cyberun_task_wait_seconds_count", ""): 2 + 120,
+    ("cyberun_task_wait_seconds_sum", ""): 60 + 20 + 120 * 2,
     ("cyberun_task_retries_total", ""): 1,
 }
 

@@ -2,12 +2,15 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from exporter.catalog import FINAL_TASK_STATUSES
+from exporter.collect.history import Clock
+from exporter.collect.provisioning import ProvisioningFilter
 from exporter.collect.tasks import collect_tasks
+from exporter.errors import Expected
 from exporter.expose import families
 from exporter.expose.series_store import compress_families
 from exporter.expose.text import Samples as RenderedSamples
@@ -92,14 +95,30 @@ class TaskLists:
         tie = item.task_id if self.shuffled is None else str(self.shuffled.random())
         return getattr(item, self.key) or 0.0, tie
 
-    async def fetch(self, status: str, number: int) -> wire.Page[wire.Task]:
+    async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
         """A page, as the client gives it to a collector."""
-        self.requests.append((status, number))
+        assert not expected
+        self.requests.append((status, number := page))
         self.before_request(status, number)
         found = self.listed(status)
         start = (number - 1) * self.per_page
         items: list[wire.Task | None] = [item.on_the_wire for item in found[start : start + self.per_page]]
         return wire.Page(number, items, len(found), self.per_page, Counter())
+
+    async def total_tasks(self) -> int:
+        """How many there are."""
+        return len(self.items)
+
+
+class NeverProvisioning(ProvisioningFilter):
+    """For tests that do not care: the filter was refused, and nobody looks at what it would show."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock(wall=lambda: 0.0, monotonic=lambda: 0.0))
+        self.note(accepted=False)
+
+    async def unfiltered_total(self, ask: Callable[[], Awaitable[int]]) -> int | None:
+        """Unknown."""
 
 
 @dataclass(slots=True)
@@ -117,7 +136,7 @@ class Poller:
     async def poll(self) -> "Poller":
         """One poll."""
         self.lists.requests.clear()
-        self.snapshot = await collect_tasks(self.lists.fetch, self.timings, self.unknown)
+        self.snapshot = await collect_tasks(self.lists, self.timings, self.unknown, provisioning=NeverProvisioning())
         self.timings = self.snapshot.timings
         return self
 

@@ -37,7 +37,7 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert starts[0] == starts[1] == starts[2] == starts[3]
     assert lines[5] == ""
     assert lines[6] == (
-        "requests   64 to 96 a minute with up to 100 agents a team; 600 allowed by api.max_requests_per_second"
+        "requests   64 to 112 a minute with up to 100 agents a team; 600 allowed by api.max_requests_per_second"
     )
     assert lines[7] == (
         f"series     {series_per_team() * 3} for the teams themselves, and {series_per_agent(1)} for each agent"

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
-from exporter.cli.online import USES, _collected, _platform
+from exporter.cli.online import USES, _aligned, _collected, _platform, _quotas
 from exporter.config.load import load
 from exporter.errors import ADVICE, REASONS
-from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
+from exporter.status import Attempt, CollectorStatus, ExporterStatus, QuotaStatus, TeamStatus
 from fixtures import TEAM_ID
 
 
@@ -47,6 +49,40 @@ def test_what_a_credential_may(kind: str, team_id: str | None, words: str) -> No
     assert (line.ok, line.words) == (True, words)
 
 
+@pytest.mark.parametrize(
+    ("quotas", "warning", "words"),
+    [
+        (QuotaStatus(limits=3), False, "3 limits found"),
+        (QuotaStatus(limits=0), False, "no limits found"),
+        (
+            QuotaStatus(limits=0, reason="not_found", error="GET /users/me: 404"),
+            True,
+            "quotas are optional and cannot be read: GET /users/me: 404",
+        ),
+    ],
+)
+def test_quotas_are_optional(quotas: QuotaStatus, warning: bool, words: str) -> None:  # noqa: FBT001  passed by name
+    """How many limits were found; where they cannot be read that is a warning without advice, never a failure."""
+    line = _quotas("render", quotas)
+    assert (line.ok, line.warning, line.words) == (True, warning, words)
+    assert [("warning" in text, "FAILED" in text) for text in _aligned([line])] == [(warning, False)]
+
+
+@pytest.mark.parametrize(
+    ("filtered", "words"),
+    [
+        (None, "every 30s"),
+        (True, "; provisioning is counted as a status"),
+        (False, "; the platform does not filter by provisioning, so such tasks are counted as other"),
+    ],
+)
+def test_what_becomes_of_provisioning(filtered: bool | None, words: str) -> None:  # noqa: FBT001  passed by name
+    """The line of the tasks says how such tasks are counted."""
+    known = replace(team("device", None), provisioning_filtered=filtered)
+    assert _collected(known, collector(), "/r/tasks", 7).words.endswith(words)
+    assert _collected(known, collector(name="agents"), "/agents", 1).words.endswith("every 30s")
+
+
 def test_part_of_a_list_is_said() -> None:
     """A list that could not be read whole is no failure, but not silent."""
     line = _collected(team("device", None), collector(truncated=True), "/r/tasks", 7)
@@ -56,7 +92,8 @@ def test_part_of_a_list_is_said() -> None:
 def test_a_failure_inside_the_exporter_is_one() -> None:
     """What has no reason of the platform fails, too."""
     broken = collector(success=False, attempts=(Attempt(0.0, 0.1, 0, None, None, "a mistake"),))
-    assert _collected(team("device", None), broken, "/r/tasks", 7)[2:] == (False, "a mistake")
+    line = _collected(team("device", None), broken, "/r/tasks", 7)
+    assert (line.ok, line.words) == (False, "a mistake")
 
 
 @pytest.mark.parametrize(

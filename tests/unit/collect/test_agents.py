@@ -277,7 +277,8 @@ async def test_max_agents() -> None:
     assert (result.snapshot.coverage.items, result.snapshot.coverage.truncated) == (5, False)
     assert '{team_name="render",status="idle"} 5' in lines(result, AGENTS.name)
     unlimited = await walk(Listed(names(*range(5))))
-    assert result.snapshot.series_dropped == unlimited.families.series - result.families.series > 0
+    failed = 2  # the counter of failed tasks is made of both lists, and not here
+    assert result.snapshot.series_dropped == unlimited.families.series - result.families.series + failed > failed
 
 
 async def test_max_agents_keeps_the_same_agents() -> None:

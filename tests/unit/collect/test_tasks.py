@@ -2,16 +2,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 import pytest
 
-from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, TASK_STATUSES, UNSTARTED_TASK_STATUSES
+from exporter.catalog import (
+    ACTIVE_TASK_STATUSES,
+    FINAL_TASK_STATUSES,
+    PROVISIONING,
+    TASK_STATUSES,
+    UNSTARTED_TASK_STATUSES,
+)
+from exporter.collect.provisioning import INTERVAL, LOOK_EVERY, ProvisioningFilter
 from exporter.collect.tasks import collect_tasks
-from exporter.errors import SchemaMismatch, ServerFailed
+from exporter.errors import ClientRefused, Expected, PlatformError, RequestTimeout, SchemaMismatch, ServerFailed
 from exporter.fleet.snapshots import TasksSnapshot
 from exporter.fleet.timings import Timings
 from exporter.platform import wire
+from fixtures import FakeClock
+from support.lists import NeverProvisioning
 
 START = datetime(2025, 2, 10, 14, tzinfo=UTC)
 UNIX = START.timestamp()
@@ -32,16 +42,23 @@ class Listed:
         items: the items, or how many there are, by status.
         totals: what the platform says there are, where it lies.
         falling: newest first.
+        filters: how the platform refuses to filter by `provisioning`; None: it filters.
+        everything: the total of the unfiltered list.
     """
 
     items: dict[str, Sequence[wire.Task | None] | int] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     falling: bool = False
     fails: tuple[str, int] | None = None
+    filters: PlatformError | None = None
+    everything: int = 0
     asked: list[tuple[str, int]] = field(default_factory=list)
 
-    async def fetch(self, status: str, number: int) -> wire.Page[wire.Task]:
-        self.asked.append((status, number))
+    async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+        assert not expected or status == PROVISIONING
+        self.asked.append((status, number := page))
+        if status == PROVISIONING and self.filters is not None:
+            raise self.filters
         if (status, number) == self.fails:
             raise ServerFailed("GET /r/tasks: 500")
         has = self.items.get(status, 0)
@@ -53,13 +70,30 @@ class Listed:
             items = [has[i] for i in places]
         return wire.Page(number, items, self.totals.get(status, count), 100, Counter[str]())
 
+    async def total_tasks(self) -> int:
+        self.asked.append(("", 1))
+        return self.everything
+
     def pages(self, status: str) -> list[int]:
         return [number for each, number in self.asked if each == status]
 
 
-async def look(listed: Listed, before: Timings | None = None, unknown: Counter[str] | None = None) -> TasksSnapshot:
+async def look(
+    listed: Listed,
+    before: Timings | None = None,
+    unknown: Counter[str] | None = None,
+    *,
+    provisioning: ProvisioningFilter | None = None,
+    now: float = inf,
+) -> TasksSnapshot:
     listed.asked.clear()
-    return await collect_tasks(listed.fetch, before or Timings(), Counter() if unknown is None else unknown)
+    return await collect_tasks(
+        listed,
+        before or Timings(),
+        Counter() if unknown is None else unknown,
+        provisioning=provisioning or NeverProvisioning(),
+        now=now,
+    )
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (100_000, 2)])
@@ -141,15 +175,15 @@ async def test_total_that_is_too_high(status: str, count: int, total: int, pages
 
 async def test_list_that_shrank_between_its_ends() -> None:
     """The last page of a list that lost its end meanwhile is empty: its real end is read in a second look."""
-    listed = Listed({"waiting": 201})
-    real = listed.fetch
 
-    async def shrinking(status: str, number: int) -> wire.Page[wire.Task]:
-        if (status, number) == ("waiting", 3) and listed.items["waiting"] == 201:
-            listed.items["waiting"] = 199
-        return await real(status, number)
+    class Shrinking(Listed):
+        async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+            if (status, page) == ("waiting", 3) and self.items["waiting"] == 201:
+                self.items["waiting"] = 199
+            return await Listed.tasks(self, status, page, expected=expected)
 
-    result = await collect_tasks(shrinking, Timings(), Counter())
+    listed = Shrinking({"waiting": 201})
+    result = await look(listed)
     assert listed.pages("waiting") == [1, 3, 1, 2]
     assert (result.coverage.truncated, result.coverage.reported) == (False, 199)
 
@@ -207,7 +241,7 @@ async def test_times_that_are_still_to_come_are_dropped(field: str) -> None:
     """A time further ahead than clocks differ is a mistake: it is dropped and counted, and the task stays."""
     unknown = Counter[str]()
     listed = Listed({"running": [task(0, **{field: START + timedelta(hours=2)}), task(1)]})
-    snapshot = await collect_tasks(listed.fetch, Timings(), unknown, UNIX + 10)
+    snapshot = await look(listed, unknown=unknown, now=UNIX + 10)
     assert (+unknown, snapshot.counts["running"]) == ({field: 1}, 2)
     assert snapshot.oldest_started in (UNIX + 0.5, UNIX + 1.5)
 
@@ -216,8 +250,8 @@ async def test_times_a_little_ahead_are_kept() -> None:
     """Machines differ a little: a time within the hour counts; while the clock is not known, any does."""
     unknown = Counter[str]()
     listed = Listed({"completed": [task(0, completed_at=START + timedelta(minutes=59))]})
-    await collect_tasks(listed.fetch, Timings(), unknown, UNIX)
-    await collect_tasks(Listed({"running": [task(10**9)]}).fetch, Timings(), unknown)
+    await look(listed, unknown=unknown, now=UNIX)
+    await look(Listed({"running": [task(10**9)]}), unknown=unknown)
     assert not +unknown
 
 
@@ -239,3 +273,84 @@ async def test_nothing_is_kept_of_a_poll_that_failed() -> None:
     with pytest.raises(ServerFailed):
         await look(Listed({"completed": [task(1), task(0)]}, fails=("failed", 1)), before)
     assert (before.finished, before.lists, before.wait) == copy
+
+
+# --- provisioning -------------------------------------------------------------------------------------------
+
+
+async def test_provisioning_where_it_is_filtered() -> None:
+    """Where the platform filters by it, it is an active status between waiting and queued, at one request a poll."""
+    listed, provisioning = Listed({"provisioning": 2}), ProvisioningFilter(FakeClock().clock)
+    for _ in range(2):
+        snapshot = await look(listed, provisioning=provisioning)
+        assert [status for status, _ in listed.asked][:5] == ["pending", "waiting", "provisioning", "queued", "running"]
+        assert len(listed.asked) == 8
+        assert (snapshot.counts[PROVISIONING], snapshot.coverage.reported) == (2, 2)
+        assert "other" not in snapshot.counts
+    assert provisioning.accepted
+
+
+@pytest.mark.parametrize(
+    "refusal", [ClientRefused("400"), SchemaMismatch("another status"), ServerFailed("500"), RequestTimeout("none")]
+)
+async def test_provisioning_where_it_is_not_filtered(refusal: PlatformError) -> None:
+    """A refusal, of whatever form, costs the status alone; it is asked for again rarely."""
+    clock = FakeClock()
+    listed, provisioning = Listed({"waiting": 1}, filters=refusal), ProvisioningFilter(clock.clock)
+    snapshot = await look(listed, provisioning=provisioning)
+    assert PROVISIONING not in snapshot.counts
+    assert (provisioning.accepted, snapshot.counts["waiting"]) == (False, 1)
+    clock.advance(INTERVAL - 1)
+    await look(listed, provisioning=provisioning)
+    assert not listed.pages(PROVISIONING)
+    clock.advance(1)
+    listed.filters = None
+    assert PROVISIONING in (await look(listed, provisioning=provisioning)).counts
+
+
+async def test_a_filter_that_is_ignored_in_silence() -> None:
+    """Tasks that ended are not being provisioned: where items do not say their status, that gives the filter away."""
+    listed = Listed({"provisioning": [task(0), task(1, completed_at=START)]})
+    provisioning = ProvisioningFilter(FakeClock().clock)
+    assert PROVISIONING not in (await look(listed, provisioning=provisioning)).counts
+    assert provisioning.accepted is False
+
+
+async def test_a_filter_that_was_accepted_fails_like_any_other() -> None:
+    """Once the platform filters by it, a failure of the platform fails the poll; a refusal is learned anew."""
+    listed, provisioning = Listed(), ProvisioningFilter(FakeClock().clock)
+    await look(listed, provisioning=provisioning)
+    listed.filters = ServerFailed("500")
+    with pytest.raises(ServerFailed):
+        await look(listed, provisioning=provisioning)
+    listed.filters = ClientRefused("400")
+    assert PROVISIONING not in (await look(listed, provisioning=provisioning)).counts
+    assert provisioning.accepted is False
+
+
+async def test_what_no_filter_shows_is_counted_now_and_then() -> None:
+    """Where it is not filtered, one request in ten polls, before all others, tells what no filter shows: `other`."""
+    listed = Listed({"waiting": 3, "completed": 4}, filters=ClientRefused("400"), everything=9)
+    provisioning, unknown = ProvisioningFilter(FakeClock().clock), Counter[str]()
+    assert "other" not in (await look(listed, provisioning=provisioning)).counts
+    looks = []
+    for _ in range(2 * LOOK_EVERY):
+        snapshot = await look(listed, None, unknown, provisioning=provisioning)
+        assert snapshot.counts["other"] == 2
+        looks.append(listed.pages(""))
+        assert not listed.pages("") or listed.asked[0] == ("", 1)
+    assert looks == ([[1]] + [[]] * (LOOK_EVERY - 1)) * 2
+    assert unknown["task_status"] == 2 * 2
+
+
+@pytest.mark.parametrize(("totals", "other"), [((9, 7), 0), ((7, 9), 0), ((9, 8), 1), ((5, 5), 0), ((9, 9), 2)])
+async def test_what_is_removed_during_a_look_is_not_other(totals: tuple[int, int], other: int) -> None:
+    """The smaller of two looks counts, and less than nothing is nothing."""
+    listed = Listed({"waiting": 3, "completed": 4}, filters=ClientRefused("400"))
+    provisioning = ProvisioningFilter(FakeClock().clock)
+    await look(listed, provisioning=provisioning)
+    for total in totals:
+        listed.everything = total
+        for _ in range(LOOK_EVERY):
+            snapshot = await look(listed, provisioning=provisioning)
+    assert snapshot.counts["other"] == other

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,12 +7,21 @@ from typing import Any
 
 import pytest
 
-from exporter.collect.quotas import INTERVAL as ME_INTERVAL
-from exporter.collect.quotas import RETRY as ME_RETRY
+from exporter.collect.quotas import INTERVAL as QUOTAS_INTERVAL
+from exporter.collect.quotas import RETRY as QUOTAS_RETRY
 from exporter.collect.team import RECENT
-from exporter.errors import NotFound, PlatformError, RateLimited, RequestTimeout, ServerFailed
+from exporter.errors import (
+    ClientRefused,
+    Forbidden,
+    NotFound,
+    PlatformError,
+    RateLimited,
+    RequestTimeout,
+    ServerFailed,
+    Unauthorized,
+)
 from exporter.platform.pacing import MAX_RETRY_AFTER
-from exporter.status import FleetStatus
+from exporter.status import FleetStatus, QuotaStatus
 from fixtures import NOW, TEAM_ID, FakeClient, Rig
 from support import Samples
 
@@ -207,32 +217,14 @@ async def test_retry_after_holds_both_lists(client: FakeClient, rig: Rig, path: 
 
 
 async def test_retry_after_holds_the_quotas(client: FakeClient) -> None:
-    """A team that was asked to wait asks for nothing at all; and /users/me may ask for it, too."""
+    """A team that was asked to wait asks for nothing at all, quotas included."""
     rig = Rig.of(client, kind="device")
-    client.failures["/users/me"] = RateLimited("429", retry_after=600)
+    client.failures = {"/users/me": RequestTimeout("no answer")}
     await rig.poll()
-    count = len(client.requests)
-    await rig.poll(after=599.0)
-    assert len(client.requests) == count
-    await rig.poll(after=1.0)
-    assert len(client.requests) == count + 9
     client.failures = {"/agents": RateLimited("429", retry_after=900)}
-    client.clock.elapsed += 30
-    await rig.poll()
-    await rig.poll(after=ME_RETRY)
-    assert client.asked("/users/me") == 2
-
-
-async def test_quotas_that_could_not_be_read_are_asked_for_again_soon(client: FakeClient) -> None:
-    """After a failure it does not take the long interval until they are back."""
-    rig = Rig.of(client, kind="device")
-    client.failures["/users/me"] = RequestTimeout("no answer")
-    await rig.poll()
-    client.failures = {}
-    await rig.poll(after=ME_RETRY - 1)
+    await rig.poll(after=30.0)
+    await rig.poll(after=QUOTAS_RETRY)
     assert client.asked("/users/me") == 1
-    await rig.poll(after=1.0)
-    assert client.asked("/users/me") == 2
 
 
 async def test_a_team_that_is_gone_publishes_nothing(rig: Rig) -> None:
@@ -272,6 +264,71 @@ async def test_no_eligibility_without_both_lists(client: FakeClient, rig: Rig, p
     assert eligible(await rig.poll()) is None
 
 
+@pytest.mark.parametrize("labels", [[], None])
+async def test_no_eligibility_where_labels_are_not_known(
+    client: FakeClient, rig: Rig, labels: list[str] | None
+) -> None:
+    """Tasks wait and none says what it requires: the series ends, which is not the same as 0."""
+    assert eligible(await rig.poll()) == 1
+    client.tasks = {"waiting": [{"id": "t", "task_status": "waiting", "agent_labels": labels}]}
+    assert eligible(await rig.poll(after=30.0)) is None
+    client.tasks = {}
+    assert eligible(await rig.poll(after=30.0)) == 0
+
+
+# --- Tasks and the agents they run on -----------------------------------------------------------------------
+
+
+def running(task_id: str, agent_id: str | None) -> dict[str, Any]:
+    return {"id": task_id, "task_status": "running", "agent_id": agent_id}
+
+
+def absent(found: Samples) -> float | None:
+    return found.value("cyberun_tasks_on_absent_agents", team_name="render")
+
+
+async def test_tasks_on_absent_agents(client: FakeClient) -> None:
+    """Running tasks whose agent is not listed, also beyond the limit of agents; those that name none do not count."""
+    client.agents = [agent("a"), agent("b")]
+    client.tasks = {"running": [running("1", "a"), running("2", "b"), running("3", "gone"), running("4", None)]}
+    rig = Rig.of(client, max_agents=1)
+    assert absent(await rig.poll()) == 1
+    client.agents = []
+    assert absent(await rig.poll(after=30.0)) == 3
+
+
+@pytest.mark.parametrize("short", ["tasks", "agents"])
+async def test_absent_agents_need_both_lists_complete(client: FakeClient, rig: Rig, short: str) -> None:
+    """While one list could not be read completely nobody knows who is missing."""
+    client.tasks = {"running": [running("1", "gone")]}
+    name, status = ("agent_list", "") if short == "agents" else ("task_list", "waiting")
+    client.raw[(AGENTS if short == "agents" else TASKS, status)] = json.dumps(
+        {name: [{"agent_id": "a", "id": "x"}], "page_meta": {"total_count": 9}}
+    ).encode()
+    assert absent(await rig.poll()) is None
+
+
+async def test_failed_tasks_by_agent(client: FakeClient, rig: Rig) -> None:
+    """Each failed task counts once, on the agent that ran it; every listed agent begins at 0, one that left ends."""
+
+    def failed(found: Samples) -> dict[str, float | None]:
+        name = "cyberun_agent_tasks_failed_total"
+        return {each["agent_id"]: found.value(name, **each) for each in found.series(name)}
+
+    def ended(task_id: str, agent_id: str) -> dict[str, Any]:
+        return {"id": task_id, "task_status": "failed", "agent_id": agent_id, "created_at": "2025-02-10T13:00:00Z"}
+
+    client.agents = [agent("a"), agent("b")]
+    client.tasks = {"failed": [ended("1", "a")]}
+    assert failed(await rig.poll()) == {"a": 0, "b": 0}
+    client.tasks = {"failed": [ended("3", "b"), ended("2", "a"), ended("1", "a")]}
+    assert failed(await rig.poll(after=30.0)) == {"a": 1, "b": 1}
+    client.agents = [agent("b")]
+    assert failed(await rig.poll(after=30.0)) == {"b": 1}
+    client.agents = [agent("a"), agent("b")]
+    assert failed(await rig.poll(after=30.0)) == {"a": 1, "b": 1}
+
+
 # --- Quotas and the team ------------------------------------------------------------------------------------
 
 
@@ -279,26 +336,91 @@ def quotas(found: Samples) -> dict[str, float | None]:
     return {each["quota"]: found.value("cyberun_team_quota", **each) for each in found.series("cyberun_team_quota")}
 
 
+def failures(found: Samples, reason: str) -> float | None:
+    name = "cyberun_exporter_api_request_failures_total"
+    return found.value(name, team_name="render", path="/users/me", reason=reason)
+
+
 async def test_quotas_are_read_once_an_hour(client: FakeClient) -> None:
     """Limits change rarely: they are read at the first poll and an hour later."""
-    client.me = {"team_list": [{"id": TEAM_ID, "quotas": {"gpus": 4}}], "quotas": {"gpus": 1}}
+    client.me = {"feature_flags": {"teams": {TEAM_ID: {"quotas": {"max_agents": 4}}, "b": {"max_agents": 1}}}}
     rig = Rig.of(client, kind="jwt")
-    assert quotas(await rig.poll()) == {"gpus": 4}
-    client.me = {"quotas": {"gpus": 8}}
-    assert quotas(await rig.poll(after=ME_INTERVAL - 1)) == {"gpus": 4}
-    assert quotas(await rig.poll(after=1.0)) == {"gpus": 8}
+    assert quotas(await rig.poll()) == {"teams.max_agents": 4}
+    assert rig.team.status(None).quotas == QuotaStatus(limits=1)
+    client.me = {"feature_flags": {"account": {"quotas": {"max_owned_teams": 8}}}}
+    assert quotas(await rig.poll(after=QUOTAS_INTERVAL - 1)) == {"teams.max_agents": 4}
+    assert quotas(await rig.poll(after=1.0)) == {"account.max_owned_teams": 8}
     assert client.asked("/users/me") == 2
 
 
-@pytest.mark.parametrize("error", [NotFound("404"), ServerFailed("500")])
-async def test_quotas_that_cannot_be_read(client: FakeClient, error: PlatformError) -> None:
-    """Where /users/me cannot be read there are no quotas, and the team is as well as its lists."""
+async def test_integration_keys_do_not_ask_for_quotas(client: FakeClient, rig: Rig) -> None:
+    """They may not."""
+    await rig.poll()
+    assert (client.asked("/users/me"), rig.team.status(None).quotas) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotFound("404"), Forbidden("403"), Unauthorized("401"), ClientRefused("405")],
+    ids=str,
+)
+async def test_quotas_that_are_refused(client: FakeClient, error: PlatformError) -> None:
+    """A platform without /users/me, or one that refuses it, is asked again in an hour; it is no failure of anything."""
     client.failures["/users/me"] = error
-    found = await Rig.of(client, kind="device").poll()
+    rig = Rig.of(client, kind="device")
+    found = await rig.poll()
+    assert (quotas(found), up(found)["up"], failures(found, error.reason)) == ({}, 1, 0)
+    assert rig.team.status(None).quotas == QuotaStatus(limits=0, reason=error.reason, error=str(error))
+    await rig.poll(after=QUOTAS_INTERVAL - 1)
+    assert client.asked("/users/me") == 1
+    client.failures, client.me = {}, {"feature_flags": {"global": {"quotas": {"max_users": 3}}}}
+    assert quotas(await rig.poll(after=1.0)) == {"global.max_users": 3}
+
+
+async def test_quotas_that_could_not_be_read_are_asked_for_again_soon(client: FakeClient) -> None:
+    """After a failure that may pass, which is counted, it does not take the long interval until they are back."""
+    rig = Rig.of(client, kind="device")
+    client.failures["/users/me"] = RequestTimeout("no answer")
+    found = await rig.poll()
+    assert (quotas(found), up(found)["up"], failures(found, "timeout")) == ({}, 1, 1)
+    client.failures = {}
+    await rig.poll(after=QUOTAS_RETRY - 1)
+    assert client.asked("/users/me") == 1
+    await rig.poll(after=1.0)
+    assert client.asked("/users/me") == 2
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(600.0, 600.0), (1.0, QUOTAS_RETRY)])
+async def test_a_wait_for_quotas_holds_nothing_else(client: FakeClient, asked: float, waits: float) -> None:
+    """A wait that the optional /users/me asks for concerns that path alone."""
+    rig = Rig.of(client, kind="device")
+    client.failures["/users/me"] = RateLimited("429", retry_after=asked)
+    found = await rig.poll()
+    assert not found.series("cyberun_exporter_api_backoff_until_timestamp_seconds")
+    for _ in range(2):
+        assert up(await rig.poll(after=(waits - 1) / 2))["up"] == 1
+    assert (client.asked("/agents"), client.asked("/users/me")) == (3, 1)
+    await rig.poll(after=1.0)
+    assert client.asked("/users/me") == 2
+
+
+async def test_a_mistake_of_ours_in_quotas_ends_no_poll(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """An error nobody foresaw while quotas are read costs the quotas alone, and is in the log."""
+
+    def stumble(path: str, _: Mapping[str, str | int]) -> None:
+        if path == "/users/me":
+            raise ZeroDivisionError
+
+    client.before = stumble
+    rig = Rig.of(client, kind="device")
+    found = await rig.poll()
     assert (quotas(found), up(found)["up"]) == ({}, 1)
+    assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
 
 
-@pytest.mark.parametrize("me", [None, [], "x", {"quotas": {"gpus": 10**400}}, {"team_list": [[]]}])
+@pytest.mark.parametrize(
+    "me", [None, [], "x", {"feature_flags": {"global": {"quotas": {"gpus": 10**400}}}}, {"team_list": [[]]}]
+)
 async def test_quotas_of_any_shape(client: FakeClient, me: Any) -> None:
     """An answer of /users/me that means nothing costs the quotas alone."""
     client.me = me

@@ -119,11 +119,12 @@ def test_a_jwt_says_when_it_expires(platform: SimulatedPlatform, clock: "Clock")
 
 
 async def test_users_me(ask: "Asker", platform: SimulatedPlatform) -> None:
-    """A user sees each of their teams with id, name and quotas."""
+    """A user sees each of their teams with id and name, and the limits by namespace."""
     research, render = platform.teams["research"], platform.teams["render"]
     reply = await ask("/users/me", research.token)
     quotas = {"max_agents": 5, "max_workflows": -1}
-    assert reply.json["team_list"] == [{"id": research.team_id, "display_name": "Research", "quotas": quotas}]
+    assert reply.json["team_list"] == [{"id": research.team_id, "display_name": "Research"}]
+    assert reply.json["feature_flags"]["teams"] == {research.team_id: {"features": [], "quotas": quotas}}
     user = platform.access.add_user("ada", [render, research])
     reply = await ask("/users/me", user.access_token)
     assert [team["id"] for team in reply.json["team_list"]] == [render.team_id, research.team_id]

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from exporter.expose import families
 from exporter.expose.text import Samples
 from exporter.fleet.agents import Agent, Gpu
+from exporter.fleet.assignment import Assignment
 from exporter.fleet.presence import Presence
 
 
@@ -77,4 +78,6 @@ def test_series_are_counted_as_they_are_rendered(agent: Agent, with_labels: bool
     samples = Samples()
     families.add_agents(samples, "render", [agent], with_labels=with_labels)
     families.add_presence(samples, "render", Presence({"a": 1.0}, frozenset({"a"})), frozenset())
+    failed = Assignment(without_eligible_agent=None, on_absent_agents=None, failed={"a": 0})
+    families.add_assignment(samples, "render", failed)
     assert families.series_of_agent(agent, with_labels=with_labels) == samples.count

@@ -3,29 +3,53 @@ from typing import Any
 import pytest
 
 from exporter.fleet.quotas import MAX_QUOTAS, own_quotas
-from exporter.platform.account import Me, OwnTeam
+from exporter.platform.account import Me
 
-TEAM = OwnTeam("t1", "Render", {"gpus": 4})
-OTHER_TEAM = OwnTeam("t2", "Film", {"gpus": 8})
+DOCUMENTED = {
+    "global": {"features": {}, "quotas": {"max_users": 10, "max_agents": -1, "max_concurrent_tasks": 200}},
+    "account": {"features": {}, "quotas": {"max_owned_teams": 0}},
+    "teams": {
+        "t1": {"features": {}, "quotas": {"max_agents": 4, "max_concurrent_tasks": -1}},
+        "t2": {"max_agents": 8, "can_invite": True},
+    },
+}
 
 
 @pytest.mark.parametrize(
-    ("me", "team_id", "quotas"),
-    [
-        (Me(), None, {}),
-        (Me(quotas={"tasks": 16}), None, {"tasks": 16}),
-        (Me(quotas={"tasks": 16}), "t1", {"tasks": 16}),
-        (Me([TEAM, OTHER_TEAM], {"tasks": 16}), "t1", {"gpus": 4}),
-        (Me([None, OTHER_TEAM, TEAM], {"tasks": 16}), "t2", {"gpus": 8}),
-        (Me([TEAM], {"tasks": 16}), "t3", {"tasks": 16}),
-        (Me([TEAM], {"tasks": 16}), None, {"tasks": 16}),
-        (Me([OwnTeam("t1", quotas={})], {"tasks": 16}), "t1", {"tasks": 16}),
-        (Me([OwnTeam(quotas={"gpus": 1})]), "t1", {}),
-    ],
+    ("team_id", "own"),
+    [("t1", {"teams.max_agents": 4}), ("t2", {"teams.max_agents": 8}), ("t3", {}), (None, {})],
 )
-def test_whose_quotas(me: Me, team_id: str | None, quotas: dict[str, float]) -> None:
-    """The team's own limits where it states some, else the user's; never those of another team."""
-    assert own_quotas(me, team_id) == quotas
+def test_documented_shape(team_id: str | None, own: dict[str, float]) -> None:
+    """Each limit keeps its namespace; the team's are its own, nested or flat, and never those of another team."""
+    common = {"account.max_owned_teams": 0, "global.max_concurrent_tasks": 200, "global.max_users": 10}
+    assert own_quotas(Me(feature_flags=DOCUMENTED), team_id) == {**common, **own}
+
+
+def test_a_single_team_needs_no_id() -> None:
+    """A key is bound to one team: where only one is listed, its limits are the team's own without a configured id."""
+    flags = {"teams": {"t1": {"quotas": {"max_agents": 4}}}}
+    assert own_quotas(Me(feature_flags=flags), None) == {"teams.max_agents": 4}
+    assert own_quotas(Me(feature_flags=flags), "t2") == {}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        None,
+        {},
+        {"teams": None},
+        {"teams": [1]},
+        {"teams": {"t1": None}},
+        {"teams": {"t1": {"quotas": [1]}}},
+        {"global": "many"},
+        {"account": {"quotas": None}},
+        {"quotas": {"max_agents": 1}},
+    ],
+    ids=repr,
+)
+def test_other_shapes(flags: Any) -> None:
+    """What is shaped otherwise than documented is no limit."""
+    assert own_quotas(Me(feature_flags=flags), "t1") == {}
 
 
 @pytest.mark.parametrize(
@@ -35,12 +59,13 @@ def test_whose_quotas(me: Me, team_id: str | None, quotas: dict[str, float]) -> 
 )
 def test_what_is_no_limit(value: Any) -> None:
     """Unlimited (-1), and what is no finite number, has no series."""
-    assert own_quotas(Me(quotas={"bad": value, "good": 0}), None) == {"good": 0}
+    assert own_quotas(Me(feature_flags={"global": {"bad": value, "good": 0}}), None) == {"global.good": 0}
 
 
 def test_quotas_are_bounded_and_in_order() -> None:
     """An endless list of quotas, or a name without end, makes few and short series."""
-    quotas = own_quotas(Me(quotas={f"q{i:05}{'x' * 1000}": i for i in range(5000, 0, -1)}), None)
+    many = {f"q{i:05}{'x' * 1000}": i for i in range(5000, 0, -1)}
+    quotas = own_quotas(Me(feature_flags={"global": {"quotas": many}}), None)
     assert len(quotas) == MAX_QUOTAS
     assert list(quotas) == sorted(quotas)
     assert max(map(len, quotas)) == 128

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.fleet.eligibility import without_eligible_agent
+from exporter.fleet.assignment import without_eligible_agent
 from exporter.fleet.tasks import Task, oldest, read_tasks
 from exporter.platform import wire
 

@@ -516,20 +516,24 @@ def test_lists_inside_items_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "teams", "quotas"),
+    ("answer", "teams", "flags"),
     [
         ({}, None, None),
-        ({"team_list": None, "quotas": None}, None, None),
+        ({"team_list": None, "feature_flags": None}, None, None),
         ({"team_list": [{"id": "x", "display_name": "X"}]}, [account.OwnTeam("x", "X")], None),
-        ({"team_list": [{"id": 7}, None, 1], "quotas": {"gpus": 4}}, [account.OwnTeam(), None, None], {"gpus": 4}),
-        ({"team_list": {}, "quotas": []}, None, None),
-        ({"team_list": [{"id": "x", "quotas": [1]}], "quotas": "many"}, [account.OwnTeam("x")], None),
+        (
+            {"team_list": [{"id": 7}, None, 1], "feature_flags": {"global": 4}},
+            [account.OwnTeam(), None, None],
+            {"global": 4},
+        ),
+        ({"team_list": {}, "feature_flags": []}, None, None),
+        ({"team_list": [{"id": "x", "more": [1]}], "feature_flags": "many"}, [account.OwnTeam("x")], None),
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_me(answer: Any, teams: Any, quotas: Any) -> None:
+def test_me(answer: Any, teams: Any, flags: Any) -> None:
     """Every part of `/users/me` may be missing or wrong; the rest is read."""
-    assert account.decode_me(json.dumps(answer).encode()) == account.Me(teams, quotas)
+    assert account.decode_me(json.dumps(answer).encode()) == account.Me(teams, flags)
 
 
 @pytest.mark.parametrize(

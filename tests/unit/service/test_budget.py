@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
-from exporter.catalog import ACTIVE_TASK_STATUSES, TASK_STATUSES
+from exporter.catalog import ACTIVE_TASK_STATUSES, PROVISIONING, TASK_STATUSES
 from exporter.config.load import load
 from exporter.config.settings import Settings
+from exporter.platform import wire
 from exporter.service.budget import (
     LEAST_PER_POLL,
     MOST_PER_POLL,
@@ -52,22 +53,29 @@ async def test_series_per_agent(gpus: int) -> None:
 async def test_series_per_team() -> None:
     """The expected series of a team are those that a poll gives it beside its agents."""
     client = FakeClient(tasks=dict(full_lists(1)))
-    found = await Rig.of(client).poll()
+    rig = Rig.of(client)
+    await rig.poll()
+    found = await rig.poll(after=30.0)
     assert found.value("cyberun_exporter_series", team_name="render") == series_per_team()
 
 
 @pytest.mark.parametrize(("count", "requests"), [(0, LEAST_PER_POLL), (100, LEAST_PER_POLL), (101, MOST_PER_POLL)])
 async def test_requests_per_poll(count: int, requests: int) -> None:
     """The budget's numbers are what a poll costs with little and with much to read."""
-    lists = full_lists(count)
-    client = FakeClient(tasks={status: lists[status] for status in ACTIVE_TASK_STATUSES})
-    await Rig.of(client).poll()
+    lists, filtered = full_lists(count), count > wire.PER_PAGE
+    active = {status: lists[status] for status in ACTIVE_TASK_STATUSES}
+    client = FakeClient(tasks={**active, PROVISIONING: active["pending"]}, provisioning=filtered)
+    rig = Rig.of(client)
+    for _ in range(2):  # the first two polls find out about `provisioning`
+        await rig.poll(after=30.0)
+    client.requests.clear()
+    await rig.poll(after=30.0)
     assert len(client.requests) == requests
 
 
 @pytest.mark.parametrize(
     ("intervals", "least", "most"),
-    [((), 0, 0), ((None,), 16, 24), ((None, "15s"), 48, 72), (("1s",), 480, 720), (("2m",), 4, 6)],
+    [((), 0, 0), ((None,), 16, 28), ((None, "15s"), 48, 84), (("1s",), 480, 840), (("2m",), 4, 7)],
 )
 def test_requests_per_minute(intervals: tuple[str | None, ...], least: float, most: float) -> None:
     """Each team counts by its own interval."""

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientSession
 
 from exporter.expose.compression import Exposition, deflate
-from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
+from exporter.status import Attempt, CollectorStatus, ExporterStatus, QuotaStatus, TeamStatus
 from exporter.web.app import make_app
 from exporter.web.serve import listening
 
@@ -100,6 +100,8 @@ def up_team() -> TeamStatus:
         credential_expires_at=None,
         series=1234,
         series_dropped=0,
+        quotas=QuotaStatus(limits=3),
+        provisioning_filtered=False,
     )
 
 

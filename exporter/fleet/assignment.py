@@ -1,0 +1,48 @@
+"""How the tasks and the agents of a team fit together: what neither list says alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What follows from the last snapshots of both lists. None: it cannot be known."""
+
+    without_eligible_agent: int | None
+    """Waiting tasks that no connected agent can take."""
+    on_absent_agents: int | None
+    """Running tasks whose agent is not listed."""
+    failed: Mapping[str, int]
+    """Failed tasks of each agent that is listed and has series of its own."""
+
+
+def assignment(tasks: TasksSnapshot, agents: AgentsSnapshot) -> Assignment:
+    """Compare both lists, each as it was read last."""
+    complete = not tasks.coverage.truncated and not agents.coverage.truncated
+    failed = tasks.timings.tallies.failed
+    return Assignment(
+        without_eligible_agent=without_eligible_agent(tasks.required_labels, agents.label_sets),
+        on_absent_agents=_absent(tasks.running_on, agents.listed) if complete else None,
+        failed={agent_id: failed.get(agent_id, 0) for agent_id in sorted(agents.presence.connected)},
+    )
+
+
+def without_eligible_agent(
+    required: Mapping[frozenset[str], int] | None, offered: Iterable[frozenset[str]]
+) -> int | None:
+    """How many tasks no agent can take; None when that is unknown.
+
+    Args:
+        required: how many tasks require each set of labels; None when no task says.
+        offered: the label sets of the connected agents. An agent is eligible when its set holds all required ones.
+    """
+    if required is None:
+        return None
+    offered = tuple(offered)
+    return sum(count for labels, count in required.items() if not any(labels <= has for has in offered))
+
+
+def _absent(running_on: Mapping[str, int], listed: frozenset[str]) -> int:
+    return sum(count for agent_id, count in running_on.items() if agent_id not in listed)

@@ -1,0 +1,76 @@
+"""Sums over finished tasks by what they were and where they ran. Like all counters they start at 0 at the first poll.
+
+Memory is bounded: of agents the ones that failed longest ago are forgotten, and combinations beyond the limit share
+one name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, NamedTuple
+
+from exporter.catalog import MAX_COMBINATIONS, OTHER
+from exporter.fleet.tasks import Kind, Task
+
+MAX_FAILING_AGENTS: Final = 1000
+"""Agents whose failed tasks are remembered, per team."""
+
+
+class Combination(NamedTuple):
+    """The labels that execution seconds are summed by."""
+
+    status: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tallies:
+    """What finished since the first poll."""
+
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """Failed tasks by the agent that ran them; the agent that failed longest ago comes first."""
+    execution: Mapping[Combination, float] = field(default_factory=dict)
+    """Seconds from start to end. A combination that was seen, but none of whose tasks finished since, is at 0."""
+
+    def after(self, new: Mapping[str, Iterable[Task]], seen: Iterable[Combination]) -> "Tallies":
+        """The tallies after a poll.
+
+        Args:
+            new: the tasks it was the first to see in each final status.
+            seen: combinations it saw, finished long ago or still running: their counters begin at 0 in time for the
+                first task to be seen as an increase.
+        """
+        return Tallies(failed=self._failed(new.get("failed", ())), execution=self._execution(new, seen))
+
+    def _failed(self, tasks: Iterable[Task]) -> Mapping[str, int]:
+        failed = dict(self.failed)
+        for task in tasks:
+            if task.agent_id:
+                failed[task.agent_id] = failed.pop(task.agent_id, 0) + 1
+        return dict(islice(failed.items(), max(0, len(failed) - MAX_FAILING_AGENTS), None))
+
+    def _execution(self, new: Mapping[str, Iterable[Task]], seen: Iterable[Combination]) -> Mapping[Combination, float]:
+        sums = dict(self.execution)
+        for combination in seen:
+            if len(sums) < MAX_COMBINATIONS:
+                sums.setdefault(combination, 0.0)
+        for status, tasks in new.items():
+            for task in tasks:
+                seconds = run_seconds(task)
+                if seconds is not None:
+                    combination = _bounded(Combination(status, task.kind), sums)
+                    sums[combination] = sums.get(combination, 0.0) + seconds
+        return sums
+
+
+def run_seconds(task: Task) -> float | None:
+    """From start to end; None when one is unknown or they contradict each other."""
+    if task.started_at is None or task.completed_at is None or task.completed_at < task.started_at:
+        return None
+    return task.completed_at - task.started_at
+
+
+def _bounded(combination: Combination, known: Mapping[Combination, float]) -> Combination:
+    if combination in known or len(known) < MAX_COMBINATIONS:
+        return combination
+    return Combination(combination.status, Kind(OTHER, OTHER, OTHER, OTHER))
