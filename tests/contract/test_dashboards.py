@@ -307,3 +307,20 @@ def test_provisioning_finds_the_dashboards() -> None:
     (provider,) = yaml.safe_load((folder / "dashboards" / "cyberun.yml").read_text(encoding="utf-8"))["providers"]
     assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
     assert provider["options"]["path"].startswith("/")
+
+
+def test_grafana_finds_every_folder_of_its_provisioning() -> None:
+    """The folders that Grafana reads at start are there, each with a file it understands, or it logs an error."""
+    folder = reading.FOLDER.parent / "provisioning"
+    assert {path.name for path in folder.iterdir()} == {"alerting", "dashboards", "datasources", "plugins"}
+    for path in folder.glob("*/*"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8"))["apiVersion"] == 1
+
+
+def test_the_workflow_has_the_grafana_that_compose_starts() -> None:
+    """What people are given to try is among the versions that the workflow provisions."""
+    root = reading.FOLDER.parents[1]
+    workflow = yaml.safe_load((root / ".github" / "workflows" / "grafana.yml").read_text(encoding="utf-8"))
+    compose = yaml.safe_load((root / "compose.yaml").read_text(encoding="utf-8"))
+    started = compose["services"]["grafana"]["image"].rpartition(":")[2]
+    assert started in workflow["jobs"]["provision"]["strategy"]["matrix"]["grafana"]
