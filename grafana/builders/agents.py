@@ -140,7 +140,7 @@ def _table() -> Panel:
         f"Those that need attention first, {_ROWS} at most: choose a team or agents to see others. Completed tasks are"
         " those within the time shown. A disconnected agent has only a last-seen time. A click shows it alone."
     )
-    keys = [JOB, TEAM_KEY, replace(_AGENT_KEY, width=180), Key("agent_version", "Version")]
+    keys = [JOB, replace(TEAM_KEY, width=105), replace(_AGENT_KEY, width=160), Key("agent_version", "Version")]
     bounded = [replace(column, expression=_of_urgent(column.expression)) for column in columns]
     return grid(Text("Agents", about), keys, bounded, sort={"Status": False, "Last seen": True})
 

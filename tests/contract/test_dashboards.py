@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.catalog import AGENT_STATUSES, BUILD_INFO, CATALOG, OTHER, TASK_STATUSES, Kind
+from exporter.catalog import (
+    AGENT_GPU_VRAM_FREE,
+    AGENT_STATUSES,
+    BUILD_INFO,
+    CATALOG,
+    DOMAIN_METRICS,
+    OTHER,
+    TASK_STATUSES,
+    Kind,
+)
 from grafana import reading
 from support import promql
 from support.promql import Expression
@@ -246,6 +255,17 @@ def test_counters_grow_and_gauges_do_not(expression: Expression) -> None:
     for selector in expression.selectors():
         counted = selector.name.endswith(("_total", "_bucket", "_sum", "_count"))
         assert (selector.function in GROWING) is counted, selector
+
+
+@each_expression
+def test_a_second_exporter_counts_nothing_twice(expression: Expression) -> None:
+    """Of what is said about a fleet one value per job is taken before all else, and of free memory the least."""
+    for selector in expression.selectors():
+        if selector.metric in DOMAIN_METRICS and " variable " not in expression.where:
+            once = rf"\b(max|min) by \(job, [^)]*\) \((?:(?:rate|increase)\()?{selector.name}\{{"
+            taken = re.findall(once, expression.source)
+            assert len(taken) == expression.source.count(f"{selector.name}{{"), selector.name
+            assert set(taken) <= ({"min"} if selector.metric is AGENT_GPU_VRAM_FREE else {"max", "min"})
 
 
 @each_expression
