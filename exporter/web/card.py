@@ -1,38 +1,67 @@
-"""One team on the status page: its state, its schedule and the last polls of each of its lists."""
+"""One team on the status page: its fleet in one line, its schedule, and the last polls of each of its lists."""
 
 from typing import Final
 from urllib.parse import quote
 
-from exporter.status import Attempt, CollectorStatus, ExporterStatus, TeamStatus
+from exporter.errors import ADVICE
+from exporter.status import Attempt, CollectorStatus, ExporterStatus, FleetStatus, TeamStatus
+from exporter.web.verdict import State, state_of
 from exporter.web.words import ago, clock, duration, escape, span, until, utc
 
-_STATES: Final = {"good": "✓ up", "bad": "✗ down", "wait": "… starting"}
+_STATES: Final[dict[State, str]] = {"good": "✓ up", "bad": "✗ down", "wait": "… starting"}
 
 
-def state_of(team: TeamStatus) -> str:
-    """Class of a team: good, bad, or wait while its first polls are still to come."""
-    if team.up:
-        return "good"
-    failed = any(each.attempts and not each.success for each in team.collectors)
-    return "bad" if failed or team.attempted else "wait"
-
-
-def team_card(team: TeamStatus, status: ExporterStatus, *, unfolded: bool) -> str:
-    """Show a team; folded, its name and state alone are seen."""
+def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open_polls: bool = False) -> str:
+    """Show a team. Folded, its line alone is seen; unfolded, what failed stands first, and the polls may be folded."""
     state = state_of(team)
-    collectors = "".join(_collector(each, status) for each in team.collectors)
+    failing_first = sorted(team.collectors, key=lambda each: each.success and each.fresh)
+    collectors = "".join(_collector(each, status.now, open_polls=open_polls) for each in failing_first)
     return (
-        f'<details class="card {state}"{" open" if unfolded else ""}><summary><h2>{name_of(team.name)}</h2> '
-        f'{badge(state)} <span class="soft">{team.series:,} series</span></summary>'
-        f"{_team_facts(team, status)}{collectors}</details>\n"
+        f'<details class="card {state}"{_open(open_card)}>'
+        f'<summary class="line"><h2>{name_of(team.name)}</h2>'
+        f"{_line(team)}</summary>{_team_facts(team, status.now)}{collectors}</details>\n"
     )
 
 
-def _team_facts(team: TeamStatus, status: ExporterStatus) -> str:
-    now = status.now
-    facts = {"Next poll": "under way" if team.next_poll_at is None else until(team.next_poll_at, now)}
-    if team.backoff_until is not None:
-        facts["Held back"] = f"until {time_of(team.backoff_until, now)} ({until(team.backoff_until, now)})"
+def _open(unfolded: bool) -> str:  # noqa: FBT001  an attribute, there or not
+    return " open" if unfolded else ""
+
+
+def team_line(team: TeamStatus) -> str:
+    """Show a team's line alone, which leads to the rest."""
+    return f'<p class="card line {state_of(team)}">{_link(team, team.name)}{_line(team)}</p>\n'
+
+
+def _line(team: TeamStatus) -> str:
+    state = state_of(team)
+    return f"{state_badge(state, _STATES[state])}{_fleet(team.fleet)}"
+
+
+def _fleet(fleet: FleetStatus) -> str:
+    """What waits, runs and is connected; a question mark for what is not known, which is never 0."""
+    gpus = None if fleet.gpus_in_use is None else f"{fleet.gpus_in_use:,}"
+    if gpus is not None and fleet.gpu_capacity is not None:
+        gpus += f" of {fleet.gpu_capacity:,}"
+    facts = (
+        (_count(fleet.tasks_waiting), "waiting"),
+        (_count(fleet.tasks_running), "running"),
+        (_count(fleet.agents), "agent" if fleet.agents == 1 else "agents"),
+        (gpus, "GPUs in use"),
+    )
+    return "".join(
+        f"<span><b>{number}</b> {what}</span>"
+        if number is not None
+        else f'<span class="soft" title="not known"><b>?</b> {what}</span>'
+        for number, what in facts
+    )
+
+
+def _count(number: int | None) -> str | None:
+    return None if number is None else f"{number:,}"
+
+
+def _team_facts(team: TeamStatus, now: float) -> str:
+    facts = {"Next poll": _next_poll(team, now), "Series": f"{team.series:,}"}
     if team.series_dropped:
         facts["Left out"] = f'<strong class="bad">{team.series_dropped:,} series</strong>'
     facts["Credential"] = escape(team.credential_kind) + _expiry(team.credential_expires_at, now)
@@ -40,8 +69,20 @@ def _team_facts(team: TeamStatus, status: ExporterStatus) -> str:
         facts["Credential read"] = ago(team.credential_loaded_at, now)
     if team.team_id is not None:
         facts["Team id"] = name_of(team.team_id)
-    facts["Link"] = link(team, "this team alone")
+    facts["Link"] = _link(team, "this team alone")
     return _facts(facts)
+
+
+def _next_poll(team: TeamStatus, now: float) -> str:
+    """When something is polled next: a team whose lists are all held back is not polled by its interval."""
+    held = [each.backoff_until for each in team.collectors if each.backoff_until is not None]
+    if held and len(held) == len(team.collectors):
+        return _held_back(min(held), now)
+    return "under way" if team.next_poll_at is None else until(team.next_poll_at, now)
+
+
+def _held_back(moment: float, now: float) -> str:
+    return f"held back until {time_of(moment, now)} ({until(moment, now)})"
 
 
 def _expiry(moment: float | None, now: float) -> str:
@@ -52,22 +93,29 @@ def _expiry(moment: float | None, now: float) -> str:
     return f", expires {until(moment, now)} ({time_of(moment, now)})"
 
 
-def _collector(collector: CollectorStatus, status: ExporterStatus) -> str:
-    now = status.now
+def _collector(collector: CollectorStatus, now: float, *, open_polls: bool) -> str:
+    last = collector.attempts[0] if collector.attempts else None
+    why = failure(last.error, last.reason) if last is not None and last.reason is not None else ""
     return (
-        f"<section><h3>{escape(collector.name)}</h3> {_collector_badge(collector)}"
-        f"{_collector_facts(collector, now)}{_polls(collector.attempts, now)}</section>"
+        f"<section><h3>{escape(collector.name)}</h3> {_collector_badge(collector)}{why}"
+        f"{_collector_facts(collector, now)}{_polls(collector, now, unfolded=open_polls)}</section>"
     )
 
 
 def _collector_badge(collector: CollectorStatus) -> str:
     if not collector.attempts:
-        return '<span class="state wait">… not polled yet</span>'
+        return state_badge("wait", "… not polled yet")
     if collector.success and collector.fresh:
-        return '<span class="state good">✓ ok</span>'
+        return state_badge("good", "✓ ok")
     if collector.success:
-        return '<span class="state bad">✗ no fresh data</span>'
-    return f'<span class="state bad">✗ failed {_times(collector.failures_in_a_row)}</span>'
+        return state_badge("bad", "✗ no fresh data")
+    return state_badge("bad", f"✗ failed {_times(collector.failures_in_a_row)}")
+
+
+def failure(error: str | None, reason: str | None) -> str:
+    """Say what went wrong, and what to do about it."""
+    advice = ADVICE.get(reason or "", "see the exporter's log, and report what it says")
+    return f'<p class="failure">{name_of(error or reason or "failed")}<br><b>What to do:</b> {escape(advice)}.</p>'
 
 
 def _times(count: int) -> str:
@@ -76,12 +124,13 @@ def _times(count: int) -> str:
 
 def _collector_facts(collector: CollectorStatus, now: float) -> str:
     facts = {"Data": _freshness(collector, now)}
-    if collector.items is not None:
-        reported = "not said" if collector.items_reported is None else f"{collector.items_reported:,}"
-        facts["Items read / reported"] = f"{collector.items:,} / {reported}"
+    if collector.items_reported is not None:
+        facts["Listed"] = f"{collector.items_reported:,} {escape(collector.name)}"
     if collector.truncated:
-        facts["Complete"] = '<strong class="bad">no, truncated</strong>'
+        facts["Complete"] = '<strong class="bad">no: the list could not be read as a whole</strong>'
     facts["Polled every"] = span(collector.interval)
+    if collector.backoff_until is not None:
+        facts["Next poll"] = _held_back(collector.backoff_until, now)
     return _facts(facts)
 
 
@@ -94,18 +143,19 @@ def _freshness(collector: CollectorStatus, now: float) -> str:
     return f'<strong class="bad">withheld</strong>, last read {ago(last, now)} ({time_of(last, now)})'
 
 
-def _polls(attempts: tuple[Attempt, ...], now: float) -> str:
-    if not attempts:
+def _polls(collector: CollectorStatus, now: float, *, unfolded: bool) -> str:
+    if not collector.attempts:
         return ""
     rows = []
-    above = None
-    for attempt in attempts:
+    above = collector.attempts[0].error  # said above the table already
+    for attempt in collector.attempts:
         rows.append(_poll(attempt, now, explain=attempt.error != above))
         above = attempt.error
     return (
-        '<table><thead><tr><th>Poll (UTC)<th>Result<th class="number">Took<th class="number">Pages'
-        '<th class="number">Items'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<details{_open(unfolded)}><summary>Last polls</summary>"
+        '<table><thead><tr><th>Poll (UTC)<th>Result<th class="number">Took<th class="number">Pages read'
+        '<th class="number">Items read'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></details>"
     )
 
 
@@ -125,9 +175,9 @@ def _facts(facts: dict[str, str]) -> str:
     return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items()) + "</dl>"
 
 
-def badge(state: str) -> str:
-    """Say a state in words, with a sign and a colour."""
-    return f'<span class="state {state}">{_STATES[state]}</span>'
+def state_badge(state: State, text: str) -> str:
+    """Say a state in words, with its sign and its colour."""
+    return f'<span class="state {state}">{text}</span>'
 
 
 def name_of(text: str) -> str:
@@ -135,8 +185,7 @@ def name_of(text: str) -> str:
     return f"<bdi>{escape(text)}</bdi>"
 
 
-def link(team: TeamStatus, text: str) -> str:
-    """Lead to the page of one team."""
+def _link(team: TeamStatus, text: str) -> str:
     return f'<a href="./?team={quote(team.name, safe="", errors="replace")}">{name_of(text)}</a>'
 
 

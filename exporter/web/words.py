@@ -1,12 +1,14 @@
-"""Times, lengths and other people's text, put so that a person can read them safely."""
+"""Times, lengths and text from outside, written so that a person can read them safely."""
 
 import html
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-LONGEST: Final = 400
-"""Characters of one text of the platform that are shown."""
+from exporter.redact import redact
+
+MAX_TEXT: Final = 400
+"""Characters of one text from outside that are shown."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -14,8 +16,9 @@ _DAY: Final = 86400
 _CENTURY: Final = 36525 * _DAY
 
 
-def visible(text: str, most: int = LONGEST) -> str:
-    """Show what does not print (controls, direction overrides, half characters) as its escape; cut after `most`."""
+def visible(text: str, most: int = MAX_TEXT) -> str:
+    """Mask credentials, show what does not print (controls, direction overrides) as its escape, cut after `most`."""
+    text = redact(text)
     if len(text) > most:
         text = text[: most - 1] + "…"
     if text.isprintable():
@@ -24,12 +27,12 @@ def visible(text: str, most: int = LONGEST) -> str:
 
 
 def escape(text: str) -> str:
-    """Make any text fit for HTML, between tags and inside quoted attributes."""
+    """Make text from outside safe for HTML, between tags and inside quoted attributes."""
     return html.escape(visible(text))
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Join names; of more than `most` the first ones and how many there are besides."""
+    """Join names; of more than `most`, name the first ones and count the others."""
     shown = ", ".join(visible(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
@@ -66,12 +69,12 @@ def until(moment: float, now: float) -> str:
 
 
 def utc(moment: float, now: float) -> str:
-    """Say when a moment was, in UTC and saying so: the time alone on the day of `now`, else with its date."""
+    """Say when a moment was, in UTC: the time alone on the day of `now`, else the date as well."""
     return f"{clock(moment, now)} UTC"
 
 
 def clock(moment: float, now: float) -> str:
-    """The same where it is clear that times are in UTC."""
+    """The same without the words UTC."""
     try:
         when = datetime.fromtimestamp(moment, UTC)
     except (OverflowError, OSError, ValueError):

@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from exporter.status import ExporterStatus, TeamStatus
+from exporter.status import DiscoveryStatus, ExporterStatus, FleetStatus, LeftOutTeam, TeamStatus
 from exporter.web import page
 
 StatusOf = Callable[..., ExporterStatus]
+
+NOW = 1_760_000_000.0
 
 EVIL = "</bdi><script>alert('1')</script>\"><b>\u202e\x00\x1b[31m\ud800&amp;"
 
@@ -97,20 +99,22 @@ def test_a_team_shows_everything_known(status_of: StatusOf, down_team: TeamStatu
     said = text(status_of(team), "film")
     for expected in (
         "✗ down",
-        "1,234 series",
+        "Series 1,234",
         "Left out 7 series",
         "Next poll in 10 s",
-        "Held back until 08:55:30 UTC (in 2 min)",
+        "Next poll held back until 08:55:30 UTC (in 2 min)",
         "integration, expires in 60 min ( 09:53:20 UTC )",
         "✗ failed 3 times in a row",
         "✗ auth",
-        "Items read / reported 120 / 4,200",
-        "no, truncated",
+        "Listed 4,200 tasks",
+        "no: the list could not be read as a whole",
+        "What to do: the credential is unknown, expired or revoked",
         "20 s ago 08:53:00",
         "80 ms",
     ):
         assert expected in said
-    assert said.split("Poll (UTC)", 1)[1].count("the key was revoked") == 1
+    assert "✗ failed 3 times in a row 401: the key was revoked What to do" in said
+    assert "the key was revoked" not in said.split("Poll (UTC)", 1)[1]  # it stands above the table already
 
 
 def test_an_expired_credential_is_said(status_of: StatusOf, up_team: TeamStatus) -> None:
@@ -127,8 +131,110 @@ def test_clock_skew(status_of: StatusOf, skew: float | None, said: bool) -> None
 def test_a_refused_configuration_is_said(status_of: StatusOf) -> None:
     """When a reload failed, the page says since when the running configuration is in use."""
     refused = replace(status_of(), last_reload_ok=False, last_reload_ok_at=1_759_990_000.0)
-    assert "changed but has mistakes; the one of 06:06:40 UTC is still used" in text(refused)
+    assert "has mistakes, which the log names; the one of 06:06:40 UTC is in use" in text(refused)
     assert "mistakes" not in text(status_of())
+
+
+def test_the_first_line_is_the_fleet(status_of: StatusOf, up_team: TeamStatus) -> None:
+    """Each team says in its line what waits, what runs, and how many GPUs are in use; what is not known is never 0."""
+    fleet = FleetStatus(tasks_waiting=1200, tasks_running=6, agents=1, gpus_in_use=5, gpu_capacity=8)
+    assert "render ✓ up 1,200 waiting 6 running 1 agent 5 of 8 GPUs in use" in text(
+        status_of(replace(up_team, fleet=fleet))
+    )
+    unknown = replace(up_team, fleet=replace(fleet, tasks_waiting=None, gpu_capacity=None, agents=0))
+    assert "render ✓ up ? waiting 6 running 0 agents 5 GPUs in use" in text(status_of(unknown))
+
+
+def test_healthy_teams_are_folded(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
+    """What is well takes a line; what is down is unfolded, its failing list first, unless that is too much."""
+    whole = "".join(page.render(status_of(up_team, down_team), "/metrics"))
+    assert re.findall(r'<details class="card (\w+)"( open)?>', whole) == [("bad", " open"), ("good", "")]
+    many = status_of(*(replace(down_team, name=f"t{number}") for number in range(page.OPEN_TEAMS + 3)))
+    assert "".join(page.render(many, "/metrics")).count(" open>") == page.OPEN_TEAMS
+
+
+def test_the_failing_list_stands_first(status_of: StatusOf, up_team: TeamStatus) -> None:
+    """Whichever list fails, its error and what to do are read before the other list."""
+    tasks, agents = up_team.collectors
+    attempt = replace(agents.attempts[0], reason="tls", error="TLS failed: unknown authority", items=None)
+    failing = replace(agents, attempts=(attempt, *agents.attempts[1:]), success=False, failures_in_a_row=1)
+    said = text(status_of(replace(up_team, collectors=(tasks, failing))), "render").split("Next poll in 10 s", 1)[1]
+    order = ("agents ✗ failed once", "TLS failed: unknown", "What to do: check that the certificate", "tasks ✓ ok")
+    assert sorted(order, key=said.index) == list(order)
+
+
+def test_one_list_that_is_held_back(status_of: StatusOf, up_team: TeamStatus) -> None:
+    """The team is polled by its interval while one list is; the other says until when it is held back."""
+    tasks, agents = up_team.collectors
+    held = replace(up_team, collectors=(tasks, replace(agents, backoff_until=NOW + 60)))
+    team, _, lists = text(status_of(held), "render").partition("agents ✓ ok")
+    assert "Next poll in 10 s" in team
+    assert "held back" not in team
+    assert "Next poll held back until 08:54:20 UTC (in 60 s)" in lists
+
+
+def test_an_error_of_ours_leads_to_the_log(status_of: StatusOf, down_team: TeamStatus) -> None:
+    """A reason that is no platform's has advice as well."""
+    tasks, agents = down_team.collectors
+    ours = replace(tasks, attempts=(replace(tasks.attempts[0], reason="internal", error="an error of the exporter"),))
+    said = text(status_of(replace(down_team, collectors=(ours, agents))))
+    assert "an error of the exporter What to do: see the exporter's log" in said
+
+
+DISCOVERY = DiscoveryStatus("discover[0]", True, NOW - 9, NOW - 9, None, None, 2, (), 1)
+FAILING = replace(DISCOVERY, success=False, reason="auth", error="GET /users/me: 401: no", last_success_at=None)
+
+
+@pytest.mark.parametrize(
+    ("discovery", "teams", "expected"),
+    [
+        (DISCOVERY, 1, "good: render is up"),
+        (replace(DISCOVERY, success=False, last_attempt_at=None), 0, "wait: Starting: looking for teams: discover[0]"),
+        (replace(DISCOVERY, success=False, last_attempt_at=None), 1, "wait: Starting: looking for teams: discover[0]"),
+        (FAILING, 0, "bad: Teams cannot be discovered: discover[0]: GET /users/me: 401: no"),
+        (FAILING, 1, "bad: Teams cannot be discovered: discover[0]: GET /users/me: 401: no"),
+        (replace(DISCOVERY, polled=0), 0, "wait: No team: none that was found is polled"),
+        (
+            replace(DISCOVERY, polled=0, left_out=(LeftOutTeam("zoo", "taken"),)),
+            0,
+            "wait: No team: none that was found is polled, 1 discovered team is left out",
+        ),
+        (
+            replace(DISCOVERY, left_out=(LeftOutTeam("zoo", "taken"), LeftOutTeam("b", "taken"))),
+            1,
+            "wait: render is up, 2 discovered teams are left out",
+        ),
+    ],
+)
+def test_verdict_of_discoveries(
+    status_of: StatusOf, up_team: TeamStatus, discovery: DiscoveryStatus, teams: int, expected: str
+) -> None:
+    """Never green and never "no teams" while it is not known which teams there are."""
+    assert verdict(replace(status_of(*[up_team] * teams), discoveries=(discovery,))) == expected
+
+
+def test_each_discovery_is_shown(status_of: StatusOf, up_team: TeamStatus) -> None:
+    """What was found, who is left out and why, and what to do about a failure; what is fine stands below the teams."""
+    left_out = replace(DISCOVERY, name="discover[1]", left_out=(LeftOutTeam("zoo", "the name zoo is taken"),))
+    failing = replace(FAILING, name="discover[2]")
+    said = text(replace(status_of(up_team), discoveries=(DISCOVERY, left_out, failing)))
+    order = (
+        "Discovery discover[1] ! look at this 2 polled, 1 left out, 1 not wanted; asked 9 s ago Left out: zoo",
+        "Discovery discover[2] ✗ failed no teams known yet GET /users/me: 401: no What to do: the credential",
+        "render ✓ up",
+        "Discovery discover[0] ✓ ok 2 polled, 0 left out, 1 not wanted; asked 9 s ago",
+    )
+    assert all(each in said for each in order), said
+    assert sorted(order, key=said.index) == list(order)
+
+
+def test_credentials_are_masked(status_of: StatusOf, down_team: TeamStatus) -> None:
+    """What the platform repeats of what it was sent does not reach whoever may read the page."""
+    tasks, agents = down_team.collectors
+    error = "502: https://bob:hunter2@vault.internal/ refused Bearer rt-0123456789"
+    leaking = replace(tasks, attempts=(replace(tasks.attempts[0], error=error),))
+    whole = "".join(page.render(status_of(replace(down_team, collectors=(leaking, agents))), "/metrics"))
+    assert whole.count("https://***@vault.internal/ refused Bearer ***") == 3  # title, verdict, card
 
 
 def test_hostile_text_stays_text(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
@@ -162,12 +268,13 @@ def test_thousands_of_teams_stay_quick(status_of: StatusOf, up_team: TeamStatus,
     assert len(whole) < 1_000_000
     assert max(map(len, pieces)) < 10_000
     assert all(team.name in whole for team in teams)
-    assert whole.count("<details") == page.FULL_TEAMS
+    assert whole.count("<details class") == page.FULL_TEAMS
     assert whole.count(" open>") == 1
 
 
 def test_one_team_alone(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
     """A link shows one team, unfolded; a name that is not there says so."""
     status = status_of(up_team, down_team)
-    assert "".join(page.render(status, "/metrics", "render")).count("<details") == 1
+    alone = "".join(page.render(status, "/metrics", "render"))
+    assert re.findall("<details.*?>", alone) == ['<details class="card good" open>', "<details open>", "<details open>"]
     assert "No team is named nobody" in text(status, "nobody")

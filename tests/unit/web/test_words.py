@@ -23,8 +23,8 @@ def test_hidden_characters_are_shown() -> None:
 
 def test_long_text_is_cut() -> None:
     """A text of 10 MB costs a page a few hundred characters."""
-    assert words.visible("x" * 10_000_000) == "x" * (words.LONGEST - 1) + "…"
-    assert words.visible("x" * words.LONGEST) == "x" * words.LONGEST
+    assert words.visible("x" * 10_000_000) == "x" * (words.MAX_TEXT - 1) + "…"
+    assert words.visible("x" * words.MAX_TEXT) == "x" * words.MAX_TEXT
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""How things stand, in one line: what a person reads first."""
+
+from typing import Final, Literal
+
+from exporter.status import CollectorStatus, DiscoveryStatus, ExporterStatus, TeamStatus
+from exporter.web.words import listed, utc, visible
+
+State = Literal["bad", "wait", "good"]
+"""Something failed; something is not known yet or wants a look; all is well."""
+
+MAX_ERROR: Final = 120
+"""Characters of an error that fit the line; the whole text stands with the poll."""
+
+
+def state_of(team: TeamStatus) -> State:
+    """A team is good when it is up, and bad once a poll has failed."""
+    if team.up:
+        return "good"
+    failed = any(each.attempts and not each.success for each in team.collectors)
+    return "bad" if failed or team.attempted else "wait"
+
+
+def state_of_discovery(discovery: DiscoveryStatus) -> State:
+    """A discovery is bad when its last look failed; it wants a look while teams are left out."""
+    if discovery.success:
+        return "wait" if discovery.left_out or not discovery.polled else "good"
+    return "wait" if discovery.last_attempt_at is None else "bad"
+
+
+def verdict(status: ExporterStatus) -> tuple[State, str]:
+    """The state of everything, and the line that says why. Never good while something is unknown."""
+    teams = status.teams
+    down = [team for team in teams if state_of(team) == "bad"]
+    if len(down) == 1:
+        return "bad", f"{visible(down[0].name)} is {_trouble(down[0], status)}"
+    if down:
+        return "bad", f"{len(down)} of {len(teams)} teams are down: {listed([team.name for team in down], 3)}"
+    failing = [each for each in status.discoveries if state_of_discovery(each) == "bad"]
+    if failing:
+        why = visible(failing[0].error or failing[0].reason or "failed", MAX_ERROR)
+        return "bad", f"Teams cannot be discovered: {visible(failing[0].name)}: {why}"
+    return _without_failures(status)
+
+
+def _without_failures(status: ExporterStatus) -> tuple[State, str]:
+    teams = status.teams
+    looking = [each.name for each in status.discoveries if each.last_attempt_at is None]
+    waiting = [team.name for team in teams if state_of(team) == "wait"]
+    if looking or not status.discovered:
+        return "wait", f"Starting: looking for teams{f': {listed(looking, 3)}' if looking else ''}"
+    if waiting:
+        return "wait", f"Starting: not polled yet: {listed(waiting, 3)}"
+    left_out = sum(len(each.left_out) for each in status.discoveries)
+    rest = f"{left_out} discovered {'team is' if left_out == 1 else 'teams are'} left out"
+    if not teams:
+        found = f"none that was found is polled{f', {rest}' if left_out else ''}"
+        return "wait", f"No team: {found}" if status.discoveries else "No teams are configured"
+    up = f"{visible(teams[0].name)} is up" if len(teams) == 1 else f"All {len(teams)} teams are up"
+    return ("wait", f"{up}, {rest}") if left_out else ("good", up)
+
+
+def _trouble(team: TeamStatus, status: ExporterStatus) -> str:
+    """Since when a team is down, and why."""
+    troubled = [each for each in team.collectors if each.attempts and not (each.success and each.fresh)]
+    good = [each.last_success_at for each in troubled if each.last_success_at is not None]
+    since = (
+        f"down since {utc(min(good), status.now)}" if len(good) == len(troubled) else "down since it was first polled"
+    )
+    return f"{since}: " + "; ".join(f"{each.name}: {_collector_trouble(each)}" for each in troubled)
+
+
+def _collector_trouble(collector: CollectorStatus) -> str:
+    last = collector.attempts[0]
+    return "no fresh data" if collector.success else visible(last.error or last.reason or "failed", MAX_ERROR)
