@@ -101,7 +101,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     if command in ("serve", "demo"):
         parser.add_argument("--web.telemetry-path", metavar="PATH", help="path of the metrics, as /metrics")
     if command != "metrics":
-        parser.add_argument("--log.level", metavar="LEVEL", help="debug, info, warning or error")
+        parser.add_argument("--log.level", metavar="LEVEL", help="debug, info, warn or error")
         parser.add_argument("--log.format", metavar="FORMAT", help="logfmt or json")
     if command in ("demo", "simulate"):
         _add_simulation(parser)

@@ -141,7 +141,12 @@ VariableName = Annotated[
     Allowed("the name of an environment variable, such as RENDER_TOKEN"),
 ]
 AgentsPath = Annotated[Literal["/agents", "/r/agents"], Allowed("/agents or /r/agents")]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error"], Allowed("debug, info, warning or error")]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    # The official exporters' word, beside Python's.
+    BeforeValidator(lambda found: "warning" if found == "warn" else found),
+    Allowed("debug, info, warn or error"),
+]
 LogFormat = Annotated[Literal["logfmt", "json"], Allowed("logfmt or json")]
 
 # Addresses --------------------------------------------------------------------------------------------------------
@@ -157,7 +162,7 @@ def _base_url(value: object) -> str:
 
 
 RESERVED_PATHS = frozenset({"/probe", "/sd", "/api/v1/status", "/-/healthy", "/-/ready", "/-/reload"})
-_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+_PATH = re.compile(r"/|(/[A-Za-z0-9._~-]+)+/?")
 
 
 def _is_telemetry_path(text: str) -> bool:

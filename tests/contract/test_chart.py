@@ -253,12 +253,12 @@ def test_shards_share_the_teams() -> None:
 
 
 def test_teams_are_scraped_as_the_probe_configuration_does() -> None:
-    """With perTeam each team's target has an instance of its own, and a second job has what the process alone tells."""
+    """With perTeam each team's target is told apart by a label, and a second one, of the same job, is the process."""
     spoken = strict_load((ROOT / "prometheus" / "prometheus-probe.yml").read_text(encoding="utf-8"))["scrape_configs"]
     made = [each["spec"] for each in render({"scrapeConfig": {"enabled": True, "perTeam": True}}).all("ScrapeConfig")]
-    (instance,) = spoken[0]["relabel_configs"]
+    (team,) = spoken[0]["relabel_configs"]
     assert [each["relabelings"] for each in made if "relabelings" in each] == [
-        [{"sourceLabels": instance["source_labels"], "separator": "/", "targetLabel": instance["target_label"]}]
+        [{"sourceLabels": team["source_labels"], "targetLabel": team["target_label"]}]
     ]
     (kept,) = spoken[1]["metric_relabel_configs"]
     assert [each["metricRelabelings"] for each in made if "metricRelabelings" in each] == [

@@ -71,6 +71,18 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not heading or heading in anchors(target), f"{target}#{heading}"
 
 
+def test_the_sample_output_is_the_exporters() -> None:
+    """What README.md shows of the metrics page is written as in the golden exposition: names, labels, numbers."""
+    golden = (ROOT / "tests" / "golden" / "metrics.prom").read_text(encoding="utf-8")
+    shown = re.findall(r"^(cyberun_\w+\{.*\}) (\S+)$", read(ROOT / "README.md"), re.MULTILINE)
+    assert shown
+    for series, number in shown:
+        shape = re.sub('"[^"]*"', '"[^"]*"', re.escape(series).replace('\\"', '"'))
+        values = re.findall(rf"^{shape} (\S+)$", golden, re.MULTILINE)
+        assert values, series
+        assert any(("." in number) == ("." in value) for value in values), series
+
+
 def test_every_page_is_in_the_index() -> None:
     """Whoever opens docs/ finds every page and decision by its README; runbooks by the page about alerts."""
     linked = {target for target, _ in links(INDEX)}

@@ -48,6 +48,18 @@ log: {level: info, format: logfmt}
     assert settings.web.listen_address == ListenAddress(None, 10042)
 
 
+def test_the_metrics_may_be_at_the_root() -> None:
+    """As with the official exporters, `/` is a path of the metrics, which then take the place of the status page."""
+    given = {"CYBERUN_EXPORTER_TOKEN": "sk-x", "CYBERUN_EXPORTER_WEB__TELEMETRY_PATH": "/"}
+    assert load(None, given).web.telemetry_path == "/"
+
+
+def test_warn_is_a_level() -> None:
+    """`warn`, as the official exporters say, is `warning`."""
+    given = {"CYBERUN_EXPORTER_TOKEN": "sk-x", "CYBERUN_EXPORTER_LOG__LEVEL": "warn"}
+    assert load(None, given).log.level == "warning"
+
+
 def test_flags_win_over_the_environment_which_wins_over_the_file(tmp_path: Path) -> None:
     """Sources are merged key by key within a section."""
     file = tmp_path / "c.yaml"

@@ -61,7 +61,7 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
                 "none of the exporter's other paths"
             ),
         ),
-        ("log: {level: off}", "log.level: found false; allowed: debug, info, warning or error"),
+        ("log: {level: off}", "log.level: found false; allowed: debug, info, warn or error"),
         ("log: {format: text}", 'log.format: found "text"; allowed: logfmt or json'),
         ("log: 3", "log: found 3; allowed: a mapping with the keys level, format"),
         ("log: [a]", "log: found a list; allowed: a mapping with the keys level, format"),

@@ -133,8 +133,8 @@ GOOD: list[tuple[Any, list[object]]] = [
     (t.File, ["secrets/render", "/etc/x", "a b", "./sk-render"]),
     (t.VariableName, ["TOKEN", "_a1"]),
     (t.AgentsPath, ["/agents", "/r/agents"]),
-    (t.TelemetryPath, ["/metrics", "/a/b-c_d.~/", "/probes", "/-/metrics"]),
-    (t.LogLevel, ["debug", "info", "warning", "error"]),
+    (t.TelemetryPath, ["/", "/metrics", "/a/b-c_d.~/", "/probes", "/-/metrics"]),
+    (t.LogLevel, ["debug", "info", "warn", "warning", "error"]),
     (t.LogFormat, ["logfmt", "json"]),
 ]
 BAD: list[tuple[Any, list[object]]] = [
@@ -169,9 +169,9 @@ BAD: list[tuple[Any, list[object]]] = [
     (t.AgentsPath, ["agents", "/agents/", "", None]),
     (
         t.TelemetryPath,
-        ["", "/", "metrics", "//m", "/m?x", "/{x}", "/a b", "/a/../b", "/.", *sorted(t.RESERVED_PATHS), "/sd/"],
+        ["", "metrics", "//", "//m", "/m?x", "/{x}", "/a b", "/a/../b", "/.", *sorted(t.RESERVED_PATHS), "/sd/"],
     ),
-    (t.LogLevel, ["warn", "INFO", "", False]),
+    (t.LogLevel, ["WARN", "INFO", "", False]),
     (t.LogFormat, ["text", None]),
 ]
 
