@@ -29,13 +29,18 @@ class ConnectionBroken(Exception):
 
 
 def error_message(body: bytes) -> str:
-    """What the platform says in the body of an error: `error_message`, or nothing."""
+    """What the platform says in the body of an error: the licence feature that is missing, then `error_message`.
+
+    A 403 names the feature in its payload (documented), under a name that is not documented.
+    """
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    message = answer.get("error_message") if isinstance(answer, dict) else None
-    return message if isinstance(message, str) else ""
+    texts = {name: text for name, text in answer.items() if isinstance(text, str)} if isinstance(answer, dict) else {}
+    message = texts.pop("error_message", "")
+    features = [f"{name} {text}" for name, text in texts.items() if "feature" in name.lower() and text not in message]
+    return ": ".join([*features[:1], *([message] if message else [])])
 
 
 def error_for_status(status: int) -> type[PlatformError]:

@@ -6,6 +6,7 @@ strict way found wrong, and checked.
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ def validated(adapter: TypeAdapter[Any], body: bytes) -> tuple[Any, Counter[str]
     """
     if len(body) > SUSPICIOUS and body.count(b",") > MAX_VALUES:
         raise SchemaMismatch(f"more than {MAX_VALUES} values in one page")
+    body = body.removeprefix(BOM_UTF8)  # some servers write it, and no JSON reader but Python's takes it
     try:
         return adapter.validate_json(body), Counter()
     except ValidationError as error:

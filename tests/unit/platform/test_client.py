@@ -184,6 +184,12 @@ async def test_a_status_has_its_reason(server: Server, client: Client, status: i
     ("body", "words"),
     [
         (b'{"error_message": "the licence lacks agents"}', ": the licence lacks agents"),
+        (
+            b'{"error_message": "not licensed", "missing_feature": "agents", "x": 1}',
+            ": missing_feature agents: not licensed",
+        ),
+        (b'{"error_message": "the licence lacks agents", "feature": "agents"}', ": the licence lacks agents"),
+        (b'{"feature": "agents", "features": "more"}', ": feature agents"),
         (json.dumps({"error_message": "a\nb\r\n\tc \0\x1b[31m \u202e\u2028 \ud800d"}).encode(), ": a b c [31m d"),
         (json.dumps({"error_message": f"unknown key {KEY}, sorry"}).encode(), ": unknown key ***, sorry"),
         (json.dumps({"error_message": f"{MARKER[:3]}{KEY}{MARKER[:3]}"}).encode(), ": MAR***"),

@@ -21,7 +21,12 @@ TASK: dict[str, Any] = {
     "started_at": "2025-02-10T14:00:05Z",
     "completed_at": "2025-02-10T14:01:30Z",
     "retry_count": 2,
+    "agent_id": "a1",
     "agent_labels": ["gpu"],
+    "gpu_type": "A100",
+    "dispatch_target": "agent",
+    "target_pool": "team",
+    "tool_type": "comfyui",
 }
 GPU: dict[str, Any] = {"device_name": "RTX", "device_type": "cuda", "vram_total": 24e9, "vram_free": 1}
 STATS: dict[str, Any] = {
@@ -315,6 +320,11 @@ def test_what_is_no_list(body: Any) -> None:
     """JSON that is not the documented shape is a schema mismatch."""
     with pytest.raises(SchemaMismatch):
         wire.decode_agents(json.dumps(body).encode(), 1)
+
+
+def test_a_byte_order_mark_is_no_mistake() -> None:
+    """Some servers begin their JSON with one."""
+    assert wire.decode_agents(b"\xef\xbb\xbf" + page("agent_list", [AGENT], 1), 1).items[0] is not None
 
 
 def test_null_list_is_an_empty_one() -> None:
