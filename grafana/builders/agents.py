@@ -31,7 +31,8 @@ def board() -> Board:
         sections=(
             Section("", [Place(panel, 4, 4) for panel in _first_row()]),
             Section("Each agent", [Place(_table(), 24, 12), Place(_statuses(), 24, 14)]),
-            Section("Load", [Place(panel, 6, 8) for panel in (_demand(), _use(), _done(), _failures())]),
+            Section("Load", [Place(_demand(), 12, 8), Place(_use(), 12, 8)]),
+            Section("Work done", [Place(_done(), 10, 8), Place(_failures(), 14, 8)]),
             Section("GPU memory", [Place(_memory(), 12, 8), Place(_least_memory(), 12, 8)]),
             Section("Presence", [Place(_heartbeats(), 8, 8), Place(_sessions(), 8, 8), Place(_syncs(), 8, 8)]),
             Section("Inventory", [Place(_versions(), 12, 8), Place(_cards(), 6, 8), Place(_labels(), 6, 8)]),
@@ -189,10 +190,26 @@ def _done() -> Panel:
 
 
 def _failures() -> Panel:
-    failed = f"topk({common.FEW}, {SELECT.increase(catalog.AGENT_TASKS_FAILED, over=RANGE)})"
-    columns = [Column("Failed", failed, unit="short", decimals=0, cell=GAUGE, color=style.BAD)]
-    text = Text("Failing agents", "Agents on which most tasks failed within the time shown.")
-    return grid(text, _KEYS, columns, sort={"Failed": True})
+    failed = SELECT.increase(catalog.AGENT_TASKS_FAILED, over=RANGE)
+    completed = SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE)
+    most = f"topk({common.FEW}, {failed} > 0)"
+    columns = [
+        Column("Failed", most, unit="short", decimals=0, cell=GAUGE, color=style.BAD),
+        Column("Completed", f"{completed} and on ({AGENT}) {most}", unit="short", decimals=0),
+        Column(
+            "Share failed",
+            f"({failed} / ({failed} + {completed})) and on ({AGENT}) {most}",
+            unit="percentunit",
+            judgement=style.FAILURES,
+            cell=COLORED,
+            decimals=0,
+        ),
+    ]
+    about = (
+        "Agents on which most tasks failed within the time shown. One agent with a share far above the others' breaks"
+        " work that others would complete."
+    )
+    return grid(Text("Failing agents", about, empty="none known"), _KEYS, columns, sort={"Failed": True})
 
 
 # --- GPU memory ---

@@ -8,8 +8,10 @@ from grafana.builders import links, style
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, lines, number
 from grafana.builders.query import RANGE, SCRAPE_UP, Selector, age, foreign, highest, lowest, share
 
-UNSTARTED: Final = f'status=~"{"|".join(catalog.UNSTARTED_TASK_STATUSES)}"'
-ACTIVE: Final = f'status=~"{"|".join(catalog.ACTIVE_TASK_STATUSES)}"'
+UNSTARTED: Final = f'status=~"{"|".join((*catalog.UNSTARTED_TASK_STATUSES, catalog.PROVISIONING))}"'
+"""Of the counts; the oldest ones are known for fewer."""
+OLDEST: Final = f'status=~"{"|".join(catalog.UNSTARTED_TASK_STATUSES)}"'
+ACTIVE: Final = f'status=~"{"|".join((*catalog.ACTIVE_TASK_STATUSES, catalog.PROVISIONING, catalog.OTHER))}"'
 FAILED: Final = 'status="failed"'
 COMPLETED: Final = 'status="completed"'
 TRIED: Final = 'status=~"completed|failed"'
@@ -88,7 +90,7 @@ def oldest_data(select: Selector) -> Panel:
         " above 3 an alert begins to count."
     )
     return number(
-        Text("Oldest data, in intervals", about),
+        Text("Intervals behind", about),
         f"max({intervals_behind(select)})",
         Scale("none", style.INTERVALS_BEHIND, decimals=1, mappings=style.never("never read")),
     )
@@ -136,7 +138,7 @@ def oldest_unstarted(select: Selector) -> Panel:
     """Whether work is stuck."""
     about = "Time since the oldest task that has not started was created; 0 when none waits."
     # The second part is 0 where tasks are known and none waits; nothing where they are not known.
-    waited = f"max({age(select(catalog.TASK_OLDEST_CREATED, UNSTARTED))})"
+    waited = f"max({age(select(catalog.TASK_OLDEST_CREATED, OLDEST))})"
     expression = f"{waited} or 0 * sum({select(catalog.TASKS)})"
     leads = links.dashboard(links.TASKS)
     return number(Text("Oldest waiting task", about), expression, Scale("s", style.WAITING, decimals=1), leads=leads)
@@ -162,9 +164,13 @@ def active_tasks(select: Selector) -> Panel:
         Line(f"sum({select(catalog.TASKS, of_status(status))})", status)
         for status in reversed(catalog.ACTIVE_TASK_STATUSES)
     ]
+    # Not on every platform.
+    rare = f'status=~"{catalog.PROVISIONING}|{catalog.OTHER}"'
+    queries.append(Line(f"sum by (status) ({select(catalog.TASKS, rare)})", "{{status}}"))
     about = (
         "Tasks that are not over, by status: pending is the scheduler's, waiting the fleet's, queued the agents' delay."
-        " A growing area above the green one is work that nobody takes."
+        " A growing area above the green one is work that nobody takes. Other are tasks that no filter of the platform"
+        " shows."
     )
     return lines(Text("Tasks under way", about), queries, "short", Look(colors=style.TASK_COLORS, stacked=True))
 

@@ -85,7 +85,7 @@ def _first_row() -> tuple[Panel, ...]:
         ),
         number(
             Text(
-                "Next credential expiry",
+                "Credential expiry",
                 "Time until the first credential that tells its expiry ends, but for sessions that renew themselves."
                 " Below 7 days the alert begins to count.",
                 empty="none known",
@@ -214,7 +214,9 @@ def _credentials() -> Panel:
         Column("Kind", SELECT(catalog.TEAM_INFO), shown=False),
         Column("Read", age(SELECT(catalog.CREDENTIAL_LAST_LOAD)), unit="s", decimals=0),
         Column("Expires in", _remaining(), unit="s", judgement=style.LIFETIME, cell=COLORED, decimals=0),
-        Column("Session ends in", f"({expiry} - time()) unless on ({TEAM}) {_remaining()}", unit="s", decimals=0),
+        Column(
+            "Session ends in", f"({expiry} - time()) unless on ({TEAM}) {_remaining()}", unit="s", decimals=0, width=125
+        ),
     ]
     keys = [
         HIDDEN_JOB,

@@ -4,7 +4,7 @@ from typing import Final
 
 from exporter import catalog
 from grafana.builders import alerts, common, links, style
-from grafana.builders.common import FAILED, READY, TEAM, TRIED, UNSTARTED
+from grafana.builders.common import FAILED, OLDEST, READY, TEAM, TRIED, UNSTARTED
 from grafana.builders.frame import Board, Place, Section
 from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, HIDDEN_JOB, JOB, Column, Key, grid
 from grafana.builders.grid import TEAM as TEAM_KEY
@@ -71,7 +71,7 @@ def _teams() -> Panel:
         Column("Waiting", _by_team(SELECT(catalog.TASKS, UNSTARTED)), unit="short"),
         Column(
             "Oldest waiting",
-            f"max by ({TEAM}) ({age(SELECT(catalog.TASK_OLDEST_CREATED, UNSTARTED))})",
+            f"max by ({TEAM}) ({age(SELECT(catalog.TASK_OLDEST_CREATED, OLDEST))})",
             unit="s",
             judgement=style.WAITING,
             cell=BACKGROUND,
@@ -130,7 +130,7 @@ def _waits() -> Panel:
     queries = [
         Line(SELECT.quantile(0.5, catalog.TASK_WAIT), "p50"),
         Line(SELECT.quantile(0.95, catalog.TASK_WAIT), "p95"),
-        Line(f"max({age(SELECT(catalog.TASK_OLDEST_CREATED, UNSTARTED))})", "oldest"),
+        Line(f"max({age(SELECT(catalog.TASK_OLDEST_CREATED, OLDEST))})", "oldest"),
     ]
     return lines(Text("Waiting times", about), queries, "s", Look(colors=style.QUANTILE_COLORS, coarse=True))
 

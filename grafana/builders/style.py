@@ -20,11 +20,13 @@ UNKNOWN: Final = "#6e7581"
 TASK_COLORS: Final = {
     "pending": "light-blue",
     "waiting": "orange",
+    "provisioning": "purple",
     "queued": "yellow",
     "running": "green",
     "completed": "semi-dark-green",
     "failed": "red",
     "cancelled": DULL,
+    OTHER: DULL,
 }
 AGENT_COLORS: Final = {
     "idle": "blue",

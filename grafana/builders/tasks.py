@@ -6,8 +6,9 @@ from exporter import catalog
 from grafana.builders import common, links, style
 from grafana.builders.common import ACTIVE, COMPLETED, FAILED, TEAM, TRIED, UNSTARTED, by_team, of_status
 from grafana.builders.frame import Board, Place, Section
+from grafana.builders.grid import Column, Key, grid
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, durations, lines, number
-from grafana.builders.query import Selector, age
+from grafana.builders.query import RANGE, Selector, age, highest
 
 SELECT: Final = Selector(("team_name",))
 
@@ -49,7 +50,7 @@ def board() -> Board:
                     Place(_retrying(), 8, 8),
                 ],
             ),
-            Section("Cost", [Place(_execution(), 24, 8)]),
+            Section("GPU time", [Place(_execution(), 12, 8), Place(_execution_table(), 12, 8)]),
             Section("History", [Place(_listed(), 24, 7)]),
         ),
     )
@@ -188,13 +189,44 @@ def _retrying() -> Panel:
     return by_team(text, SELECT(catalog.TASKS_RETRYING), "short")
 
 
+# --- GPU time ---
+
+
 def _execution() -> Panel:
-    query = Line(f"sum by (gpu_type, status) ({SELECT.rate(catalog.TASK_EXECUTION)})", "{{gpu_type}} {{status}}")
+    worked = f"sum by (gpu_type) ({SELECT.rate(catalog.TASK_EXECUTION)})"
+    query = Line(highest(common.FEW, _named("gpu_type", worked), "gpu_type"), "{{gpu_type}}")
     about = (
-        "Run time of finished tasks per second, by GPU type and outcome: about how many GPUs of a type worked for tasks"
-        " that ended so. A task counts when it ends."
+        "Run time of finished tasks per second, by GPU type: about how many GPUs of the type worked. A task counts when"
+        f" it ends. The {common.FEW} types with the highest values are drawn."
     )
-    return lines(Text("Execution time by GPU type", about), [query], "short", Look(coarse=True))
+    return lines(Text("GPUs at work by type", about), [query], "short", Look(coarse=True))
+
+
+def _execution_table() -> Panel:
+    labels = "gpu_type, target_pool"
+    grown = {
+        status: SELECT.increase(catalog.TASK_EXECUTION, of_status(status), over=RANGE)
+        for status in catalog.FINAL_TASK_STATUSES
+    }
+    columns = [
+        Column(status.capitalize(), f"sum by ({labels}) ({growth}) > 0", unit="s", decimals=1)
+        for status, growth in grown.items()
+    ]
+    about = (
+        "Run time of the tasks that finished within the time shown, by how they ended, for each GPU type and target"
+        " pool. Names are empty where the platform does not tell them."
+    )
+    keys = [Key("gpu_type", "GPU type", width=190), Key("target_pool", "Pool", width=120)]
+    text = Text("Run time by GPU type and pool", about, empty="none known")
+    return grid(text, keys, columns, sort={"Completed": True})
+
+
+def _named(label: str, expression: str) -> str:
+    """With a name for what has none: Grafana would show an empty legend."""
+    return f'label_replace({expression}, "{label}", "not told", "{label}", "")'
+
+
+# --- History ---
 
 
 def _listed() -> Panel:
