@@ -35,16 +35,16 @@ def required(program: str) -> str:
 
 
 async def content(program: str, *arguments: str, directory: Path | None = None) -> str:
-    """Runs a program, which must be content, and returns all it writes; skips the test where it is missing."""
+    """Runs a program, which must be content, and returns its output; skips the test where it is missing."""
     process = await asyncio.create_subprocess_exec(
         required(program),
         *arguments,
         cwd=directory,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stderr=asyncio.subprocess.PIPE,
     )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    output, errors = await process.communicate()
+    assert process.returncode == 0, (output + errors).decode()
     return output.decode()
 
 
