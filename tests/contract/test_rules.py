@@ -32,6 +32,7 @@ from support.rules import (
     operator,
     parts,
     selectors,
+    unit_tests,
 )
 
 JOB = 'job=~"cyberun|cyberun-exporter"'
@@ -71,10 +72,10 @@ async def test_example_configurations_are_accepted(name: str) -> None:
     await promtool("check", "config", name)
 
 
-@pytest.fixture(scope="module")
-def unit_tests() -> list[dict[str, Any]]:
+@pytest.fixture(scope="module", name="unit_tests")
+def all_unit_tests() -> list[dict[str, Any]]:
     """The groups of all unit tests."""
-    return [group for path in UNIT_TESTS for group in yaml.safe_load(path.read_text())["tests"]]
+    return unit_tests()
 
 
 @each_alert

@@ -10,7 +10,6 @@ import yaml
 from support.programs import content
 from support.rules import (
     ALERTS,
-    UNIT_TESTS,
     WITHOUT_HOLD,
     Rule,
     labels_kept,
@@ -18,6 +17,7 @@ from support.rules import (
     load,
     names,
     timelines_without_hold,
+    unit_tests,
 )
 from tools import rules
 
@@ -66,21 +66,22 @@ def test_alerts_start_on_fresh_data_alone(alert: Rule) -> None:
     assert text.count("<= 3") == len(lists_needed(alert))
 
 
-async def test_timelines(tmp_path: Path) -> None:
+@each_alert
+async def test_timelines(alert: Rule, tmp_path: Path) -> None:
     """On the timelines of the first flavour's unit tests alerts fire, resolve and stay quiet alike."""
-    assert "SUCCESS" in await promtool_test(timelines_without_hold(), tmp_path)
+    assert "SUCCESS" in await promtool_test(timelines_without_hold(alert, tmp_path), tmp_path)
 
 
-async def test_alerts_end_when_data_is_withheld(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alert", HELD, ids=lambda alert: alert.name)
+async def test_alerts_end_when_data_is_withheld(alert: Rule, tmp_path: Path) -> None:
     """What the first flavour holds ends in the second one: by the end of a gap nothing about work and fleet fires."""
-    groups = [group for path in UNIT_TESTS for group in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]]
-    gaps = [
+    (gap,) = (
         {**group, "promql_expr_test": [{**group["promql_expr_test"][-1], "exp_samples": []}]}
-        for group in groups
-        if group["name"].endswith("withheld data neither fires nor resolves it")
-    ]
-    assert {group["name"].partition(":")[0] for group in gaps} == {alert.name for alert in HELD}
-    assert "SUCCESS" in await promtool_test({**timelines_without_hold(), "tests": gaps}, tmp_path)
+        for group in unit_tests()
+        if group["name"] == f"{alert.name}: withheld data neither fires nor resolves it"
+    )
+    document = {**timelines_without_hold(alert, tmp_path), "tests": [gap]}
+    assert "SUCCESS" in await promtool_test(document, tmp_path)
 
 
 RECORDINGS = {

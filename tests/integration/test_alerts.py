@@ -206,7 +206,11 @@ SCENARIOS: Final = (
     ),
     Scenario("CyberunTasksWaitingTooLong", add_task(age=1200, status="waiting"), no_tasks),
     Scenario("CyberunTasksWithoutEligibleAgent", add_task(status="waiting", labels=["gpu", "b300"]), no_tasks),
+    Scenario("CyberunTasksOnAbsentAgents", add_task(status="running", agent_id="gone"), no_tasks),
     Scenario("CyberunFailureRatioHigh", finish, void),
+    Scenario(
+        "CyberunAgentFailureRatioHigh", lambda _, team: void(team.add_tasks(10, status="failed", agent_id=AGENT)), void
+    ),
     Scenario("CyberunTaskRunningTooLong", add_task(age=15000, status="running"), no_tasks),
     Scenario(
         "CyberunNoAgents",

@@ -26,7 +26,7 @@ from support import (
     wait_until,
 )
 from support.programs import Program, content
-from support.rules import WITHOUT_HOLD, timelines_without_hold
+from support.rules import ALERTS, WITHOUT_HOLD, timelines_without_hold
 
 __all__ = ["inbox"]
 
@@ -38,16 +38,17 @@ pytestmark = pytest.mark.skipif(
 
 async def test_timelines_on_vmalert(tmp_path: Path) -> None:
     """On every timeline of the unit tests vmalert fires, resolves and stays quiet as Prometheus does."""
-    document = timelines_without_hold()
-    for group in document["tests"]:
-        if "promql_expr_test" in group:
-            group["metricsql_expr_test"] = group.pop("promql_expr_test")
-    path = tmp_path / "rules_test.yml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    output = await content(
-        "vmalert-tool", "unittest", f"--files={path}", "--disableAlertgroupLabel", directory=tmp_path
-    )
-    assert "SUCCESS" in output
+    files = []
+    for alert in ALERTS:
+        document = timelines_without_hold(alert, tmp_path)
+        for group in document["tests"]:
+            if "promql_expr_test" in group:
+                group["metricsql_expr_test"] = group.pop("promql_expr_test")
+        path = tmp_path / f"{alert.name}_test.yml"
+        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        files.append(f"--files={path}")
+    output = await content("vmalert-tool", "unittest", *files, "--disableAlertgroupLabel")
+    assert output.count("SUCCESS") == len(ALERTS)
 
 
 class RunningVmalert(Program):

@@ -203,21 +203,31 @@ def lists_needed(alert: Rule) -> list[str]:
     return [name for name in ("tasks", "agents") if f"team:cyberun_{name}:fresh" in read]
 
 
-def timelines_without_hold() -> dict[str, Any]:
-    """The unit tests as they hold for the rules without hold, as a document for promtool.
+def timelines_without_hold(alert: Rule, folder: Path) -> dict[str, Any]:
+    """The unit tests of an alert as they hold for it without hold, as a document for promtool.
 
     Those about trust are the same: nothing there is held. What fires and what stays quiet is the same for work and
     fleet, and of the timelines with gaps, that nothing fires any more at their ends.
+
+    Args:
+        alert: by its name; which of the two flavours it is of does not matter.
+        folder: where a file with this rule alone is put, so that no other one is evaluated.
     """
-    groups = [group for path in UNIT_TESTS for group in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]]
-    areas = {alert.name: alert.labels["area"] for alert in ALERTS}
-    for group in groups:
-        name, _, scenario = group["name"].partition(": ")
-        same = scenario in {"fires and resolves", "is quiet below its threshold"} or areas[name] == "trust"
-        if not same:
+    (rule,) = (each for each in load(WITHOUT_HOLD) if each.name == alert.name)
+    path = folder / f"{alert.name}.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": rule.group, "rules": [rule.document]}]}), encoding="utf-8")
+    same = {f"{alert.name}: fires and resolves", f"{alert.name}: is quiet below its threshold"}
+    tests = [group for group in unit_tests() if group["name"].startswith(f"{alert.name}: ")]
+    for group in tests:
+        if group["name"] not in same and alert.labels["area"] != "trust":
             group.pop("promql_expr_test", None)
-    tests = [group for group in groups if len(group.keys() & {"alert_rule_test", "promql_expr_test"})]
-    return {"rule_files": list(map(str, WITHOUT_HOLD)), "evaluation_interval": "1m", "tests": tests}
+    checked = [group for group in tests if group.keys() & {"alert_rule_test", "promql_expr_test"}]
+    return {"rule_files": [str(path)], "evaluation_interval": "1m", "tests": checked}
+
+
+def unit_tests() -> list[dict[str, Any]]:
+    """The groups of all unit tests."""
+    return [group for path in UNIT_TESTS for group in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]]
 
 
 def inside(expression: promql.Expr, wanted: Callable[[promql.Expr], bool]) -> bool:
