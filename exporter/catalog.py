@@ -47,6 +47,7 @@ class Part(Enum):
 
     PROCESS = "the process"
     TEAM = "each team"
+    DISCOVERY = "each discovery of teams"
     AGENT = "each agent"
     GPU = "each GPU"
     API_PATH = "each API path that is called"
@@ -128,6 +129,7 @@ AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
 COLLECTORS: Final = ("tasks", "agents")
 MAX_COMBINATIONS: Final = 64
 """Combinations of labels that one team's execution seconds are told apart by; further ones are OTHER."""
+DISCOVERED_TEAM_STATES: Final = ("polled", "left_out", "not_wanted")
 CREDENTIAL_KINDS: Final = ("integration", "device", "jwt")
 
 AGENT_INFO_LABELS: Final = (
@@ -146,6 +148,7 @@ RUN_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 
 REQUEST_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _TEAM_NAME: Final = Label("team_name", OnePer(Part.TEAM))
+_DISCOVERY: Final = (Label("discovery", OnePer(Part.DISCOVERY)),)
 _COLLECTOR_NAME: Final = Label("collector", ClosedSet(COLLECTORS))
 _PATH: Final = Label("path", OnePer(Part.API_PATH))
 _AGENT_ID: Final = Label("agent_id", OnePer(Part.AGENT))
@@ -282,6 +285,26 @@ CREDENTIAL_EXPIRY = _exporter(
     "When the team's credential expires; only where it says so itself (a JWT's exp).",
     _TEAM,
     "seconds",
+)
+DISCOVERY_SUCCESS = _exporter(
+    "cyberun_discovery_success",
+    Kind.GAUGE,
+    "1 if the last look for the teams of a credential succeeded, else 0; 0 before the first.",
+    _DISCOVERY,
+)
+DISCOVERY_LAST_SUCCESS = _exporter(
+    "cyberun_discovery_last_success_timestamp_seconds",
+    Kind.GAUGE,
+    "When the last successful look for the teams of a credential ended; 0 before the first.",
+    _DISCOVERY,
+    "seconds",
+)
+DISCOVERY_TEAMS = _exporter(
+    "cyberun_discovery_teams",
+    Kind.GAUGE,
+    "Teams found with a credential: polled, left out although they are wanted (the log says why), or"
+    " not wanted by the patterns; absent before the first successful look.",
+    (*_DISCOVERY, Label("state", ClosedSet(DISCOVERED_TEAM_STATES))),
 )
 CONFIG_RELOAD_SUCCESSFUL = _exporter(
     "cyberun_exporter_config_last_reload_successful",

@@ -33,7 +33,7 @@ def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO | No
     """Send everything logged in this process to one stream, replacing what was set up before.
 
     Args:
-        level: least severity, `debug`, `info`, `warning` or `error`.
+        level: least severity, `debug`, `info`, `warn` or `error`.
         format: of a line.
         stream: standard error when not given; where that is closed, nothing is written.
     """

@@ -63,6 +63,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{value:g}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple) and value:
+        return ", ".join(f"`{each}`" for each in value)
     return "none" if value is None or value == () else f"`{value}`"
 
 

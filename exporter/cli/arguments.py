@@ -84,7 +84,9 @@ def _parser(command: str) -> argparse.ArgumentParser:
         parser.add_argument("--shard", type=_number, default=0, metavar="N", help="this process' part of the teams (0)")
         parser.add_argument("--total-shards", type=_count, default=1, metavar="N", help="how many parts there are (1)")
     if command not in ("metrics", "once", "check"):
-        parser.add_argument("--web.listen-address", metavar="ADDRESS", help="host and port, as :10042")
+        parser.add_argument(
+            "--web.listen-address", action="append", metavar="ADDRESS", help="host and port, as :10042; may be repeated"
+        )
     if command in ("serve", "check"):
         parser.add_argument(
             "--web.config.file", metavar="FILE", help="TLS and authentication, see docs/web-configuration.md"

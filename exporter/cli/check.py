@@ -57,13 +57,13 @@ def _table(settings: Settings, credentials: Mapping[OriginKey, TokenSource]) -> 
     ]
     rows += [
         (
-            "(discovered)",
+            f"({name})",
             credentials[origin_key(found)].kind,
             "-",
             format_duration(found.interval or settings.collect.interval),
             "-",
         )
-        for found in settings.discover
+        for name, found in settings.discoveries()
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -36,7 +36,7 @@ async def _demo(given: Arguments) -> int:
         environ = {_variable(i): team.token for i, team in enumerate(platform.teams.values())}
         settings = _settings(given, platform, base_url)
         log.configure(settings.log.level, settings.log.format)
-        address = settings.web.listen_address
+        address = settings.web.listen_address[0]
         print(f"Simulated fleet: http://{address.host or '127.0.0.1'}:{address.port}/", flush=True)
         return await serve(settings, environ, Shard())
 

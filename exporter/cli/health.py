@@ -42,7 +42,7 @@ def health(running: Running) -> int:
     certificate is not verified, as it is for another name than that of the loopback. An exporter that hangs up
     for want of a certificate of ours counts as healthy: its event loop was there to do so.
     """
-    address = running.address
+    address = running.addresses[0]  # they are all served by one event loop
     problems: list[str] = []
     for ask in (_ask_https, _ask_http) if running.tls else (_ask_http, _ask_https):
         try:

@@ -2,19 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from exporter.config.settings import Origin, Settings
 from exporter.config.types import format_duration
 from exporter.errors import ADVICE, ConfigError
 from exporter.platform import paths
-from exporter.service.choice import wanted_teams
-from exporter.service.credentials import discovery_name, open_credential, origin_key
+from exporter.redact import quoted
+from exporter.service.credentials import open_credential
 from exporter.service.service import Service, started
 from exporter.service.shard import Shard
 from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, QuotaStatus, TeamStatus
 
+LONGEST_LIST: Final = 20
+"""Names of teams that a line holds."""
 USES: Final = {
     "integration": "integration key, for /r/ paths, of one team",
     "device": "device key, for all paths, of one team",
@@ -50,7 +52,7 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
     async with started(settings, environ, shard) as service:
         await service.look()
         await service.exporter.once()
-        lines = [*_discoveries(settings, service), *_teams(service)]
+        lines = [*_discoveries(service), *_teams(service)]
         print("", *_platform(settings, service.exporter.status()), sep="\n")
         print(*held, *_aligned(lines), *_total(service), sep="\n")
     return 0 if all(line.ok for line in lines) else 1
@@ -59,11 +61,14 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
 def _free(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
     """The settings without what is read with a session that somebody else holds, and a line for each of those."""
     named: list[tuple[str, Origin]] = [(team.name, team) for team in settings.teams]
-    named += [(discovery_name(i), discover) for i, discover in enumerate(settings.discover)]
+    named += settings.discoveries()
     held = {name: origin for name, origin in named if origin.refresh_token_file and _is_held(origin, environ)}
     rest = {
         "teams": tuple(_without(settings.teams, held)),
-        "discover": tuple(_without(settings.discover, held)),
+        # A name by position would be another one without those before it.
+        "discover": tuple(
+            each.model_copy(update={"name": name}) for name, each in settings.discoveries() if name not in held
+        ),
     }
     lines = [
         f"{name}  left alone: {origin.refresh_token_file} is in use, by a running exporter; its status page tells more"
@@ -94,17 +99,26 @@ def _platform(settings: Settings, status: ExporterStatus) -> Iterator[str]:
         yield f"clock      {words}{'; correct one of them' if abs(status.clock_skew) >= NOTABLE_SKEW else ''}"
 
 
-def _discoveries(settings: Settings, service: Service) -> Iterator[_Line]:
-    for i, discover in enumerate(settings.discover):
-        name, discovery = discovery_name(i), service.assembly.discoveries[origin_key(discover)]
-        findings = discovery.findings
-        yield from _refreshed(name, service)
-        if findings.failure is not None:
-            yield _Line(name, paths.ME, False, _failed(findings.failure.reason, str(findings.failure)))
+def _discoveries(service: Service) -> Iterator[_Line]:
+    for choice in service.choices():
+        yield from _refreshed(choice.name, service)
+        if (failure := choice.findings.failure) is not None:
+            yield _Line(choice.name, paths.ME, ok=False, words=_failed(failure.reason, str(failure)))
             continue
-        wanted = [found.name for found in wanted_teams(discover, discovery)]
-        words = f"{len(findings.teams)} teams, {len(wanted)} of them wanted{': ' if wanted else ''}{', '.join(wanted)}"
-        yield _Line(name, paths.ME, True, words)
+        parts = [f"{len(choice.findings.teams)} teams"]
+        parts += [f"polled: {_listed(choice.polled)}"] if choice.polled else []
+        parts += [f"not wanted: {_listed([team.name for team in choice.not_wanted])}"] if choice.not_wanted else []
+        wanted = bool(choice.polled or choice.left_out)
+        words = "; ".join(parts if wanted else [*parts, "no team is polled"])
+        yield _Line(choice.name, paths.ME, ok=wanted, words=words)
+        for team, why in choice.left_out.items():
+            words = f"team {quoted(team.name)} is wanted and left out: {why}"
+            yield _Line(choice.name, paths.ME, ok=False, words=words)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - LONGEST_LIST
+    return ", ".join(names[:LONGEST_LIST]) + (f" and {more} more" if more > 0 else "")
 
 
 def _teams(service: Service) -> Iterator[_Line]:

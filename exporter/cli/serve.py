@@ -48,13 +48,13 @@ async def serve(
         OSError: the address cannot be listened on.
     """
     async with stop_signal() as stop, started(settings, environ, shard) as service:
-        path, address = settings.web.config_file, settings.web.listen_address
+        path, places = settings.web.config_file, settings.web.listen_address
         access = None if path is None else await asyncio.to_thread(AccessControl, path)
         reloader = Reloader(service, settings, load or (lambda: settings), access)
         lifecycle = reloader.reload if settings.web.enable_lifecycle else None
         app = make_app(service.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, access=access)
         context = None if access is None else access.ssl_context
-        async with listening(app, (address.host, address.port), ssl_context=context) as addresses, reloader.running():
+        async with listening(app, *places, ssl_context=context) as addresses, reloader.running():
             _announce(settings, ", ".join(map(str, addresses)), access)
             freeze_startup_objects()
             code = await _poll_until(stop, service)

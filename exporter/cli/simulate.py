@@ -3,7 +3,7 @@
 from exporter.cli.arguments import Arguments
 from exporter.cli.demo import simulated_platform
 from exporter.cli.running import run_loop, stop_signal
-from exporter.config.address import ListenAddress
+from exporter.config.address import ListenAddress, parse_addresses
 from exporter.errors import ConfigError
 
 ADDRESS = "127.0.0.1:10043"
@@ -29,8 +29,9 @@ async def _simulate(given: Arguments) -> int:
 def _address(given: Arguments) -> ListenAddress:
     found = given.overrides.get("web", {}).get("listen_address", ADDRESS)
     try:
-        return ListenAddress.parse(found)
+        (address,) = parse_addresses(found)
     except ValueError:
         raise ConfigError(
-            [f"flag --web.listen-address: found {found!r}; allowed: a host and port, as :10043"]
+            [f"flag --web.listen-address: found {found!r}; allowed: one host and port, as :10043"]
         ) from None
+    return address

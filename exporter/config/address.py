@@ -1,4 +1,4 @@
-"""The address to listen on."""
+"""The addresses to listen on."""
 
 import ipaddress
 import re
@@ -48,4 +48,16 @@ def _host(text: str) -> str | None:
     return text
 
 
-DEFAULT: Final = ListenAddress(None, 10042)
+DEFAULT: Final = (ListenAddress(None, 10042),)
+
+
+def parse_addresses(value: object) -> tuple[ListenAddress, ...]:
+    """One address or several: a list, or one text with commas between them, as a variable holds.
+
+    Raises:
+        ValueError: one of them is none, or there is none.
+    """
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, list) or not found:
+        raise ValueError("no listen address")
+    return tuple(ListenAddress.parse(each.strip() if isinstance(each, str) else each) for each in found)

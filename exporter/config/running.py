@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exporter.config.address import DEFAULT, ListenAddress
+from exporter.config.address import DEFAULT, ListenAddress, parse_addresses
 from exporter.config.variables import variable
 from exporter.errors import ConfigError
 
@@ -17,7 +17,7 @@ from exporter.errors import ConfigError
 class Running(NamedTuple):
     """How to reach it."""
 
-    address: ListenAddress
+    addresses: tuple[ListenAddress, ...]
     tls: bool
     """Whether it is likely to serve HTTPS: it has a web configuration, which may have TLS in it."""
 
@@ -31,11 +31,11 @@ def find(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
         flags: values of flags, nested like the settings.
     """
     sections = list(_sections(path, environ, flags))
-    address = DEFAULT
+    addresses: tuple[ListenAddress, ...] = DEFAULT
     for section in reversed(sections):
         with suppress(ValueError):
-            address = ListenAddress.parse(section.get("listen_address"))
-    return Running(address, tls=any(section.get("config_file") for section in sections))
+            addresses = parse_addresses(section.get("listen_address"))
+    return Running(addresses, tls=any(section.get("config_file") for section in sections))
 
 
 def _sections(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

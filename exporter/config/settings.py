@@ -25,6 +25,7 @@ from exporter.config.types import (
     Listen,
     LogFormat,
     LogLevel,
+    Moment,
     Pages,
     Pattern,
     RequestRate,
@@ -85,6 +86,9 @@ class Origin(Section):
     token_env: VariableName | None = Field(
         None, validate_default=True, description="Environment variable that holds the credential."
     )
+    token_expires: Moment | None = Field(
+        None, description="When the credential ends, for a key, which cannot tell it itself; shown and alerted on."
+    )
 
     @field_validator("token_env", mode="after")
     @classmethod
@@ -116,6 +120,9 @@ class Team(Origin):
 class Discover(Origin):
     """A device key or user JWT whose teams are found through the platform."""
 
+    name: TeamName | None = Field(
+        None, description="Value of the `discovery` label; unique; its position, as `discover[0]`, when not set."
+    )
     include: tuple[Pattern, ...] = Field((), description="Only teams whose whole name matches one; all when empty.")
     exclude: tuple[Pattern, ...] = Field((), description="No teams whose whole name matches one.")
     interval: Interval | None = Field(None, description="Time between two polls, instead of `collect.interval`.")
@@ -133,13 +140,15 @@ class Discover(Origin):
             team = Team.model_validate({**origin, "name": name, "team_id": team_id})
         except ValidationError:
             return None
-        return team.model_copy(update={"interval": self.interval})
+        return team.model_copy(update={"interval": self.interval, "token_expires": self.token_expires})
 
 
 class Web(Section):
     """What the exporter serves."""
 
-    listen_address: Listen = Field(DEFAULT, description="Address to listen on; without a host every interface.")
+    listen_address: Listen = Field(
+        DEFAULT, description="Address to listen on, or a list of them; without a host every interface."
+    )
     telemetry_path: TelemetryPath = Field("/metrics", description="Path of the metrics.")
     config_file: File | None = Field(
         None, description="File with TLS and authentication; see [web-configuration.md](web-configuration.md)."
@@ -179,6 +188,19 @@ class Settings(Section):
             raise clashing(*clashes)
         return teams
 
+    @field_validator("discover", mode="after")
+    @classmethod
+    def _unique_discoveries(cls, discover: tuple[Discover, ...], info: ValidationInfo) -> tuple[Discover, ...]:
+        clashes = list(_taken_names(info.data.get("teams", ()), discover))
+        if clashes:
+            raise clashing(*clashes)
+        return discover
+
+    def discoveries(self) -> Iterator[tuple[str, Discover]]:
+        """Each credential to discover teams with, and its name: it stands in for a team's name in metrics and logs."""
+        for i, each in enumerate(self.discover):
+            yield each.name or f"discover[{i}]", each
+
     def interval_of(self, team: Team) -> float:
         """Seconds between two polls of the team."""
         return self.collect.interval if team.interval is None else team.interval
@@ -199,3 +221,11 @@ def _repeated_names(teams: tuple[Team, ...]) -> Iterator[Clash]:
     for i, team in enumerate(teams):
         if first.setdefault(team.name, i) != i:
             yield ("teams", i, "name"), f"the name of teams[{first[team.name]}] again", "a name of its own"
+
+
+def _taken_names(teams: tuple[Team, ...], discover: tuple[Discover, ...]) -> Iterator[Clash]:
+    """Requests of discoveries are counted beside those of teams, so a name is for one of them alone."""
+    first = {team.name: f"teams[{i}]" for i, team in enumerate(teams)}
+    for i, each in enumerate(discover):
+        if each.name is not None and (taken := first.setdefault(each.name, f"discover[{i}]")) != f"discover[{i}]":
+            yield ("discover", i, "name"), f"the name of {taken} again", "a name of its own"

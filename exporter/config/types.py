@@ -5,16 +5,16 @@ validator needs none: whatever it refuses is answered with those words.
 """
 
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from exporter.config.address import ListenAddress
+from exporter.config.address import ListenAddress, parse_addresses
 from exporter.redact import is_credential
 
 
@@ -106,16 +106,38 @@ def _text(accepts: Callable[[str], object]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _is_team_name(text: str) -> bool:
-    return 1 <= len(text) <= 100 and text.isprintable() and text == text.strip() and not is_credential(text)  # noqa: PLR2004  the bound stands in the words below
+_NO_BREAK = str.maketrans(dict.fromkeys("\u00a0\u2007\u202f", " "))
+_LONGEST_NAME = 100
+
+
+def trimmed(text: str) -> str:
+    """A name as it is shown: without blanks around it, and with plain spaces for those that do not break a line."""
+    return text.translate(_NO_BREAK).strip()
+
+
+def _team_name(value: object) -> str:
+    name = trimmed(value) if isinstance(value, str) else ""
+    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable() or is_credential(name):
+        raise ValueError("refused")
+    return name
 
 
 def _is_path(text: str) -> bool:
     return bool(text.strip()) and text.isprintable() and not is_credential(text)
 
 
-def _is_uuid(text: str) -> bool:
-    return str(uuid.UUID(text)) == text.lower()
+def _is_team_id(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text) is not None and not is_credential(text)
+
+
+def _moment(value: object) -> float:
+    """Unix seconds; UTC where no zone is given, and the first moment of a day without a time."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if isinstance(found, date) and not isinstance(found, datetime):
+        found = datetime.combine(found, time())
+    if not isinstance(found, datetime):
+        raise ValueError("no date")  # noqa: TRY004  pydantic reads ValueError alone as a refusal
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _is_pattern(text: str) -> bool:
@@ -128,10 +150,19 @@ def _is_pattern(text: str) -> bool:
 
 TeamName = Annotated[
     str,
-    _text(_is_team_name),
-    Allowed("text of 1 to 100 printable characters without spaces around it, and no credential"),
+    BeforeValidator(_team_name),
+    Allowed("text of 1 to 100 printable characters, and not a credential"),
 ]
-TeamId = Annotated[str, _text(_is_uuid), Allowed("a UUID such as 019abc12-4567-7890-abcd-ef1234567891")]
+TeamId = Annotated[
+    str,
+    _text(_is_team_id),
+    Allowed("the team's id as the platform writes it: 1 to 100 letters, digits, - and _"),
+]
+Moment = Annotated[
+    float,
+    PlainValidator(_moment),
+    Allowed("a date such as 2027-01-31, or a date and time such as 2027-01-31T12:00:00Z"),
+]
 Pattern = Annotated[str, _text(_is_pattern), Allowed("a regular expression such as render-.*")]
 AgentId = Annotated[str, _text(bool), Allowed("an agent's id, as text")]
 File = Annotated[Path, _text(_is_path), Allowed("the path of a file, not a credential itself")]
@@ -176,9 +207,11 @@ BaseUrl = Annotated[
     Allowed("an http:// or https:// URL without user, query or fragment"),
 ]
 Listen = Annotated[
-    ListenAddress,
-    PlainValidator(ListenAddress.parse),
-    Allowed("[HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, with a port from 0 to 65535"),
+    tuple[ListenAddress, ...],
+    PlainValidator(parse_addresses),
+    Allowed(
+        "[HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, with a port from 0 to 65535; or a list of these"
+    ),
 ]
 TelemetryPath = Annotated[
     str,

@@ -10,7 +10,7 @@ from exporter.expose.compression import DeflatedText, concatenate, deflate, stor
 from exporter.expose.counters import ApiCounters
 from exporter.expose.process import process_lines
 from exporter.expose.text import Samples, header
-from exporter.status import CollectorStatus, ExporterStatus, TeamStatus
+from exporter.status import CollectorStatus, DiscoveryStatus, ExporterStatus, TeamStatus
 
 REVISION_VARIABLE: Final = "CYBERUN_EXPORTER_REVISION"
 """Set by the image to the commit it was built from."""
@@ -35,6 +35,8 @@ class SelfMetrics:
         for name in self._counters.paths:
             if name not in self._teams:
                 _add_requests(self._samples, name, self._counters)
+        for discovery in status.discoveries:
+            _add_discovery(self._samples, discovery)
         _add_process(self._samples, status, self._counters)
         process = store(process_lines(openmetrics=openmetrics))
         return concatenate((self.render_teams(openmetrics=openmetrics), process))
@@ -80,6 +82,15 @@ def _add_requests(samples: Samples, team: str, counters: ApiCounters) -> None:
         samples.add(catalog.API_REQUESTS, counters.requests[team, path], team, path)
         for reason in REASONS:
             samples.add(catalog.API_REQUEST_FAILURES, counters.failures[team, path, reason], team, path, reason)
+
+
+def _add_discovery(samples: Samples, discovery: DiscoveryStatus) -> None:
+    samples.add(catalog.DISCOVERY_SUCCESS, int(discovery.success), discovery.name)
+    samples.add(catalog.DISCOVERY_LAST_SUCCESS, discovery.last_success_at or 0, discovery.name)
+    if discovery.last_success_at is not None:
+        teams = {"polled": discovery.polled, "left_out": len(discovery.left_out), "not_wanted": discovery.not_wanted}
+        for state in catalog.DISCOVERED_TEAM_STATES:
+            samples.add(catalog.DISCOVERY_TEAMS, teams[state], discovery.name, state)
 
 
 def _add_process(samples: Samples, status: ExporterStatus, counters: ApiCounters) -> None:

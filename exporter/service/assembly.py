@@ -17,7 +17,7 @@ from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import Pacer
 from exporter.platform.proxy import environment_proxy
 from exporter.platform.trust import trust
-from exporter.service.credentials import OriginKey, close_credentials, discovery_name, open_credentials, origin_key
+from exporter.service.credentials import OriginKey, close_credentials, open_credentials, origin_key
 from exporter.service.discovery import Discovery, Findings
 from exporter.service.shard import Shard
 from exporter.service.shared import Shared
@@ -125,9 +125,8 @@ def _discoveries(
 ) -> dict[OriginKey, Discovery]:
     """One for each credential: another choice among the teams of the same credential shares its looks."""
     discoveries: dict[OriginKey, Discovery] = {}
-    for i, each in enumerate(settings.discover):
-        key, name = origin_key(each), discovery_name(i)
-        if key not in discoveries:
+    for name, each in settings.discoveries():
+        if (key := origin_key(each)) not in discoveries:
             client = platform.team(name, credentials[key], None)
             findings = found.get(key, Findings())
             discoveries[key] = Discovery(name, client, findings, CLOCK.monotonic, random.random)

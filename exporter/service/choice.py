@@ -1,82 +1,101 @@
-"""Which of the teams that discoveries found are polled."""
+"""What becomes of the teams that discoveries find: polled, left out for a reason, or not wanted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.config.settings import Discover, Settings, Team
+from exporter.config.types import trimmed
+from exporter.errors import ExporterError
 from exporter.platform.credentials import TokenSource
-from exporter.service.credentials import OriginKey, discovery_name, origin_key
-from exporter.service.discovery import Discovery, FoundTeam
-from exporter.status import LeftOutTeam
+from exporter.service.credentials import OriginKey, origin_key
+from exporter.service.discovery import Discovery, Findings, FoundTeam
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of the teams of one entry of `discover`.
-
-    Attributes:
-        polled: how many are polled.
-        left_out: those that are wanted and cannot be polled.
-        not_wanted: how many the patterns exclude.
-    """
-
-    polled: int
-    left_out: tuple[LeftOutTeam, ...]
-    not_wanted: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What becomes of the teams that were found.
+    """What becomes of the teams that one discovery found.
 
     Attributes:
-        outcomes: one for each entry of `discover`.
-        teams: those to poll.
-        left_out: those that are wanted and cannot be polled, by id, or by the discovery for all of its teams; and why.
+        name: of the discovery.
+        findings: what it found.
+        teams: those to poll that nobody else polls.
+        polled: names of all that are polled: these, and those that are configured or that an earlier discovery found.
+        left_out: those that are wanted and cannot be polled, and why.
+        not_wanted: those that the patterns leave out.
     """
 
-    outcomes: tuple[Outcome, ...]
+    name: str
+    findings: Findings
     teams: tuple[Team, ...]
-    left_out: Mapping[str, str]
+    polled: tuple[str, ...]
+    left_out: Mapping[FoundTeam, str]
+    not_wanted: tuple[FoundTeam, ...]
+
+
+class LeftOut(ExporterError):
+    """A team that was found cannot be polled; the text says why."""
+
+
+class _Taken:
+    """Names and ids that are in use. Mutable: they become more."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.names = {name: "a discovery" for name, _ in settings.discoveries()}
+        self.names |= {team.name: "a configured team" for team in settings.teams}
+        self.ids = {team.team_id: team.name for team in settings.teams if team.team_id is not None}
+        self.found: set[str] = set()
 
 
 def choose(
-    settings: Settings,
-    credentials: Mapping[OriginKey, TokenSource],
-    discoveries: Mapping[OriginKey, Discovery],
-) -> Choice:
-    """The found teams that are wanted: none twice, and a name that is taken is left to whoever has it."""
-    names, ids = {team.name for team in settings.teams}, {team.team_id for team in settings.teams}
-    teams: list[Team] = []
-    left_out: dict[str, str] = {}
-    outcomes: list[Outcome] = []
-    for i, discover in enumerate(settings.discover):
+    settings: Settings, credentials: Mapping[OriginKey, TokenSource], discoveries: Mapping[OriginKey, Discovery]
+) -> tuple[Choice, ...]:
+    """A choice for each discovery, in their order. No team is polled twice, and no name is given twice."""
+    taken = _Taken(settings)
+    choices = []
+    for name, discover in settings.discoveries():
         key = origin_key(discover)
-        wanted = wanted_teams(discover, discoveries[key])
-        not_wanted = len(discoveries[key].findings.teams) - len(wanted)
-        if credentials[key].kind == "device" and len(wanted) > 1:
-            # The platform lists all teams of the key's user, and answers for that of the key whatever is asked.
-            all_names = ", ".join(found.name for found in wanted)
-            why = f"a device key reads one team; include that one alone of {all_names}"
-            left_out[discovery_name(i)] = why
-            outcomes.append(Outcome(0, tuple(LeftOutTeam(found.name, why) for found in wanted), not_wanted))
+        choices.append(_choice(name, discover, discoveries[key].findings, credentials[key].kind, taken))
+    return tuple(choices)
+
+
+def _choice(name: str, discover: Discover, findings: Findings, kind: str, taken: _Taken) -> Choice:
+    wanted = [team for team in findings.teams if discover.wants(trimmed(team.name))]
+    teams: list[Team] = []
+    polled: list[str] = []
+    left_out: dict[FoundTeam, str] = {}
+    for each in wanted:
+        if (known := taken.ids.get(each.team_id)) is not None:
+            polled.append(known)
             continue
-        without: list[LeftOutTeam] = []
-        for found in wanted:
-            team = discover.team(found.name, found.team_id)
-            if found.team_id in ids:
-                continue
-            if team is None or team.name in names:
-                left_out[found.team_id] = f"the name {found.name} is taken" if team else "no usable name or id"
-                without.append(LeftOutTeam(found.name, left_out[found.team_id]))
-                continue
-            names.add(team.name)
-            ids.add(team.team_id)
-            teams.append(team)
-        outcomes.append(Outcome(len(wanted) - len(without), tuple(without), not_wanted))
-    return Choice(tuple(outcomes), tuple(teams), left_out)
+        try:
+            team = _team(discover, each, taken, readable=kind != "device" or len(wanted) == 1)
+        except LeftOut as why:
+            left_out[each] = str(why)
+            continue
+        taken.ids[each.team_id] = team.name
+        taken.found.add(team.name)
+        teams.append(team)
+        polled.append(team.name)
+    return Choice(
+        name=name,
+        findings=findings,
+        teams=tuple(teams),
+        polled=tuple(polled),
+        left_out=left_out,
+        not_wanted=tuple(team for team in findings.teams if team not in wanted),
+    )
 
 
-def wanted_teams(discover: Discover, discovery: Discovery) -> list[FoundTeam]:
-    """The found teams that the patterns of a discovery select."""
-    return [found for found in discovery.findings.teams if discover.wants(found.name)]
+def _team(discover: Discover, found: FoundTeam, taken: _Taken, *, readable: bool) -> Team:
+    """The team to poll. Of two found teams with one name, the later bears its id beside it."""
+    if not readable:
+        # The platform lists all teams of a device key's user, and answers for that of the key whatever is asked.
+        raise LeftOut("a device key reads one team alone, so include that one")
+    team = discover.team(found.name, found.team_id)
+    if team is not None and team.name in taken.found:
+        team = discover.team(f"{team.name} ({found.team_id})", found.team_id)
+    if team is None or team.name in taken.found:
+        raise LeftOut("its name or id cannot be used")
+    if team.name in taken.names:
+        raise LeftOut(f"its name is that of {taken.names[team.name]}")
+    return team

@@ -42,7 +42,7 @@ def open_credentials(
     sources: dict[OriginKey, TokenSource] = {}
     mistakes: list[str] = []
     named: list[tuple[str, Origin]] = [(f"team {team.name}", team) for team in settings.teams]
-    named += [(discovery_name(i), discover) for i, discover in enumerate(settings.discover)]
+    named += settings.discoveries()
     for name, origin in named:
         key = origin_key(origin)
         try:
@@ -77,15 +77,10 @@ def origin_key(origin: Origin) -> OriginKey:
     return origin.token_file, origin.refresh_token_file, origin.token_env
 
 
-def discovery_name(number: int) -> str:
-    """Stands in for the team's name in the metrics about requests that find teams."""
-    return f"discover[{number}]"
-
-
 def _misuses(origin: Origin, kind: str) -> Iterator[str]:
     match origin:
         case Team(team_id=None) if kind == "jwt":
-            yield "team_id: found none; allowed: the team's UUID, which a user JWT needs"
+            yield "team_id: found none; allowed: the team's id, which a user JWT needs"
         case Team(agents_path="/agents") if kind == "integration":
             yield "agents_path: found /agents; allowed: /r/agents, an sk- key may use runtime paths only"
         case Discover() if kind == "integration":

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
@@ -20,11 +20,11 @@ from exporter.platform import paths
 from exporter.service.assembly import CLOCK, Assembler, Assembly
 from exporter.service.budget import MOST_PER_POLL
 from exporter.service.choice import Choice, choose
-from exporter.service.credentials import OriginKey, discovery_name, origin_key
-from exporter.service.discovery import Discovery
+from exporter.service.credentials import OriginKey, origin_key
+from exporter.service.discovery import Discovery, FoundTeam
 from exporter.service.exporter import Exporter
 from exporter.service.shard import Shard
-from exporter.status import DiscoveryStatus
+from exporter.status import DiscoveryStatus, LeftOutTeam
 
 STOP_TIMEOUT: Final = 4.0
 """Seconds that a stopping exporter waits for a renewal under way, whose new refresh token would be lost."""
@@ -50,7 +50,7 @@ class Service:
         self._store = SeriesStore(CLOCK.monotonic)
         self._schedule = Schedule(CLOCK)
         self.exporter = Exporter(self._schedule, payload=self._store, counters=counters, clock=CLOCK)
-        self._left_out: Mapping[str, str] = {}
+        self._left_out: Mapping[FoundTeam, str] = {}
         self._one = asyncio.Lock()
         self._changed = asyncio.Event()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -92,32 +92,25 @@ class Service:
     def _set_teams(self, *, same_platform: bool = True) -> None:
         """Poll the teams that are configured, and those that were found and are wanted."""
         now, settings = self._assembly, self._assembly.settings
-        choice = choose(settings, now.credentials, now.discoveries)
-        mine = [team for team in (*settings.teams, *choice.teams) if now.shard.holds(team.name)]
+        choices = self.choices()
+        found = [team for choice in choices for team in choice.teams]
+        mine = [team for team in (*settings.teams, *found) if now.shard.holds(team.name)]
         teams = [self._team(team, same_platform=same_platform) for team in mine]
         self._schedule.stuck_after = settings.api.timeout + GRACE + _longest_wait(len(teams), settings)
         self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
         self.exporter.discovered = all(each.findings.attempted for each in now.discoveries.values())
-        self.exporter.discoveries = tuple(self._discovery_statuses(choice))
-        for who, why in choice.left_out.items():
-            if self._left_out.get(who) != why:  # once, not after every look
-                event(_log, logging.WARNING, "discovered team left out", team=who, why=why)
-        self._left_out = choice.left_out
+        self.exporter.discoveries = tuple(map(_discovery_status, choices))
+        left_out = {team: why for choice in choices for team, why in choice.left_out.items()}
+        for team, why in left_out.items():
+            if self._left_out.get(team) != why:  # once, not after every look
+                fields = {"team": team.name, "team_id": team.team_id, "why": why}
+                event(_log, logging.WARNING, "discovered team left out", **fields)
+        self._left_out = left_out
 
-    def _discovery_statuses(self, choice: Choice) -> Iterator[DiscoveryStatus]:
-        for i, (discover, outcome) in enumerate(zip(self._assembly.settings.discover, choice.outcomes, strict=True)):
-            findings = self._assembly.discoveries[origin_key(discover)].findings
-            yield DiscoveryStatus(
-                name=discovery_name(i),
-                success=findings.attempted and findings.failure is None,
-                last_attempt_at=_wall_time(findings.attempted_at),
-                last_success_at=_wall_time(findings.succeeded_at),
-                reason=findings.failure.reason if findings.failure else None,
-                error=str(findings.failure) if findings.failure else None,
-                polled=outcome.polled,
-                left_out=outcome.left_out,
-                not_wanted=outcome.not_wanted,
-            )
+    def choices(self) -> tuple[Choice, ...]:
+        """What becomes of the teams that each discovery found."""
+        now = self._assembly
+        return choose(now.settings, now.credentials, now.discoveries)
 
     def _team(self, team: TeamSettings, *, same_platform: bool) -> Team:
         source = self._assembly.credentials[origin_key(team)]
@@ -175,6 +168,21 @@ class Service:
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._opened.aclose()
                 await asyncio.gather(*self._retiring)
+
+
+def _discovery_status(choice: Choice) -> DiscoveryStatus:
+    findings, failure = choice.findings, choice.findings.failure
+    return DiscoveryStatus(
+        name=choice.name,
+        success=findings.attempted and failure is None,
+        last_attempt_at=_wall_time(findings.attempted_at),
+        last_success_at=_wall_time(findings.succeeded_at),
+        reason=failure.reason if failure else None,
+        error=str(failure) if failure else None,
+        polled=len(choice.polled),
+        left_out=tuple(LeftOutTeam(team.name, why) for team, why in choice.left_out.items()),
+        not_wanted=len(choice.not_wanted),
+    )
 
 
 def _wall_time(monotonic: float | None) -> float | None:

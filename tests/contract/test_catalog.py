@@ -83,6 +83,9 @@ PUBLISHED = {
     "cyberun_exporter_clock_skew_seconds": ("gauge", ""),
     "cyberun_exporter_credential_last_load_timestamp_seconds": ("gauge", TEAM),
     "cyberun_exporter_credential_expiry_timestamp_seconds": ("gauge", TEAM),
+    "cyberun_discovery_success": ("gauge", "discovery"),
+    "cyberun_discovery_last_success_timestamp_seconds": ("gauge", "discovery"),
+    "cyberun_discovery_teams": ("gauge", "discovery state"),
     "cyberun_exporter_config_last_reload_successful": ("gauge", ""),
     "cyberun_exporter_config_last_reload_success_timestamp_seconds": ("gauge", ""),
     "cyberun_exporter_build_info": ("info", "version revision python_version"),
@@ -197,7 +200,7 @@ def test_labels_declare_their_bounds(metric: Metric) -> None:
         else:
             assert isinstance(label.bound.part, Part)
         assert isinstance(label.bound, ClosedSet) == (
-            label.name in {"status", "reason", "collector", "credential_kind"}
+            label.name in {"status", "reason", "collector", "credential_kind", "state"}
         )
 
 

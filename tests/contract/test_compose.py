@@ -83,7 +83,7 @@ def test_simulator_and_exporter_fit() -> None:
     assert polled == {name: team.token for name, team in platform.teams.items()}
     port = option("simulator", "--web.listen-address")
     assert settings.api.base_url == f"http://simulator{port}{platform.prefix}"
-    assert SERVICES["exporter"]["ports"] == [f"127.0.0.1:{settings.web.listen_address.port}:10042"]
+    assert SERVICES["exporter"]["ports"] == [f"127.0.0.1:{settings.web.listen_address[0].port}:10042"]
 
 
 async def test_prometheus_configuration(tmp_path: Path) -> None:

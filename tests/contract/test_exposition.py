@@ -29,6 +29,7 @@ NAME_OF = {
     Part.GPU: ("team_name", "agent_id", "gpu"),
     Part.API_PATH: ("path",),
     Part.API_FIELD: ("field",),
+    Part.DISCOVERY: ("discovery",),
 }
 """The labels that say which part of the fleet a series is about."""
 SUFFIXES = {

@@ -7,7 +7,7 @@ from exporter import __version__
 from exporter.cli.arguments import COMMANDS, Arguments, Simulation, parse
 from exporter.service.shard import Shard
 
-LISTEN = {"web": {"listen_address": ":1"}}
+LISTEN = {"web": {"listen_address": [":1"]}}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ LISTEN = {"web": {"listen_address": ":1"}}
         (["--config.file=a.yaml"], Arguments("serve", Path("a.yaml"))),
         (["serve", "--web.listen-address", ":1"], Arguments("serve", None, LISTEN)),
         (["--web.listen-address=:1"], Arguments("serve", None, LISTEN)),
+        (
+            ["--web.listen-address=:1", "--web.listen-address", "[::1]:2"],
+            Arguments("serve", None, {"web": {"listen_address": [":1", "[::1]:2"]}}),
+        ),
         (["--web.telemetry-path=/m"], Arguments("serve", None, {"web": {"telemetry_path": "/m"}})),
         (["--web.config.file=w.yaml"], Arguments("serve", None, {"web": {"config_file": "w.yaml"}})),
         (["--web.enable-lifecycle"], Arguments("serve", None, {"web": {"enable_lifecycle": True}})),

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.loopback
 
 
 def ask(port: int, host: str | None = "127.0.0.1") -> int:
-    return health(Running(ListenAddress(host, port), tls=False))
+    return health(Running((ListenAddress(host, port),), tls=False))
 
 
 def answer_once(raw: bytes) -> tuple[int, list[str]]:
@@ -81,7 +81,7 @@ def test_flags_of_the_running_exporter_are_found(
     """However it was started, what it was told is known."""
     process(tmp_path, 1, *program, *command, "--web.listen-address=:7")
     (found,) = running_exporters(tmp_path)
-    assert found.overrides == {"web": {"listen_address": ":7"}}
+    assert found.overrides == {"web": {"listen_address": [":7"]}}
 
 
 @pytest.mark.parametrize(

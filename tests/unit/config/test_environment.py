@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from exporter.config.address import ListenAddress
 from exporter.config.environment import key_paths
 from exporter.config.load import load
 from exporter.config.variables import variable
@@ -23,7 +24,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "collect.agent_memory": ("7h", 25_200.0),
     "collect.max_agents": ("9", 9),
     "collect.agent_labels": ("true", True),
-    "web.listen_address": ("[::1]:1", "[::1]:1"),
+    "web.listen_address": ("[::1]:1, :2", (ListenAddress("::1", 1), ListenAddress(None, 2))),
     "web.telemetry_path": ("/m", "/m"),
     "web.config_file": ("web.yml", "web.yml"),
     "web.enable_lifecycle": ("false", False),
@@ -117,7 +118,10 @@ def test_variables_of_kubernetes_and_empty_ones_are_passed_over(name: str, value
         ({"web__port": "1"}, f"{P}web__port: unknown variable; allowed: "),
         ({"API__TIMEOUT": "5"}, f'{P}API__TIMEOUT: found "5"; allowed: a duration such as 30s, 2m or 1h30m, '),
         ({"TEAM_NAME": "a\nb"}, f'{P}TEAM_NAME: found "a\\nb"; allowed: text of 1 to 100 printable characters'),
-        ({"TEAM_ID": "7"}, f'{P}TEAM_ID: found "7"; allowed: a UUID such as 019abc12-4567-7890-abcd-ef1234567891'),
+        (
+            {"TEAM_ID": "a b"},
+            f'{P}TEAM_ID: found "a b"; allowed: the team\'s id as the platform writes it: 1 to ',
+        ),
         ({"TOKEN_FILE": "t"}, f"{P}TOKEN: found CYBERUN_EXPORTER_TOKEN_FILE as well; allowed: one of the two"),
         ({"TEAMS": "[{name: a, token_env: A}]"}, f"{P}TOKEN: found a value beside configured teams; allowed: one of"),
         ({"TEAMS": "{"}, f"{P}TEAMS: line 1, column 2: found malformed YAML ("),

@@ -45,7 +45,7 @@ log: {level: info, format: logfmt}
     settings = load(file, {})
     assert settings == Settings(teams=settings.teams)
     assert settings.collect.stale_after == 120.0
-    assert settings.web.listen_address == ListenAddress(None, 10042)
+    assert settings.web.listen_address == (ListenAddress(None, 10042),)
 
 
 def test_the_metrics_may_be_at_the_root() -> None:

@@ -51,7 +51,7 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
             (
                 "web.listen_address: found 10042; "
                 "allowed: [HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, "
-                "with a port from 0 to 65535"
+                "with a port from 0 to 65535; or a list of these"
             ),
         ),
         (
@@ -79,7 +79,7 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
             "discover: [x]",
             (
                 'discover[0]: found "x"; allowed: a mapping with the keys token_file, refresh_token_file, token_env, '
-                "include, exclude, interval"
+                "token_expires, name, include, exclude, interval"
             ),
         ),
         (
@@ -118,10 +118,7 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
         ),
         (
             "{token_env: A}",
-            (
-                "teams[0].name: found nothing; "
-                "allowed: text of 1 to 100 printable characters without spaces around it, and no credential"
-            ),
+            ("teams[0].name: found nothing; allowed: text of 1 to 100 printable characters, and not a credential"),
         ),
         (
             "{name: a, token_env: A, refresh_token_file: f}",
@@ -143,7 +140,7 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
             "render",
             (
                 'teams[0]: found "render"; allowed: a mapping with the keys token_file, '
-                "refresh_token_file, token_env, name, team_id, interval, agents_path, expected_agents"
+                "refresh_token_file, token_env, token_expires, name, team_id, interval, agents_path, expected_agents"
             ),
         ),
     ],

@@ -1,3 +1,4 @@
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -61,9 +62,8 @@ def test_a_formatted_duration_reads_back_as_itself(text: str) -> None:
 )
 def test_a_listen_address_is_a_host_and_a_port(text: str, host: str | None, port: int) -> None:
     """The host may be missing; brackets belong to the text, not to the address; it prints as it was written."""
-    address = accepted(t.Listen, text)
-    assert address == ListenAddress(host, port)
-    assert str(address) == text
+    assert accepted(t.Listen, text) == (ListenAddress(host, port),)
+    assert str(ListenAddress(host, port)) == text
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,43 @@ def test_other_base_urls_are_refused(value: object) -> None:
         accepted(t.BaseUrl, value)
 
 
+@pytest.mark.parametrize(
+    ("text", "name"), [(" a", "a"), ("a\t", "a"), ("\u00a0render\u00a0farm\u202f", "render farm"), ("a  b", "a  b")]
+)
+def test_names_are_trimmed(text: str, name: str) -> None:
+    """Blanks around a name are nobody's intent, and a no-break space is a space."""
+    assert accepted(t.TeamName, text) == name
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2027-01-31",
+        "2027-01-31T00:00:00Z",
+        "2027-01-31T01:00:00+01:00",
+        "2027-01-31T00:00:00",
+        date(2027, 1, 31),
+        datetime(2027, 1, 31),  # noqa: DTZ001  as YAML reads it
+        datetime(2027, 1, 31, tzinfo=UTC),
+    ],
+)
+def test_moments(value: object) -> None:
+    """A date is its first moment, and a time without a zone is in UTC; YAML reads some of these by itself."""
+    assert accepted(t.Moment, value) == 1_801_353_600.0
+
+
+def test_the_level_warning_is_understood() -> None:
+    """The official exporters say `warn`, Python says `warning`."""
+    assert accepted(t.LogLevel, "warn") == "warning"
+
+
+def test_several_addresses() -> None:
+    """As a list, or with commas in one text; one alone needs neither."""
+    several = (ListenAddress(None, 1), ListenAddress("::1", 2))
+    assert accepted(t.Listen, [":1", "[::1]:2"]) == accepted(t.Listen, ":1, [::1]:2") == several
+    assert accepted(t.Listen, ":1") == several[:1]
+
+
 GOOD: list[tuple[Any, list[object]]] = [
     (t.Interval, ["1s", "1s500ms", "1d"]),
     (t.Timeout, ["1ms", "10s", "1h"]),
@@ -129,7 +166,7 @@ GOOD: list[tuple[Any, list[object]]] = [
     (t.RequestRate, [0.01, 1, "0.5", 100_000]),
     (t.Flag, [True, False, "true", "false"]),
     (t.TeamName, ["a", "render farm", "Ärzte-渲染", "x" * 100, "a\\b", "risk-team", "sk-bratislava"]),
-    (t.TeamId, ["019abc12-4567-7890-abcd-ef1234567891", "019ABC12-4567-7890-ABCD-EF1234567891"]),
+    (t.TeamId, ["019abc12-4567-7890-abcd-ef1234567891", "team_01HX3KQ9", "7", "x" * 100]),
     (t.File, ["secrets/render", "/etc/x", "a b", "./sk-render"]),
     (t.VariableName, ["TOKEN", "_a1"]),
     (t.AgentsPath, ["/agents", "/r/agents"]),
@@ -152,8 +189,9 @@ BAD: list[tuple[Any, list[object]]] = [
         [
             "",
             "x" * 101,
-            " a",
-            "a ",
+            " ",
+            "\u00a0",
+            "  sk-0123456789abcdef",
             "a\nb",
             "a\x00",
             "a\u202eb",
@@ -163,7 +201,8 @@ BAD: list[tuple[Any, list[object]]] = [
             "eyJhbGciOiJIUzI1NiJ9.",
         ],
     ),
-    (t.TeamId, ["", "x", "019abc1245677890abcdef1234567891", "{019abc12-4567-7890-abcd-ef1234567891}", 1]),
+    (t.TeamId, ["", "x" * 101, "a b", "{019abc12}", "a/b", "é", "sk-0123456789abcdef", 1]),
+    (t.Moment, ["", "soon", "31.1.2027", 5, None, True, "2027-13-01"]),
     (t.File, ["", " ", "a\x00b", "sk-0123456789abcdef", 1]),
     (t.VariableName, ["", "1A", "A-B", "sk-abc", "A B", "A\n", 1]),
     (t.AgentsPath, ["agents", "/agents/", "", None]),

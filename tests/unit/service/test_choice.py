@@ -6,10 +6,9 @@ import pytest
 
 from exporter.config.load import load
 from exporter.config.settings import Settings
-from exporter.service.choice import Choice, Outcome, choose
+from exporter.service.choice import Choice, choose
 from exporter.service.credentials import origin_key
 from exporter.service.discovery import Discovery, Findings, FoundTeam
-from exporter.status import LeftOutTeam
 from fixtures.fakes import FakeClient, make_credential
 
 A, B, C = (f"019abc12-4567-7890-abcd-ef123456789{digit}" for digit in "abc")
@@ -19,7 +18,7 @@ def settings(*discover: dict[str, Any], teams: Sequence[dict[str, Any]] = ()) ->
     return load(None, {}, {"teams": list(teams), "discover": list(discover)})
 
 
-def chosen(one: Settings, kind: str = "jwt", **found: Mapping[str, str]) -> Choice:
+def chosen(one: Settings, kind: str = "jwt", **found: Mapping[str, str]) -> tuple[Choice, ...]:
     """What is chosen when each credential, named by its variable, sees these teams: ids and names."""
     discoveries, credentials = {}, {}
     for discover in one.discover:
@@ -30,9 +29,14 @@ def chosen(one: Settings, kind: str = "jwt", **found: Mapping[str, str]) -> Choi
     return choose(one, credentials, discoveries)
 
 
-def polled(choice: Choice) -> list[str]:
+def polled(choices: Sequence[Choice]) -> list[str]:
     """Which teams are polled with which credential."""
-    return [f"{team.name} {team.token_env}" for team in choice.teams]
+    return [f"{team.name} {team.token_env}" for choice in choices for team in choice.teams]
+
+
+def left_out(choices: Sequence[Choice]) -> dict[str, str]:
+    """Who is left out, by id, and why."""
+    return {team.team_id: why for choice in choices for team, why in choice.left_out.items()}
 
 
 @pytest.mark.parametrize(
@@ -49,15 +53,17 @@ def polled(choice: Choice) -> list[str]:
 )
 def test_who_is_wanted(patterns: dict[str, Any], names: list[str]) -> None:
     """Patterns are for whole names; all are wanted without any to include, and who is excluded is out."""
-    choice = chosen(settings({"token_env": "ONE", **patterns}), ONE={A: "Render", B: "Render-test", C: "Film"})
-    assert polled(choice) == [f"{name} ONE" for name in names]
+    choices = chosen(settings({"token_env": "ONE", **patterns}), ONE={A: "Render", B: "Render-test", C: "Film"})
+    assert polled(choices) == [f"{name} ONE" for name in names]
 
 
 def test_a_found_team_is_configured_like_its_discovery() -> None:
     """It has the credential and the interval of its discovery, and the platform's id."""
-    (team,) = chosen(settings({"token_env": "ONE", "interval": "7s"}), ONE={A: "Render"}).teams
+    one = settings({"token_env": "ONE", "interval": "7s", "token_expires": "2027-01-31"})
+    ((team,),) = (choice.teams for choice in chosen(one, ONE={A: "Render"}))
     assert (team.name, team.team_id, team.interval, team.token_env) == ("Render", A, 7.0, "ONE")
     assert (team.token_file, team.agents_path, team.expected_agents) == (None, None, ())
+    assert team.token_expires == 1_801_353_600.0
 
 
 def test_a_file_is_handed_on() -> None:
@@ -68,49 +74,46 @@ def test_a_file_is_handed_on() -> None:
     assert (team.refresh_token_file, team.token_file) == (Path("secrets/operator"), None)
 
 
-def test_a_taken_name_is_left_to_whoever_has_it() -> None:
-    """Configured teams come first, then the first discovery, then the oldest team; who is left out is told."""
-    both = settings({"token_env": "ONE"}, {"token_env": "TWO"}, teams=[{"name": "Render", "token_env": "KEY"}])
-    choice = chosen(both, ONE={A: "Render", B: "Film", C: "Film"}, TWO={"not-seen": "x", C: "Film"})
-    assert polled(choice) == ["Film ONE"]
-    assert choice.left_out == {
-        A: "the name Render is taken",
-        C: "the name Film is taken",
-        "not-seen": "no usable name or id",
-    }
+def test_a_configured_name_is_left_to_the_team_that_has_it() -> None:
+    """It may well be the same team, read with a key that does not tell its id; so may the name of a discovery."""
+    one = settings({"token_env": "ONE", "name": "Film"}, teams=[{"name": "Render", "token_env": "KEY"}])
+    choices = chosen(one, ONE={A: "Render", B: "Film", C: "Audio"})
+    assert polled(choices) == ["Audio ONE"]
+    assert left_out(choices) == {A: "its name is that of a configured team", B: "its name is that of a discovery"}
+
+
+def test_found_teams_of_one_name_both_get_in() -> None:
+    """The one that comes first keeps the name, and each further one bears its id beside it."""
+    both = settings({"token_env": "ONE"}, {"token_env": "TWO"})
+    choices = chosen(both, ONE={A: "Film", B: "Film"}, TWO={"team_01HX": " Film\u00a0", A: "Film"})
+    assert polled(choices) == ["Film ONE", f"Film ({B}) ONE", "Film (team_01HX) TWO"]
+    assert left_out(choices) == {}
+    assert [choice.polled for choice in choices] == [("Film", f"Film ({B})"), ("Film (team_01HX)", "Film")]
 
 
 def test_a_team_is_polled_once() -> None:
-    """A team that is configured by its id, or seen with two credentials, has one set of series; that is no news."""
+    """A team that is configured by its id, or seen with two credentials, has one set of series; it is polled."""
     both = settings({"token_env": "ONE"}, {"token_env": "TWO"}, teams=[{"name": "r", "team_id": A, "token_env": "J"}])
-    choice = chosen(both, ONE={A: "Render", B: "Film"}, TWO={B: "Film", C: "Audio"})
-    assert (polled(choice), choice.left_out) == (["Film ONE", "Audio TWO"], {})
+    choices = chosen(both, ONE={A: "Render", B: "Film"}, TWO={B: "Film", C: "Audio"})
+    assert (polled(choices), left_out(choices)) == (["Film ONE", "Audio TWO"], {})
+    assert [choice.polled for choice in choices] == [("r", "Film"), ("Film", "Audio")]
 
 
-@pytest.mark.parametrize("name", ["x" * 101, " padded", "line\nbreak", "sk-0123456789abcdef"])
+@pytest.mark.parametrize("name", ["x" * 101, "line\nbreak", "sk-0123456789abcdef", "\u00a0"])
 def test_a_name_that_cannot_be_a_label_is_left_out(name: str) -> None:
     """What could not be configured is not polled under a name made up; it is told by the team's id."""
-    choice = chosen(settings({"token_env": "ONE"}), ONE={A: name, B: "Film"})
-    assert (polled(choice), list(choice.left_out)) == (["Film ONE"], [A])
+    choices = chosen(settings({"token_env": "ONE"}), ONE={A: name, B: "Film", "a b": "Audio"})
+    assert (polled(choices), list(left_out(choices))) == (["Film ONE"], [A, "a b"])
 
 
 def test_a_device_key_reads_one_team() -> None:
     """The platform lists the teams of the key's user but answers for one of them: with several nothing is polled."""
     found = {A: "Render", B: "Film"}
-    choice = chosen(settings({"token_env": "ONE"}), "device", ONE=found)
-    why = "a device key reads one team; include that one alone of Render, Film"
-    assert choice == Choice(
-        (Outcome(0, (LeftOutTeam("Render", why), LeftOutTeam("Film", why)), 0),), (), {"discover[0]": why}
-    )
-    narrowed = settings({"token_env": "ONE", "include": ["Film"]})
-    assert polled(chosen(narrowed, "device", ONE=found)) == ["Film ONE"]
-
-
-def test_what_becomes_of_each_team_is_told() -> None:
-    """Each entry says how many of its teams are polled and how many its patterns exclude, and who is left out, why."""
-    one = settings({"token_env": "ONE", "exclude": ["Film"]}, {"token_env": "TWO"})
-    choice = chosen(one, ONE={A: "Render", B: "Film"}, TWO={A: "Render", C: "Render"})
-    assert choice.outcomes == (Outcome(1, (), 1), Outcome(1, (LeftOutTeam("Render", "the name Render is taken"),), 0))
+    choices = chosen(settings({"token_env": "ONE"}), "device", ONE=found)
+    assert polled(choices) == []
+    assert set(left_out(choices).values()) == {"a device key reads one team alone, so include that one"}
+    (narrowed,) = chosen(settings({"token_env": "ONE", "include": ["Film"]}), "device", ONE=found)
+    assert (polled([narrowed]), narrowed.not_wanted) == (["Film ONE"], (FoundTeam(A, "Render"),))
 
 
 def test_two_choices_of_one_credential() -> None:
@@ -118,5 +121,8 @@ def test_two_choices_of_one_credential() -> None:
     two = settings(
         {"token_env": "ONE", "include": ["Render"], "interval": "5s"}, {"token_env": "ONE", "exclude": ["Render"]}
     )
-    choice = chosen(two, ONE={A: "Render", B: "Film"})
-    assert [(team.name, team.interval) for team in choice.teams] == [("Render", 5.0), ("Film", None)]
+    choices = chosen(two, ONE={A: "Render", B: "Film"})
+    assert [(team.name, team.interval) for choice in choices for team in choice.teams] == [
+        ("Render", 5.0),
+        ("Film", None),
+    ]

@@ -61,7 +61,7 @@ def test_mistakes_are_told_together(tmp_path: Path) -> None:
             lock=True,
         )
     assert caught.value.mistakes == (
-        "team a: team_id: found none; allowed: the team's UUID, which a user JWT needs",
+        "team a: team_id: found none; allowed: the team's id, which a user JWT needs",
         "team b: agents_path: found /agents; allowed: /r/agents, an sk- key may use runtime paths only",
         "team c: UNSET: the environment variable is not set; expected one sk- key, dk- key or user JWT",
         f"team d: {tmp_path}/none: no such file; expected one sk- key, dk- key or user JWT",

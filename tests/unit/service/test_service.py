@@ -186,13 +186,13 @@ async def test_found_teams_outlive_a_reload() -> None:
         await service._found()
         film = service.exporter.team("film")
         assert film is not None
-        assert not service.exporter.discovered  # the other one was not asked yet
+        assert not service.exporter.status().discovered  # the other one was not asked yet
         await service.apply(settings([], [{"token_env": "JWT"}]))
         assert service.exporter.team("film") is film
-        assert service.exporter.discovered
+        assert service.exporter.status().discovered
         await service.apply(settings([], [{"token_env": "JWT"}], api={"base_url": "http://127.0.0.1:10/api"}))
         assert service.exporter.status().teams == ()
-        assert not service.exporter.discovered
+        assert not service.exporter.status().discovered
 
 
 async def test_one_credential_is_asked_once() -> None:
@@ -216,7 +216,7 @@ async def test_who_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) 
         find(service, "JWT", {"a": "render"})
         for _ in range(3):
             await service._found()
-    assert [record.__dict__["fields"]["why"] for record in caplog.records] == ["the name render is taken"]
+    assert [record.__dict__["fields"]["why"] for record in caplog.records] == ["its name is that of a configured team"]
 
 
 async def test_a_reload_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
