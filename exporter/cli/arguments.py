@@ -59,9 +59,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         section, dot, key = name.partition(".")
         if dot and section != "config" and value is not None:
             overrides.setdefault(section, {})[key.replace("-", "_").replace(".", "_")] = value
-    shard = Shard(getattr(found, "shard", 0), getattr(found, "total_shards", 1))
-    if shard.number >= shard.total:
-        _parser(command).error(f"flag --shard: found {shard.number}; allowed: below --total-shards, {shard.total}")
+    shard = _shard(_parser(command), getattr(found, "shard", None), getattr(found, "total_shards", None))
     simulation = Simulation()
     if command in ("demo", "simulate"):
         simulation = Simulation(found.teams, found.agents, found.seed, found.faults)
@@ -81,8 +79,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
     if command in ("serve", "check", "once", "health"):
         parser.add_argument("--config.file", type=Path, metavar="FILE", help="YAML configuration")
     if command in ("serve", "check", "once"):
-        parser.add_argument("--shard", type=_number, default=0, metavar="N", help="this process' part of the teams (0)")
-        parser.add_argument("--total-shards", type=_count, default=1, metavar="N", help="how many parts there are (1)")
+        parser.add_argument("--shard", type=_number, metavar="N", help="this process' part of the teams (0)")
+        parser.add_argument("--total-shards", type=_count, metavar="N", help="how many parts there are (1)")
     if command not in ("metrics", "once", "check"):
         parser.add_argument(
             "--web.listen-address", action="append", metavar="ADDRESS", help="host and port, as :10042; may be repeated"
@@ -108,6 +106,17 @@ def _parser(command: str) -> argparse.ArgumentParser:
     if command in ("demo", "simulate"):
         _add_simulation(parser)
     return parser
+
+
+def _shard(parser: argparse.ArgumentParser, number: int | None, total: int | None) -> Shard:
+    if number is None and total not in (None, 1):
+        parser.error(
+            f"flag --total-shards: found {total} without --shard; allowed: both, or this shard polls as the first"
+        )
+    shard = Shard(number or 0, total or 1)
+    if shard.number >= shard.total:
+        parser.error(f"flag --shard: found {shard.number}; allowed: below --total-shards, {shard.total}")
+    return shard
 
 
 class _Version(argparse.Action):

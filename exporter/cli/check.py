@@ -1,6 +1,7 @@
 """`check`: what the configuration means, without asking anybody."""
 
 import os
+import time
 from collections.abc import Mapping
 
 from exporter.cli.arguments import Arguments
@@ -12,8 +13,9 @@ from exporter.config.types import format_duration
 from exporter.platform.credentials import TokenSource
 from exporter.platform.proxy import environment_proxy
 from exporter.platform.trust import trust
-from exporter.service.budget import requests_per_minute, series_per_agent, series_per_team, warnings
-from exporter.service.credentials import OriginKey, open_credentials, origin_key
+from exporter.service.budget import requests_per_minute, series_per_agent, series_per_team
+from exporter.service.budget import warnings as budget_warnings
+from exporter.service.credentials import OriginKey, open_credentials, origin_key, warnings
 from exporter.service.shard import Shard
 from exporter.web.access import AccessControl
 
@@ -37,9 +39,11 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> None:
     environment_proxy(settings.api.base_url)
     access = AccessControl(settings.web.config_file) if settings.web.config_file else None
     print(f"platform   {settings.api.base_url}")
+    if shard.total > 1:
+        print(f"shard      {shard.number} of {shard.total}, counted from 0: its teams alone")
     print(*_table(settings, credentials), sep="\n", end="\n\n")
     print(*_budget(settings), sep="\n")
-    for warning in access.file.warnings() if access else ():
+    for warning in (*warnings(settings, credentials, time.time()), *(access.file.warnings() if access else ())):
         print(f"warning    {warning}")
 
 
@@ -82,4 +86,4 @@ def _budget(settings: Settings) -> list[str]:
             f" and {series_per_agent(1)} for each agent with one GPU, 3 for each further GPU"
         ),
     ]
-    return lines + [f"warning    {warning}" for warning in warnings(settings)]
+    return lines + [f"warning    {warning}" for warning in budget_warnings(settings)]

@@ -114,7 +114,10 @@ def _status(connection: socket.socket) -> int:
     """Ask, and read the first line of the answer: http.client would load ssl, and what reads e-mails."""
     connection.sendall(REQUEST)
     with connection.makefile("rb") as answer:
-        found = re.match(rb"HTTP/1\.[01] ([0-9]{3})\b", answer.readline(LONGEST_LINE))
+        line = answer.readline(LONGEST_LINE)
+    if not line:
+        raise ConnectionResetError("hangs up")
+    found = re.match(rb"HTTP/1\.[01] ([0-9]{3})\b", line)
     if found is None:
         raise OSError("answers no HTTP")
     return int(found[1])

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 
 from exporter import __version__
@@ -12,7 +13,9 @@ from exporter.cli.running import run_loop, stop_signal
 from exporter.cli.settings import read_settings, start_settings
 from exporter.config.settings import Settings
 from exporter.log import event
-from exporter.service.budget import requests_per_minute, warnings
+from exporter.service.budget import requests_per_minute
+from exporter.service.budget import warnings as budget_warnings
+from exporter.service.credentials import warnings as credential_warnings
 from exporter.service.reload import Reloader
 from exporter.service.service import Service, started
 from exporter.service.shard import Shard
@@ -55,7 +58,7 @@ async def serve(
         app = make_app(service.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, access=access)
         context = None if access is None else access.ssl_context
         async with listening(app, *places, ssl_context=context) as addresses, reloader.running():
-            _announce(settings, ", ".join(map(str, addresses)), access)
+            _announce(service, ", ".join(map(str, addresses)), access)
             freeze_startup_objects()
             code = await _poll_until(stop, service)
             closing = asyncio.create_task(service.close())  # meanwhile the web side ends its answers
@@ -69,7 +72,9 @@ def freeze_startup_objects() -> None:
     gc.freeze()
 
 
-def _announce(settings: Settings, address: str, access: AccessControl | None) -> None:
+def _announce(service: Service, address: str, access: AccessControl | None) -> None:
+    assembly = service.assembly
+    settings = assembly.shard.part(assembly.settings)
     least, most = requests_per_minute(settings)
     event(
         _log,
@@ -82,7 +87,8 @@ def _announce(settings: Settings, address: str, access: AccessControl | None) ->
         teams=len(settings.teams),
         requests_per_minute=f"{least:.0f} to {most:.0f}",
     )
-    for warning in (*warnings(settings), *(access.file.warnings() if access else ())):
+    warnings = [*budget_warnings(settings), *credential_warnings(settings, assembly.credentials, time.time())]
+    for warning in (*warnings, *(access.file.warnings() if access else ())):
         event(_log, logging.WARNING, warning)
 
 

@@ -20,6 +20,8 @@ class TeamRules:
     team_id: str | None
     interval: float
     stale_after: float
+    token_expires: float | None
+    """When its credential ends, in Unix seconds, for one that cannot tell it itself."""
     agents: AgentRules
 
 

@@ -94,7 +94,7 @@ class Team:
             collectors=(self._tasks.status(), self._agents.status()),
             next_poll_at=next_poll_at,
             credential_loaded_at=credential.loaded_at,
-            credential_expires_at=credential.expires_at,
+            credential_expires_at=credential.expires_at or self.rules.token_expires,
             series=self._context.store.series(self.rules.name),
             series_dropped=self._agents.series_dropped,
             fleet=self._fleet(),

@@ -51,6 +51,10 @@ class TokenSource(Protocol):
     def expires_at(self) -> float | None:
         """Unix seconds; None where unknown."""
 
+    @property
+    def expired(self) -> bool:
+        """Whether it is known to have ended."""
+
     async def token(self, refresh: Refresh) -> SecretStr:
         """The token to send now. Raises Unauthorized when there is none; a session also what its refresh raised."""
 
@@ -134,6 +138,11 @@ class Credential:
     def expires_at(self) -> float | None:
         """Unix seconds from the `exp` of a JWT, which is read but not verified; None where unknown."""
         return self._token.expires_at
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is known to have ended."""
+        return self.expires_at is not None and self._clock() >= self.expires_at
 
     def current(self) -> SecretStr:
         """The credential to send now; the file is read again when it looks changed.

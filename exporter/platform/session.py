@@ -82,6 +82,11 @@ class Session:
         """Unix seconds of when the newest JWT ends; None before the first and where unknown."""
         return self._access.expires_at if self._access else None
 
+    @property
+    def expired(self) -> bool:
+        """Whether it is known to have ended."""
+        return self.expires_at is not None and self._clock() >= self.expires_at
+
     async def token(self, refresh: Refresh) -> SecretStr:
         """A JWT that does not end soon, renewed first if need be. All who wait share one renewal.
 

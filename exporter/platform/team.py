@@ -160,7 +160,8 @@ class TeamClient:
         except Unauthorized as error:
             renewed = await self._token(path, refused=token)
             if renewed == token:
-                raise error.without_traceback() from None
+                why = "; the JWT has expired" if self._credential.expired else ""
+                raise Unauthorized(f"{error}{why}", retry_after=error.retry_after) from None
         return await self._request(path, query, renewed)
 
     async def _token(self, path: str, refused: SecretStr | None = None) -> SecretStr:

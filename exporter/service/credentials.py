@@ -4,12 +4,16 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from exporter.config.settings import Discover, Origin, Settings, Team
+from exporter.config.types import format_duration
 from exporter.errors import ConfigError
 from exporter.platform.credentials import Credential, TokenSource
 from exporter.platform.session import Session
 
+SOON: Final = 86_400.0
+"""Seconds before the end of a credential from which it is worth a warning."""
 OriginKey = tuple[Path | None, Path | None, str | None]
 
 
@@ -41,9 +45,7 @@ def open_credentials(
     """
     sources: dict[OriginKey, TokenSource] = {}
     mistakes: list[str] = []
-    named: list[tuple[str, Origin]] = [(f"team {team.name}", team) for team in settings.teams]
-    named += settings.discoveries()
-    for name, origin in named:
+    for name, origin in _named(settings):
         key = origin_key(origin)
         try:
             if key not in sources:
@@ -56,6 +58,40 @@ def open_credentials(
         release(source for key, source in sources.items() if key not in known)
         raise ConfigError(mistakes)
     return sources
+
+
+def warnings(settings: Settings, sources: Mapping[OriginKey, TokenSource], now: float) -> Iterator[str]:
+    """What will fail later, or is hardly meant, a line each, by this shard's settings at this Unix time."""
+    for name, origin in _named(settings):
+        source = sources[origin_key(origin)]
+        ends = source.expires_at or origin.token_expires
+        if source.kind == "jwt" and not source.renews:
+            yield from _ending(f"{name}: the JWT", ends, now, "; configure a session by refresh_token_file")
+        elif not source.renews:
+            yield from _ending(f"{name}: the key", ends, now, ", as token_expires says")
+    keys: dict[object, list[str]] = {}
+    for team in settings.teams:
+        source = sources[origin_key(team)]
+        if isinstance(source, Credential) and source.kind != "jwt":
+            keys.setdefault(source.current(), []).append(team.name)
+    for names in keys.values():
+        if len(names) > 1:
+            yield f"teams {', '.join(names)}: one key, which reads one team, so each of them shows that one"
+
+
+def _ending(what: str, ends: float | None, now: float, advice: str) -> Iterator[str]:
+    if ends is None:
+        return
+    if ends <= now:
+        yield f"{what} has expired{advice}"
+    elif ends - now < SOON:
+        yield f"{what} ends in {format_duration(60 * max(1, round((ends - now) / 60)))}, and nothing renews it{advice}"
+
+
+def _named(settings: Settings) -> Iterator[tuple[str, Origin]]:
+    """Everything that names a credential, and how mistakes call it."""
+    yield from ((f"team {team.name}", team) for team in settings.teams)
+    yield from settings.discoveries()
 
 
 async def close_credentials(sources: Collection[TokenSource]) -> None:

@@ -205,6 +205,7 @@ def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:
         team_id=team.team_id,
         interval=settings.interval_of(team),
         stale_after=collect.stale_after,
+        token_expires=team.token_expires,
         agents=agents,
     )
 

@@ -61,6 +61,7 @@ def test_flags(argv: list[str], arguments: Arguments) -> None:
         (["--web.listen", ":1"], "unrecognized arguments"),
         (["--token=sk-1"], "unrecognized arguments"),
         (["--shard=1"], "flag --shard: found 1; allowed: below --total-shards, 1"),
+        (["--total-shards=3"], "flag --total-shards: found 3 without --shard; allowed: both"),
         (["--shard=-1"], "found '-1'; allowed: a whole number from 0 to 100000"),
         (["--total-shards=0"], "found '0'; allowed: a whole number from 1 to 100000"),
         (["demo", "--agents=1.5"], "found '1.5'; allowed: a whole number from 1 to 100000"),

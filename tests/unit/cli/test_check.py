@@ -59,7 +59,9 @@ def test_shard(capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
     for number in range(2):
         check(settings(), ENVIRON, Shard(number, 2))
-        shown += [line.split()[0] for line in capsys.readouterr().out.split("\n\n")[0].splitlines()[2:]]
+        lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
+        assert lines[1] == f"shard      {number} of 2, counted from 0: its teams alone"
+        shown += [line.split()[0] for line in lines[3:]]
     assert sorted(shown) == ["audio", "film-and-more", "render"]
 
 

@@ -22,7 +22,7 @@ from exporter.errors import (
 )
 from exporter.platform.pacing import MAX_RETRY_AFTER
 from exporter.status import FleetStatus, QuotaStatus
-from fixtures import NOW, TEAM_ID, FakeClient, Rig
+from fixtures import NOW, TEAM_ID, FakeClient, Rig, make_team
 from support import Samples
 
 TASKS, AGENTS = "/r/tasks", "/r/agents"
@@ -540,3 +540,10 @@ async def test_the_fleet_in_one_line() -> None:
     assert rig.team.status(None).fleet == FleetStatus(4, 1, 1, None, None)
     client.clock.advance(60.0)
     assert rig.team.status(None).fleet == FleetStatus()
+
+
+@pytest.mark.parametrize(("kind", "ends"), [("integration", 1e9), ("jwt", NOW + 7200)])
+def test_the_end_of_a_credential(kind: str, ends: float) -> None:
+    """A JWT tells its end itself; for a key the configuration may."""
+    team = make_team(FakeClient(), kind=kind, token_expires=1e9)
+    assert team.status(None).credential_expires_at == ends

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import gzip
 import json
 import logging
@@ -533,6 +534,15 @@ async def test_the_same_credential_is_not_tried_again(server: Server, token_file
     async with Wiring(Credential.from_file(token_file, clock=lambda: NOW)).client(server.base_url) as client:
         assert str(await client.failure()) == "GET /r/tasks: 401: who?"
     assert len(server.requests) == len(client.log.failures) == 1
+
+
+@pytest.mark.parametrize(("ends", "told"), [(NOW - 1, "; the JWT has expired"), (NOW + 1, ""), (None, "")])
+async def test_an_expired_jwt_is_named_as_expired(server: Server, ends: float | None, told: str) -> None:
+    """The platform says no more than 401; what the token says of itself is the reason."""
+    claims = base64.urlsafe_b64encode(json.dumps({} if ends is None else {"exp": ends}).encode()).decode()
+    server.script = answering(401)
+    async with Wiring(credential(f"eyJhbGciOiJIUzI1NiJ9.{claims}.{MARKER}")).client(server.base_url) as client:
+        assert str(await client.failure()) == f"GET /r/tasks: 401{told}"
 
 
 async def test_a_second_401_is_final(server: Server, token_file: Path) -> None:

@@ -1,3 +1,5 @@
+import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +8,7 @@ import pytest
 from exporter.config.load import load
 from exporter.config.settings import Settings
 from exporter.errors import ConfigError
-from exporter.service.credentials import open_credential, open_credentials, origin_key, release
+from exporter.service.credentials import open_credential, open_credentials, origin_key, release, warnings
 from exporter.service.shard import Shard
 from fixtures import TEAM_ID
 
@@ -117,3 +119,62 @@ def test_keys_tell_credentials_apart() -> None:
         for key in ("token_file", "token_env", "refresh_token_file")
     ]
     assert len(set(keys)) == 3
+
+
+NOW = 1_800_000_000.0
+SESSION = "; configure a session by refresh_token_file"
+
+
+def jwt(expires: float | None) -> str:
+    """A user JWT that ends then, or does not tell."""
+    claims = {} if expires is None else {"exp": expires}
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJub25lIn0.{payload}.x"
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        (jwt(NOW - 1), [f"team a: the JWT has expired{SESSION}"]),
+        (jwt(NOW + 3000), [f"team a: the JWT ends in 50m, and nothing renews it{SESSION}"]),
+        (jwt(NOW + 86_399), [f"team a: the JWT ends in 1d, and nothing renews it{SESSION}"]),
+        (jwt(NOW + 86_401), []),
+        (jwt(None), []),
+        ("sk-made-up", []),
+    ],
+)
+def test_a_jwt_that_ends_soon_is_told(token: str, told: list[str]) -> None:
+    """Within a day, or long ago: nothing renews what somebody put there."""
+    one = settings([{"name": "a", "team_id": TEAM_ID, "token_env": "T"}])
+    assert list(warnings(one, open_credentials(one, {"T": token}, {}, lock=False), NOW)) == told
+
+
+def test_the_end_of_a_key_is_told() -> None:
+    """A key cannot tell its end; the configuration can, for teams and for discoveries."""
+    ends = "2027-01-15T08:00:00Z"
+    one = settings(
+        [{"name": "a", "token_env": "SK", "token_expires": ends}, {"name": "b", "token_env": "OTHER"}],
+        [{"name": "all", "token_env": "DK", "token_expires": "2027-01-16"}],
+    )
+    sources = open_credentials(one, ENVIRON | {"OTHER": "sk-OTHER"}, {}, lock=False)
+    assert list(warnings(one, sources, NOW)) == [
+        "team a: the key has expired, as token_expires says",
+        "all: the key ends in 16h, and nothing renews it, as token_expires says",
+    ]
+
+
+def test_one_key_for_two_teams_is_told() -> None:
+    """A key reads one team whatever it is called here, from one variable or from two; a JWT reads many."""
+    teams = [{"name": name, "token_env": variable} for name, variable in (("a", "SK"), ("b", "SAME"), ("c", "OTHER"))]
+    teams += [{"name": name, "team_id": TEAM_ID, "token_env": "JWT"} for name in ("d", "e")]
+    one = settings(teams)
+    sources = open_credentials(one, ENVIRON | {"SAME": ENVIRON["SK"], "OTHER": "sk-OTHER"}, {}, lock=False)
+    assert list(warnings(one, sources, NOW)) == [
+        "teams a, b: one key, which reads one team, so each of them shows that one"
+    ]
+
+
+def test_a_session_is_not_told_of(refresh_file: Path) -> None:
+    """It renews itself."""
+    one = settings([{"name": "a", "team_id": TEAM_ID, "refresh_token_file": str(refresh_file)}])
+    assert list(warnings(one, open_credentials(one, ENVIRON, {}, lock=False), NOW)) == []
