@@ -13,6 +13,7 @@ from importlib import import_module
 
 from exporter.cli import arguments
 from exporter.errors import ConfigError
+from exporter.redact import redact
 
 FAILED, BAD_USAGE = 1, 2
 PRINTING = ("check", "metrics", "once", "simulate")
@@ -39,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code: int = import_module(f"exporter.cli.{given.command}").run(given)
             return code
     except ConfigError as error:
-        print(*error.mistakes, sep="\n", file=sys.stderr)
+        print(*map(redact, error.mistakes), sep="\n", file=sys.stderr)
         return BAD_USAGE
     except OSError as error:
-        print(f"cyberun-exporter: {error}", file=sys.stderr)
+        print(f"cyberun-exporter: {redact(str(error))}", file=sys.stderr)
     return FAILED

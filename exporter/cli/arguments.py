@@ -8,9 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import exporter
+from exporter.redact import redact
 from exporter.service.shard import Shard
 
 LARGEST: Final = 100_000
@@ -68,7 +69,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"cyberun-exporter {command}".rstrip() if command != "serve" else "cyberun-exporter",
         description="Prometheus exporter for Cyberun Cloud." if command in ("", "serve") else COMMANDS[command],
         epilog=_overview() if command in ("", "serve") else None,
@@ -117,6 +118,13 @@ def _shard(parser: argparse.ArgumentParser, number: int | None, total: int | Non
     if shard.number >= shard.total:
         parser.error(f"flag --shard: found {shard.number}; allowed: below --total-shards, {shard.total}")
     return shard
+
+
+class _Parser(argparse.ArgumentParser):
+    """Does not echo a credential that was typed into a flag by mistake: terminals and logs keep what they show."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(redact(message))
 
 
 class _Version(argparse.Action):

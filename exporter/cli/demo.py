@@ -37,8 +37,8 @@ async def _demo(given: Arguments) -> int:
         settings = _settings(given, platform, base_url)
         log.configure(settings.log.level, settings.log.format)
         address = settings.web.listen_address[0]
-        print(f"Simulated fleet: http://{address.host or '127.0.0.1'}:{address.port}/", flush=True)
-        return await serve(settings, environ, Shard())
+        url = f"http://{address.host or '127.0.0.1'}:{address.port}/"
+        return await serve(settings, environ, Shard(), ready=lambda: print(f"Simulated fleet: {url}", flush=True))
 
 
 def _settings(given: Arguments, platform: SimulatedPlatform, base_url: str) -> Settings:

@@ -105,7 +105,7 @@ def _discoveries(service: Service) -> Iterator[_Line]:
         if (failure := choice.findings.failure) is not None:
             yield _Line(choice.name, paths.ME, ok=False, words=_failed(failure.reason, str(failure)))
             continue
-        parts = [f"{len(choice.findings.teams)} teams"]
+        parts = [counted(len(choice.findings.teams), "team")]
         parts += [f"polled: {_listed(choice.polled)}"] if choice.polled else []
         parts += [f"not wanted: {_listed([team.name for team in choice.not_wanted])}"] if choice.not_wanted else []
         wanted = bool(choice.polled or choice.left_out)
@@ -114,6 +114,11 @@ def _discoveries(service: Service) -> Iterator[_Line]:
         for team, why in choice.left_out.items():
             words = f"team {quoted(team.name)} is wanted and left out: {why}"
             yield _Line(choice.name, paths.ME, ok=False, words=words)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 team`, `2 teams`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -162,7 +167,7 @@ def _collected(team: TeamStatus, collector: CollectorStatus, path: str, requests
         USES[team.credential_kind],
         *_of_team(team),
         f"{collector.items_reported} {collector.name}",
-        f"{requests} requests in {attempt.duration:.1f} s, every {format_duration(collector.interval)}",
+        f"{counted(requests, 'request')} in {attempt.duration:.1f} s, every {format_duration(collector.interval)}",
         *(["only a part of them could be read"] if collector.truncated else []),
         *(_provisioning(team) if collector.name == "tasks" else ()),
     ]
@@ -199,6 +204,6 @@ def _aligned(lines: list[_Line]) -> Iterator[str]:
 def _total(service: Service) -> Iterator[str]:
     status, requests = service.exporter.status(), service.counters.requests
     yield (
-        f"\n{sum(requests.values())} requests for one poll of {len(status.teams)} teams;"
+        f"\n{counted(sum(requests.values()), 'request')} for one poll of {counted(len(status.teams), 'team')};"
         f" {sum(team.series for team in status.teams)} series"
     )

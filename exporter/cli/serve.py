@@ -33,7 +33,12 @@ def run(given: Arguments) -> int:
 
 
 async def serve(
-    settings: Settings, environ: Mapping[str, str], shard: Shard, load: Callable[[], Settings] | None = None
+    settings: Settings,
+    environ: Mapping[str, str],
+    shard: Shard,
+    load: Callable[[], Settings] | None = None,
+    *,
+    ready: Callable[[], None] = lambda: None,
 ) -> int:
     """Poll and serve until SIGTERM or SIGINT.
 
@@ -42,6 +47,7 @@ async def serve(
         environ: where credentials may be.
         shard: this process' part of the teams.
         load: reads the configuration anew, at SIGHUP and when asked over HTTP; None where there is nothing to read.
+        ready: called when the addresses are listened on.
 
     Returns:
         0; 1 when polling ended by itself, which only a mistake of the exporter's does.
@@ -59,6 +65,7 @@ async def serve(
         context = None if access is None else access.ssl_context
         async with listening(app, *places, ssl_context=context) as addresses, reloader.running():
             _announce(service, ", ".join(map(str, addresses)), access)
+            ready()
             freeze_startup_objects()
             code = await _poll_until(stop, service)
             closing = asyncio.create_task(service.close())  # meanwhile the web side ends its answers

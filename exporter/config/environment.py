@@ -20,6 +20,10 @@ SHORTHAND: Final = {
 """The variables that describe a single team, by the team's key."""
 REVISION: Final = f"{PREFIX}REVISION"
 """Set by the image's build; no setting."""
+_ANY_TEAM: Final = (
+    f"at least one, in a file given as --config.file, or {TOKEN_FILE} or {TOKEN} in the environment;"
+    " `cyberun-exporter demo` shows a simulated fleet"
+)
 _SERVICE = re.compile(
     r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
 )
@@ -105,7 +109,7 @@ def _contradictions(present: Mapping[str, str], teams: list[Any], nowhere: str) 
     elif "token_env" in present and "token_file" in present:
         yield f"environment variable {TOKEN}: found {TOKEN_FILE} as well; allowed: one of the two"
     elif "token_env" not in present and "token_file" not in present:
-        yield f"{nowhere}: found none; allowed: at least one, or {TOKEN_FILE} or {TOKEN} in the environment"
+        yield f"{nowhere}: found none; allowed: {_ANY_TEAM}"
 
 
 def _shorthand_place(loc: Loc) -> str:

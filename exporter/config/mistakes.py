@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import NoneType
+from datetime import date
+from types import NoneType, UnionType
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -68,7 +69,21 @@ def _texts(item: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Loc, st
             yield loc, f"found nothing; allowed: {words(type_at(loc, model))}"
         case _:
             kind = type_at(loc, model)
-            yield loc, f"found {_found(loc, item['input'], kind)}; allowed: {words(kind)}"
+            yield (
+                loc,
+                f"found {_found(loc, item['input'], kind)}; allowed: {words(kind)}{_quoting(item['input'], kind)}",
+            )
+
+
+def _quoting(value: object, kind: Any) -> str:
+    """Advice where YAML has made something else of what was meant as text, as of `123`, `off` and `2027-01-31`."""
+    if isinstance(value, bool | int | float | date) and _is_text(kind):
+        return "; quote it if it is meant as text"
+    return ""
+
+
+def _is_text(kind: Any) -> bool:
+    return kind is str or (get_origin(kind) in (Annotated, UnionType) and any(map(_is_text, get_args(kind)[:2])))
 
 
 def nearest(key: str, known: Sequence[str], prefix: str = "") -> str:

@@ -23,6 +23,9 @@ from exporter.errors import (
 _LEAVES: dict[int, type[PlatformError]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 429: RateLimited}
 _FAMILIES: dict[int, type[PlatformError]] = {3: Redirected, 4: ClientRefused}
 
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer that is not TLS, by its versions."""
+
 
 class ConnectionBroken(Exception):
     """A broken connection, its cause, in an envelope that aiohttp does not know, or it would send the GET again."""
@@ -61,6 +64,8 @@ def connection_error(error: Exception, timeout: float) -> tuple[type[PlatformErr
         return RequestTimeout, f"no complete answer within {timeout:g} s"
     if (refused := _tls_cause(error)) is not None:
         why = getattr(refused, "verify_message", None) or refused.reason or "no reason given"
+        if refused.reason in _NOT_TLS:
+            why = "TLS is not spoken there; the base URL may have to begin with http:, or to name another port"
         return TlsFailed, f"TLS failed: {why}"
     return ConnectFailed, _why_broken(error.__cause__ if isinstance(error, ConnectionBroken) else error)
 

@@ -85,6 +85,16 @@ def test_bad_usage(argv: list[str], problem: str, capsys: pytest.CaptureFixture[
     assert printed.out == ""
 
 
+@pytest.mark.parametrize(
+    "argv", [["--token=sk-MARKER-0123456789abc"], ["sk-MARKER-0123456789abc"], ["--shard", "sk-MARKER-0123456789abc"]]
+)
+def test_a_credential_is_not_echoed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Where one was typed by mistake, the terminal and whatever keeps its output do not get it a second time."""
+    with pytest.raises(SystemExit):
+        parse(argv)
+    assert "MARKER" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every command tells the version, of the Python as well."""

@@ -115,6 +115,19 @@ def test_bad_flags_of_the_simulation(run: Run, command: str, flag: str, name: st
     assert len(err.splitlines()) == 1
 
 
+def test_a_credential_in_place_of_a_file_is_not_echoed(run: Run) -> None:
+    """The path that cannot be read is not repeated when it is a credential."""
+    code, _, err = run("check", None, "--config.file=sk-MARKER-0123456789abc")
+    assert (code, "MARKER" in err) == (2, False)
+
+
+def test_the_demo_tells_no_address_before_it_has_it(run: Run, taken_port: int) -> None:
+    """A taken port is said before the address is printed, not after it."""
+    code, out, err = run("demo", None, f"--web.listen-address=127.0.0.1:{taken_port}")
+    assert (code, out) == (1, "")
+    assert "in use" in err
+
+
 def test_port_in_use(run: Run, taken_port: int) -> None:
     """An address that cannot be listened on is a failure while running: 1, in one line."""
     code, _, err = run("simulate", None, f"--web.listen-address=127.0.0.1:{taken_port}")

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.cli.online import USES, _aligned, _collected, _platform, _quotas
+from exporter.cli.online import USES, _aligned, _collected, _platform, _quotas, counted
 from exporter.config.load import load
 from exporter.errors import ADVICE, REASONS
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, QuotaStatus, TeamStatus
@@ -123,3 +123,9 @@ def test_what_concerns_the_platform(skew: float | None, base_url: str, lines: li
     settings = load(None, {}, {"api": {"base_url": base_url}, "teams": [{"name": "a", "token_env": "A"}]})
     status = ExporterStatus("1", 0.0, 0.0, 120.0, skew, ())
     assert list(_platform(settings, status)) == lines
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 teams"), (1, "1 team"), (2, "2 teams")])
+def test_numbers_of_things(number: int, words: str) -> None:
+    """One of them is no more than one."""
+    assert counted(number, "team") == words

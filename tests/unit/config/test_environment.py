@@ -165,7 +165,8 @@ def test_without_a_team_the_mistake_says_what_to_set() -> None:
         load(None, {"CYBERUN_EXPORTER_TEAM_NAME": "a"})
     assert caught.value.mistakes == (
         (
-            "configuration: teams: found none; allowed: at least one, or CYBERUN_EXPORTER_TOKEN_FILE or "
-            "CYBERUN_EXPORTER_TOKEN in the environment"
+            "configuration: teams: found none; allowed: at least one, in a file given as --config.file, or "
+            "CYBERUN_EXPORTER_TOKEN_FILE or CYBERUN_EXPORTER_TOKEN in the environment; "
+            "`cyberun-exporter demo` shows a simulated fleet"
         ),
     )

@@ -124,9 +124,19 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
             "{name: a, token_env: A, refresh_token_file: f}",
             f"teams[0]: found both refresh_token_file and token_env; {ONE_CREDENTIAL}",
         ),
+        *(
+            (
+                f"{{name: {text}, token_env: A}}",
+                (
+                    f"teams[0].name: found {text}; allowed: text of 1 to 100 printable characters, and not a "
+                    "credential; quote it if it is meant as text"
+                ),
+            )
+            for text in ("123", "1.5", "true", "2027-01-31")
+        ),
         (
             "{name: a, token_env: A, expected_agents: [gpu, 7]}",
-            "teams[0].expected_agents[1]: found 7; allowed: an agent's id, as text",
+            "teams[0].expected_agents[1]: found 7; allowed: an agent's id, as text; quote it if it is meant as text",
         ),
         (
             "{name: a, token_env: A, expected_agents: gpu}",

@@ -713,7 +713,9 @@ async def test_a_certificate_that_is_not_believed_is_a_tls_failure(
 async def test_a_platform_without_tls_is_a_tls_failure(server: Server) -> None:
     """Https to a plain port."""
     async with Wiring(credential()).client(server.base_url.replace("http:", "https:")) as client:
-        assert (await client.failure()).reason == "tls"
+        failure = await client.failure()
+    assert failure.reason == "tls"
+    assert "TLS is not spoken there; the base URL may have to begin with http:" in str(failure)
 
 
 def test_without_a_bundle_the_system_is_trusted() -> None:
