@@ -103,7 +103,9 @@ def _first_row() -> tuple[Panel, ...]:
 
 def _remaining() -> str:
     """Seconds left to each team's credential that does not renew itself."""
-    renewed = f"changes({SELECT.each(catalog.CREDENTIAL_EXPIRY)}[1d]) > 0"
+    # Not by `changes`, which counts the first sample on VictoriaMetrics.
+    expiry = SELECT.each(catalog.CREDENTIAL_EXPIRY)
+    renewed = f"max_over_time({expiry}[1d]) > min_over_time({expiry}[1d])"
     return f"({SELECT(catalog.CREDENTIAL_EXPIRY)} - time() unless on ({TEAM}) {renewed})"
 
 
