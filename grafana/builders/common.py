@@ -52,10 +52,12 @@ def not_reporting(select: Selector) -> Panel:
     down = f"(({foreign(SCRAPE_UP)} == 0) and on (job, instance) ({ours}))"
     # The teams of an exporter that is down are unknown, and the exporter is counted already.
     teams = f"(({reporting(select)}) == 0 unless on (job) {down})"
-    counted = f"(count({down}) or vector(0)) + (count({teams}) or vector(0))"
+    blind = f"({select(catalog.DISCOVERY_SUCCESS)} == 0)"
+    counted = " + ".join(f"(count({each}) or vector(0))" for each in (down, teams, blind))
     about = (
         "Exporters that Prometheus cannot scrape, plus teams whose last poll failed, whose data is too old, or of which"
-        " nothing has been heard for up to an hour; 1 where Prometheus knows of no exporter at all."
+        " nothing has been heard for up to an hour, plus failed discoveries of teams; 1 where Prometheus knows of no"
+        " exporter at all."
         " Above 0, look at the Exporter dashboard first: the numbers beside this one are old or missing."
     )
     return number(

@@ -52,7 +52,10 @@ def board() -> Board:
                     Place(_latency(), 12, 8),
                 ],
             ),
-            Section("Credentials", [Place(_credentials(), 16, 6), Place(_skew(), 8, 6)]),
+            Section(
+                "Credentials and discovery",
+                [Place(_credentials(), 24, 6), Place(_discoveries(), 16, 6), Place(_skew(), 8, 6)],
+            ),
             Section(
                 "Program",
                 [
@@ -231,6 +234,27 @@ def _credentials() -> Panel:
         " renews itself before its end."
     )
     return grid(Text("Credentials", about), keys, columns, sort={"Expires in": False, "Team": False})
+
+
+def _discoveries() -> Panel:
+    found = SELECT(catalog.DISCOVERY_LAST_SUCCESS)
+    each = {state: SELECT.each(catalog.DISCOVERY_TEAMS, f'state="{state}"') for state in catalog.DISCOVERED_TEAM_STATES}
+    teams = {state: f"max by (job, discovery) ({one})" for state, one in each.items()}
+    columns = [
+        Column("Last look", SELECT(catalog.DISCOVERY_SUCCESS), mappings=style.FAILING_ONLY, cell=BACKGROUND),
+        # 0 stands for never.
+        Column("Last success", f"time() - ({found} > 0)", unit="s", decimals=0),
+        Column("Polled", teams["polled"], unit="short"),
+        Column("Left out", teams["left_out"], unit="short", judgement=style.ANY_IS_A_WARNING, cell=COLORED),
+        Column("Not wanted", teams["not_wanted"], unit="short"),
+    ]
+    about = (
+        "What each credential that looks for its teams has found. Left out are teams that are wanted and cannot be"
+        " polled: the log and the exporter's own page say why."
+    )
+    keys = [HIDDEN_JOB, Key("discovery", "Discovery", width=180)]
+    text = Text("Discoveries", about, empty="none known")
+    return grid(text, keys, columns, sort={"Last look": False, "Left out": True})
 
 
 def _skew() -> Panel:

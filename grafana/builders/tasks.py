@@ -216,7 +216,7 @@ def _execution_table() -> Panel:
         "Run time of the tasks that finished within the time shown, by how they ended, for each GPU type and target"
         " pool. Names are empty where the platform does not tell them."
     )
-    keys = [Key("gpu_type", "GPU type", width=190), Key("target_pool", "Pool", width=120)]
+    keys = [Key("gpu_type", "GPU type", width=220), Key("target_pool", "Pool", width=120)]
     text = Text("Run time by GPU type and pool", about, empty="none known")
     return grid(text, keys, columns, sort={"Completed": True})
 

@@ -137,6 +137,7 @@ def _exporter(directory: Path, platform: SimulatedPlatform, base_url: str) -> Ru
     config = {
         "api": {"base_url": base_url, "max_requests_per_second": 1000, "timeout": "5s"},
         "collect": {"interval": "1s", "stale_after": "30s", "max_agents": 10, "agent_labels": True},
+        "discover": [{"token_file": "secrets/batch", "exclude": [".*"]}],
         "teams": [{"name": team.name, "team_id": team.team_id} for team in platform.teams.values()],
     }
     return RunningExporter.configured(
@@ -188,6 +189,20 @@ def test_an_exporter_that_is_gone_is_noticed(rig: Rig) -> None:
     assert rig.first_row.pop("Firing alerts") > [0] or not RULES, "the alert that says so"
     assert set(rig.first_row) == {"Oldest waiting task", "Failed tasks", "Agents in service", "GPU capacity in use"}
     assert not any(rig.first_row.values())
+
+
+@pytest.mark.usefixtures("healthy")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_rows_of_tables_are_named_by_what_is_shown(rig: Rig) -> None:
+    """The queries of a table give labels that are columns, or one row would fall apart into several."""
+    for uid, board in reading.load().items():
+        for panel in reading.panels(board):
+            if panel["type"] == "table":
+                shown = panel["transformations"][-1]["options"]["renameByName"]
+                for target in panel["targets"]:
+                    found = await rig.prometheus.query(reading.filled(target["expr"], VALUES))
+                    labels = {label for series in found for label in series.labels}
+                    assert labels <= set(shown), f"{uid}: {panel['title']} {target['refId']}"
 
 
 def test_the_exceptions_exist() -> None:
