@@ -5,6 +5,7 @@ ExporterError
 └── PlatformError           one request to the platform failed; each leaf has the reason that metrics show
     ├── RequestTimeout      timeout       no complete answer within api.timeout
     ├── ConnectFailed       connect       no connection, or it broke
+    │   └── StaleConnection               an idle one was dead before any byte of an answer: sent again once
     ├── TlsFailed           tls           the certificate or the handshake was refused
     ├── Redirected          redirect      3xx; never followed, the credential would travel along
     ├── Unauthorized        auth          401, or no usable credential at hand
@@ -67,6 +68,10 @@ class ConnectFailed(PlatformError):
     """No connection could be made, or it broke before the last byte."""
 
     reason = "connect"
+
+
+class StaleConnection(ConnectFailed):
+    """A connection that had been idle gave not a byte of an answer, so a GET may be sent again on a fresh one."""
 
 
 class TlsFailed(PlatformError):

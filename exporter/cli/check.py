@@ -12,7 +12,7 @@ from exporter.config.settings import Settings
 from exporter.config.types import format_duration
 from exporter.platform.credentials import TokenSource
 from exporter.platform.proxy import environment_proxy
-from exporter.platform.trust import trust
+from exporter.platform.trust import Trust
 from exporter.service.budget import requests_per_minute, series_per_agent, series_per_team
 from exporter.service.budget import warnings as budget_warnings
 from exporter.service.credentials import OriginKey, open_credentials, origin_key, warnings
@@ -35,7 +35,7 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> None:
     """
     settings = shard.part(settings)
     credentials = open_credentials(settings, environ, {}, lock=False)
-    trust(settings.api.ca_file)
+    Trust(settings.api.ca_file)
     environment_proxy(settings.api.base_url)
     access = AccessControl(settings.web.config_file) if settings.web.config_file else None
     print(f"platform   {settings.api.base_url}")

@@ -56,7 +56,7 @@ class Api(Section):
     """How to reach the platform."""
 
     base_url: BaseUrl = Field("https://core.cyberun.cloud/api/v1", description="The platform's API.")
-    ca_file: File | None = Field(None, description="PEM bundle of a private certificate authority.")
+    ca_file: File | None = Field(None, description="PEM bundle of private authorities; read again when it changes.")
     timeout: Timeout = Field(10.0, description="Longest time for one request, from connect to the last byte.")
     max_requests_per_second: RequestRate = Field(
         10.0, description="Request rate over all teams; after a pause, a second of it at once."

@@ -2,12 +2,14 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 from exporter.errors import TooLarge, Undecodable
 
 _STEP = 256 * 1024
 """Bytes decompressed before others get their turn: about a millisecond's work."""
+_CHUNKS = 64
+"""Chunks read before others get theirs: a peer may send the tiniest ones."""
 
 
 async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int, announced: int | None = None) -> bytes:
@@ -27,22 +29,30 @@ async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int, ann
     if (announced or 0) > limit:
         raise too_large
     decoder = _decoder(encoding)
-    sent, size, pieces = 0, 0, list[bytes]()
-    async for chunk in chunks:
+    sent, body = 0, bytearray()
+    async for number, chunk in _numbered(chunks):
         sent += len(chunk)
+        if number % _CHUNKS == 0:
+            await asyncio.sleep(0)
         for piece in decoder.feed(chunk) if sent <= limit else ():
-            size += len(piece)
-            pieces.append(piece)
-            if size > limit:
+            body += piece
+            if len(body) > limit:
                 break
             if len(piece) == _STEP:
                 await asyncio.sleep(0)
-        if max(sent, size) > limit:
+        if max(sent, len(body)) > limit:
             raise too_large
     decoder.end()
-    if not size:
+    if not body:
         raise Undecodable("the body is empty")
-    return b"".join(pieces)
+    return bytes(body)
+
+
+async def _numbered(chunks: AsyncIterable[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+    number = 0
+    async for chunk in chunks:
+        number += 1
+        yield number, chunk
 
 
 class _Identity:

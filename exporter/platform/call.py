@@ -21,6 +21,8 @@ class Call:
     query: Mapping[str, str | int] = field(default_factory=dict)
     team_id: str | None = None
     """Sent as X-Team-ID when given."""
+    fresh: bool = False
+    """Whether to send it on a new connection."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

@@ -1,28 +1,32 @@
 """One request at a time over the connections that all teams share; failures become a closed set of reasons."""
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Self, TypedDict
+from typing import NamedTuple, Self, TypedDict
 
 import aiohttp
 from yarl import URL
 
-from exporter.errors import (
-    PlatformError,
-    TooLarge,
-    Undecodable,
-)
+from exporter.errors import ConnectFailed, PlatformError, StaleConnection, TooLarge, Undecodable
 from exporter.platform.body import read_body
 from exporter.platform.call import Call, RequestLog
+from exporter.platform.connections import (
+    MAX_FIELD_BYTES,
+    MAX_HEADERS,
+    ConnectionBroken,
+    WatchedRequest,
+    connector,
+    send_once,
+)
 from exporter.platform.credentials import TokenSource
-from exporter.platform.failures import ConnectionBroken, connection_error, error_for_status, error_message
+from exporter.platform.failures import connection_error, error_for_status, error_message
 from exporter.platform.pacing import Pacer, parse_http_date, parse_retry_after
 from exporter.platform.team import TeamClient
+from exporter.platform.trust import Trust
 
 _MAX_ERROR_BYTES = 64 * 1024
 """As much of an error's body as is looked at for the platform's words."""
@@ -38,18 +42,25 @@ class Limits:
     """Of a body, both as sent and decompressed."""
 
 
+class _Sessions(NamedTuple):
+    """Two ways to the platform."""
+
+    pooled: aiohttp.ClientSession
+    fresh: aiohttp.ClientSession
+    """Makes a new connection for each request."""
+
+
 class Platform:
     """The platform, over connections that all teams share. Mutable: it holds them from the first request to `close`."""
 
-    def __init__(  # noqa: PLR0913  what the wiring decides, each by its name
+    def __init__(  # noqa: PLR0913  what the assembly decides, each by its name
         self,
         base_url: str,
         *,
         limits: Limits,
         pacer: Pacer,
         log: RequestLog,
-        ssl_context: ssl.SSLContext | None,
-        keepalive: float,
+        trust: Trust,
         user_agent: str,
         proxy: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -61,22 +72,20 @@ class Platform:
             limits: of each request.
             pacer: of all requests.
             log: is told what happens.
-            ssl_context: from `trust`; None trusts what the system trusts.
-            keepalive: seconds an idle connection is kept; best longer than the longest interval.
+            trust: whose certificates the platform may show.
             user_agent: the header.
             proxy: from `environment_proxy`; None connects directly.
             clock: Unix seconds.
         """
         self.pacer = pacer
         self.log = log
+        self.trust = trust
         self._limits = limits
         self._clock = clock
         self._base = URL(base_url)
-        self._ssl = ssl_context
-        self._keepalive = keepalive
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent}
         self._proxy = proxy
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: _Sessions | None = None
         self._sending = 0
         self._closed = False
 
@@ -95,22 +104,25 @@ class Platform:
         await self._close_if_unused()
 
     async def _close_if_unused(self) -> None:
-        if self._closed and not self._sending and self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        if self._closed and not self._sending and self._sessions is not None:
+            sessions, self._sessions = self._sessions, None
+            await sessions.pooled.close()
+            await sessions.fresh.close()
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _session(self, *, pooled: bool) -> aiohttp.ClientSession:
         # No trust_env: aiohttp would look up ~/.netrc for each request and refuse it beside our Authorization header.
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=self._keepalive, ssl=True if self._ssl is None else self._ssl
-            ),
+            connector=connector(pooled=pooled),
+            request_class=WatchedRequest,
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None),
-            middlewares=(_send_once,),
+            middlewares=(send_once,),
             proxy=self._proxy,
+            max_line_size=MAX_FIELD_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_HEADERS,
         )
 
     def team(
@@ -137,6 +149,9 @@ class Platform:
             failure = error.without_traceback()
         except (aiohttp.ClientError, OSError, ValueError, ConnectionBroken) as error:
             kind, why = connection_error(error, self._limits.timeout)
+            stale = isinstance(error, ConnectionBroken) and error.stale
+            if call.method == "GET" and kind is ConnectFailed and stale:
+                kind = StaleConnection
             failure = kind(f"{call}: {call.printable(why)}")
         finally:
             self.log.answered(call.path, asyncio.get_running_loop().time() - started)
@@ -145,10 +160,12 @@ class Platform:
         raise failure
 
     async def _exchange(self, call: Call) -> bytes:
-        self._session = self._session or self._opened()
+        self._sessions = self._sessions or _Sessions(self._session(pooled=True), self._session(pooled=False))
+        session = self._sessions.fresh if call.fresh else self._sessions.pooled
+        trusted = await self.trust.context() if self._base.scheme == "https" else True
         url = self._base.joinpath(call.path.lstrip("/")).with_query(call.query)
         started = asyncio.get_running_loop().time()
-        response = await self._session.request(call.method, url, **_proof(call), allow_redirects=False)
+        response = await session.request(call.method, url, **_proof(call), ssl=trusted, allow_redirects=False)
         try:
             elapsed = asyncio.get_running_loop().time() - started
             self._note_clock(response, elapsed)
@@ -174,13 +191,6 @@ class Platform:
         if moment is not None:
             # Date is cut to the second; the platform wrote it about halfway.
             self.log.clock_skew(moment + 0.5 - (self._clock() - elapsed / 2))
-
-
-async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    try:
-        return await handler(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise ConnectionBroken from error
 
 
 class _Proof(TypedDict, total=False):

@@ -19,16 +19,13 @@ from exporter.errors import (
     TlsFailed,
     Unauthorized,
 )
+from exporter.platform.connections import ConnectionBroken
 
 _LEAVES: dict[int, type[PlatformError]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 429: RateLimited}
 _FAMILIES: dict[int, type[PlatformError]] = {3: Redirected, 4: ClientRefused}
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 """What OpenSSL calls an answer that is not TLS, by its versions."""
-
-
-class ConnectionBroken(Exception):
-    """A broken connection, its cause, in an envelope that aiohttp does not know, or it would send the GET again."""
 
 
 def error_message(body: bytes) -> str:

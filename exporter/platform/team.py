@@ -1,18 +1,28 @@
 """What one team asks the platform: its lists, page by page, with its credential and within the common pace.
 
-What is sent again, and when, is decided here alone: once after a 401, when the credential's source holds another
-token by then. Everything else fails and waits for the next poll.
+What is sent again, and when, is decided here alone: a GET that met a dead idle connection, on a fresh one; and once
+after a 401, when the credential's source holds another token by then. Everything else fails and waits for the next
+poll. What trades a refresh token never goes over an idle connection, for it cannot be sent again.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from pydantic import SecretStr
 
 from exporter.catalog import Scope
-from exporter.errors import Expected, PlatformError, RequestTimeout, SchemaMismatch, Unauthorized, Undecodable
+from exporter.errors import (
+    Expected,
+    PlatformError,
+    RequestTimeout,
+    SchemaMismatch,
+    StaleConnection,
+    Unauthorized,
+    Undecodable,
+)
 from exporter.platform import account, paths, wire
 from exporter.platform.call import Call, RequestLog
 from exporter.platform.credentials import TokenSource
@@ -179,7 +189,7 @@ class TeamClient:
     async def _refresh(self, refresh_token: SecretStr) -> account.Tokens:
         """Trade a refresh token for a new pair. What fails is raised outside of the frames that read the new tokens."""
         try:
-            tokens = account.decode_tokens(await self._send(Call("POST", paths.REFRESH, refresh_token)))
+            tokens = account.decode_tokens(await self._send(Call("POST", paths.REFRESH, refresh_token, fresh=True)))
         except PlatformError as error:
             failure = error.without_traceback()
         else:
@@ -190,6 +200,12 @@ class TeamClient:
         raise failure
 
     async def _send(self, call: Call) -> bytes:
+        try:
+            return await self._send_once(call)
+        except StaleConnection:
+            return await self._send_once(replace(call, fresh=True))
+
+    async def _send_once(self, call: Call) -> bytes:
         async with self._platform.pacer.request_permit(likely_to_hang=self._hung):
             self._platform.log.request(self._name, call.path)
             try:

@@ -16,7 +16,7 @@ from exporter.platform.client import Limits, Platform
 from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import Pacer
 from exporter.platform.proxy import environment_proxy
-from exporter.platform.trust import trust
+from exporter.platform.trust import Trust
 from exporter.service.credentials import OriginKey, close_credentials, open_credentials, origin_key
 from exporter.service.discovery import Discovery, Findings
 from exporter.service.shard import Shard
@@ -57,7 +57,7 @@ class Assembler:
         self._shard = shard
         self._counters = counters
         self._credentials = Shared[OriginKey, TokenSource](close_credentials)
-        self._platforms = Shared[tuple[Api, float], Platform](_disconnect)
+        self._platforms = Shared[Api, Platform](_disconnect)
 
     @asynccontextmanager
     async def assembled(self, settings: Settings, found: Mapping[OriginKey, Findings]) -> AsyncIterator[Assembly]:
@@ -75,10 +75,13 @@ class Assembler:
             mine = self._shard.part(settings)
             return await asyncio.to_thread(open_credentials, mine, self._environ, known, lock=True)
 
-        key = settings.api, _keepalive(settings)
+        api = settings.api
 
-        async def platform(known: Mapping[tuple[Api, float], Platform]) -> dict[tuple[Api, float], Platform]:
-            return {key: known[key] if key in known else await asyncio.to_thread(self._platform, *key)}
+        async def platform(known: Mapping[Api, Platform]) -> dict[Api, Platform]:
+            if api not in known:
+                return {api: await asyncio.to_thread(self._platform, api)}
+            await asyncio.to_thread(known[api].trust.reload)
+            return {api: known[api]}
 
         async with (
             self._platforms.holding(platform) as platforms,
@@ -87,19 +90,18 @@ class Assembler:
             yield Assembly(
                 settings=settings,
                 shard=self._shard,
-                platform=platforms[key],
+                platform=platforms[api],
                 credentials=sources,
-                discoveries=_discoveries(settings, sources, platforms[key], found),
+                discoveries=_discoveries(settings, sources, platforms[api], found),
             )
 
-    def _platform(self, api: Api, keepalive: float) -> Platform:
+    def _platform(self, api: Api) -> Platform:
         return Platform(
             api.base_url,
             limits=Limits(api.timeout, api.max_response_bytes),
             pacer=Pacer(api.max_requests_per_second, api.max_concurrency),
             log=self._counters,
-            ssl_context=trust(api.ca_file),
-            keepalive=keepalive,
+            trust=Trust(api.ca_file),
             user_agent=f"cyberun-exporter/{__version__}",
             proxy=environment_proxy(api.base_url),
         )
@@ -108,13 +110,6 @@ class Assembler:
 async def _disconnect(platforms: Collection[Platform]) -> None:
     for platform in platforms:
         await platform.close()
-
-
-def _keepalive(settings: Settings) -> float:
-    """Seconds that an idle connection is kept: one that ends between two polls of a team costs each a handshake."""
-    intervals = [settings.interval_of(team) for team in settings.teams]
-    intervals += [discover.interval or settings.collect.interval for discover in settings.discover]
-    return 2 * max(intervals, default=settings.collect.interval)
 
 
 def _discoveries(

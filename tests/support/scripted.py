@@ -16,6 +16,7 @@ from exporter.platform.client import Limits, Platform
 from exporter.platform.credentials import Credential
 from exporter.platform.pacing import Pacer
 from exporter.platform.team import TeamClient
+from exporter.platform.trust import Trust
 
 MARKER = "MARKERmarkerMARKER"
 KEY = f"sk-{MARKER}"
@@ -124,7 +125,7 @@ class Wiring:
     credential: Credential
     limits: Limits = field(default_factory=lambda: Limits(timeout=5.0, max_response_bytes=100_000))
     pacer: Pacer = field(default_factory=lambda: Pacer(1000, 8))
-    trusted: ssl.SSLContext | None = None
+    trust: Trust = field(default_factory=lambda: Trust(None))
     proxy: str | None = None
 
     @asynccontextmanager
@@ -136,8 +137,7 @@ class Wiring:
             limits=self.limits,
             pacer=self.pacer,
             log=log,
-            ssl_context=self.trusted,
-            keepalive=60.0,
+            trust=self.trust,
             user_agent="cyberun-exporter/1.0.0",
             proxy=self.proxy,
             clock=lambda: NOW,

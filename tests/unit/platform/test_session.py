@@ -15,6 +15,7 @@ from exporter.platform.account import Tokens
 from exporter.platform.client import Limits, Platform
 from exporter.platform.pacing import Pacer
 from exporter.platform.session import MAX_RETRY_DELAY, RETRY_DELAY, Session
+from exporter.platform.trust import Trust
 from support.scripted import MARKER, NOW, Log, Script, Server, everything_in
 
 pytestmark = pytest.mark.loopback
@@ -447,8 +448,7 @@ async def wire(server: Server, authority: Authority) -> Wire:
         limits=Limits(5.0, 100_000),
         pacer=Pacer(1000, 8),
         log=log,
-        ssl_context=None,
-        keepalive=60.0,
+        trust=Trust(None),
         user_agent="cyberun-exporter/1.0.0",
         clock=lambda: now[0],
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from exporter.collect.schedule import GRACE
 from exporter.config.load import load
@@ -129,25 +130,6 @@ async def test_other_limits_are_another_connection() -> None:
         assert service.exporter.team("render") is not team
 
 
-@pytest.mark.parametrize(
-    ("teams", "discover", "longest"),
-    [
-        ([RENDER], [], 30.0),
-        ([RENDER, {"name": "film", "token_env": "SK", "interval": "5m"}], [], 300.0),
-        ([], [{"token_env": "DK"}], 30.0),
-        ([RENDER], [{"token_env": "DK", "interval": "10m"}], 600.0),
-    ],
-)
-async def test_idle_connections_outlive_an_interval(
-    teams: list[dict[str, Any]], discover: list[dict[str, Any]], longest: float
-) -> None:
-    """Twice the longest interval, discovered teams included: one of just an interval would end before each poll."""
-    async with serving(settings(teams, discover)) as service:
-        assert service.assembly.platform._keepalive == 2 * longest
-        await service.apply(settings([{**RENDER, "interval": "20m"}]))
-        assert service.assembly.platform._keepalive == 2400.0
-
-
 async def test_the_schedule_is_stuck_only_after_the_longest_wait() -> None:
     """A hundred teams at one request a second wait for their permits; the health check must know."""
     teams = [{"name": f"team-{number}", "token_env": "SK"} for number in range(100)]
@@ -258,3 +240,20 @@ async def test_once_nothing_could_be_asked(monkeypatch: pytest.MonkeyPatch) -> N
         assert (good.success, good.reason, bad.success, bad.reason, bad.error) == (True, None, False, "auth", "401: no")
         failing = ""
         assert await service.look()
+
+
+async def test_a_reload_reads_the_ca_bundle(tmp_path: Path) -> None:
+    """Connections that do not change otherwise trust the bundle of now; one that cannot be used is a mistake."""
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(bundle))
+    api = {"ca_file": str(bundle)}
+    async with serving(settings(api=api)) as service:
+        platform = service.assembly.platform
+        before = await platform.trust.context()
+        trustme.CA().cert_pem.write_to_path(str(bundle))
+        await service.apply(settings(api=api))
+        assert service.assembly.platform is platform
+        assert await platform.trust.context() is not before
+        bundle.write_text("garbage")
+        with pytest.raises(ConfigError, match="not a PEM certificate bundle"):
+            await service.apply(settings(api=api))

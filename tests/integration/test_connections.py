@@ -1,0 +1,76 @@
+"""The exporter over raw sockets: connections that die, and bytes that nobody asked for."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from support import RunningExporter, wait_until
+from support.raw import RawConnection, RawRequest, answer, raw_platform
+
+QUICK = {"interval": "1s", "stale_after": "1h"}
+
+
+def config(base_url: str) -> dict[str, object]:
+    """Two teams that share the connections."""
+    teams = [{"name": "render"}, {"name": "film"}]
+    return {"api": {"base_url": base_url, "timeout": "5s"}, "collect": QUICK, "teams": teams}
+
+
+TOKENS = {"render": "sk-render-0123456789abcdef", "film": "sk-film-0123456789abcdef"}
+
+
+async def test_idle_connections_that_a_middlebox_forgets_cost_no_poll(
+    prepare: Callable[..., RunningExporter], programs: AsyncExitStack
+) -> None:
+    """Every connection is reset at its second request: no poll fails, and the requests counted are those sent."""
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        if connection.requests > 1:
+            connection.reset()
+        else:
+            await connection.send(answer())
+
+    platform = await programs.enter_async_context(raw_platform(handler))
+    exporter = await programs.enter_async_context(prepare(config(platform.base_url), tokens=TOKENS))
+    await exporter.wait_ready()
+
+    async def polled_often() -> bool:
+        teams = (await exporter.json("/api/v1/status"))["teams"]
+        assert all(each["failures_in_a_row"] == 0 for team in teams for each in team["collectors"])
+        return all(len(each["attempts"]) >= 4 for team in teams for each in team["collectors"])
+
+    await wait_until(polled_often, within=30)
+    samples = await exporter.samples()
+    assert samples.value("cyberun_up", team_name="render") == samples.value("cyberun_up", team_name="film") == 1
+    failures = samples.series("cyberun_exporter_api_request_failures_total")
+    assert failures
+    assert all(samples.value("cyberun_exporter_api_request_failures_total", **labels) == 0 for labels in failures)
+    assert await exporter.stop() == 0
+    assert any(connection.requests > 1 for connection in platform.connections)
+
+
+async def test_a_late_duplicate_answer_reaches_no_other_team(
+    prepare: Callable[..., RunningExporter], programs: AsyncExitStack
+) -> None:
+    """Each answer comes twice, a moment apart; agents of one team are never another's."""
+
+    async def handler(connection: RawConnection, request: RawRequest) -> None:
+        team = next(name for name, token in TOKENS.items() if token == request.token)
+        agents = [{"agent_id": f"{team}-1"}] if request.path == "/r/agents" else []
+        meta = {"current_page": 1, "per_page": 100, "total_count": len(agents)}
+        whole = answer({"task_list": [], "agent_list": agents, "page_meta": meta})
+        await connection.send(whole)
+        await asyncio.sleep(0.05)
+        await connection.send(whole)
+
+    platform = await programs.enter_async_context(raw_platform(handler))
+    exporter = await programs.enter_async_context(prepare(config(platform.base_url), tokens=TOKENS))
+    await exporter.wait_ready()
+
+    for _ in range(20):
+        await asyncio.sleep(0.2)
+        agents = (await exporter.samples()).series("cyberun_agent_connected")
+        assert {(labels["team_name"], labels["agent_id"]) for labels in agents} == {
+            ("render", "render-1"),
+            ("film", "film-1"),
+        }

@@ -1,0 +1,246 @@
+"""Connections to the platform: which are used again, and what a peer can do on one."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from exporter.errors import ConnectFailed
+from exporter.platform import connections
+from exporter.platform.client import Limits
+from exporter.platform.pacing import Pacer
+from support.raw import RawConnection, RawPlatform, RawRequest, answer, healthy, raw_platform
+from support.scripted import KEY, Client, Wiring, credential
+
+pytestmark = pytest.mark.loopback
+
+
+@asynccontextmanager
+async def connected(platform: RawPlatform, **wiring: Any) -> AsyncIterator[Client]:
+    async with Wiring(credential(), **wiring).client(platform.base_url) as client:
+        yield client
+
+
+async def reset_when_reused(connection: RawConnection, _: RawRequest) -> None:
+    """Answer the first request of each connection; later ones find it gone."""
+    if connection.requests > 1:
+        connection.reset()
+    else:
+        await connection.send(answer())
+
+
+async def close_when_reused(connection: RawConnection, _: RawRequest) -> None:
+    """The same, in the politest way there is."""
+    if connection.requests > 1:
+        connection.writer.close()
+    else:
+        await connection.send(answer())
+
+
+@pytest.mark.parametrize("handler", [reset_when_reused, close_when_reused])
+async def test_a_dead_idle_connection_costs_a_request_and_no_poll(handler: Any) -> None:
+    """A GET that got not a byte on an idle connection goes out again on a new one; both requests are counted."""
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        for _ in range(3):
+            await client.get()
+        assert len(client.log.requests) == len(platform.requests) == len(client.log.answers) == 4
+        assert client.log.failures == []
+
+
+async def test_a_repetition_waits_for_the_pace() -> None:
+    """It is a request like any other."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    pacer = Pacer(1, 8, clock=lambda: 0.0, sleep=sleep)
+    async with raw_platform(reset_when_reused) as platform, connected(platform, pacer=pacer) as client:
+        await client.get()
+        await client.get()
+    assert waits == [1.0, 2.0]
+
+
+async def test_it_is_sent_again_once() -> None:
+    """A platform that breaks every connection but the first answer fails the poll after one repetition."""
+
+    async def once_ever(connection: RawConnection, _: RawRequest) -> None:
+        if connection.number == connection.requests == 1:
+            await connection.send(answer())
+        else:
+            connection.reset()
+
+    async with raw_platform(once_ever) as platform, connected(platform) as client:
+        await client.get()
+        assert (await client.failure()).reason == "connect"
+        assert len(platform.requests) == 3
+        assert [reason for _, _, reason in client.log.failures] == ["connect"]
+
+
+@pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+async def test_an_answer_that_has_begun_is_not_asked_for_again(begun: bytes) -> None:
+    """One byte shows that the request arrived."""
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        await connection.send(begun if connection.requests > 1 else answer())
+        if connection.requests > 1:
+            connection.writer.close()
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        await client.get()
+        assert (await client.failure()).reason == "connect"
+        assert len(platform.requests) == 2
+
+
+async def test_a_new_connection_that_breaks_is_a_failure() -> None:
+    """A platform that accepts and hangs up is asked once."""
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        connection.reset()
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        assert (await client.failure()).reason == "connect"
+        assert len(platform.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "late", [answer({"agent_list": "of another team"}), b"HTTP/1.1 200 OK\r\n", b"\0", b"H"], ids=lambda data: data[:20]
+)
+async def test_bytes_on_an_idle_connection_make_it_unusable(late: bytes) -> None:
+    """A late duplicate of one team's answer is never read as the answer to another team."""
+    sent = asyncio.Queue[None]()
+
+    async def handler(connection: RawConnection, request: RawRequest) -> None:
+        await connection.send(answer({"asked by": request.token}))
+        await asyncio.sleep(0.05)
+        await connection.send(late)
+        sent.put_nowait(None)
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        other = client.platform.team("other", credential("sk-other"), None)
+        for team, token in [(client.team, KEY), (other, "sk-other")] * 3:
+            assert await team.get("/r/tasks", {}) == b'{"asked by": "%s"}' % token.encode()
+            await sent.get()
+            await asyncio.sleep(0.05)
+        assert len(platform.connections) == 6
+
+
+@pytest.mark.parametrize("rest", [answer({"agent_list": "of another team"}), b"HTTP/1.1 200 OK\r\n\r\n"])
+async def test_bytes_right_after_an_answer_make_its_connection_unusable(rest: bytes) -> None:
+    """A duplicate in the same packet is not kept for the next request either."""
+
+    async def handler(connection: RawConnection, request: RawRequest) -> None:
+        await connection.send(answer({"asked by": request.token}) + rest)
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        for _ in range(3):
+            assert await client.get() == b'{"asked by": "%s"}' % KEY.encode()
+        assert len(platform.connections) == 3
+
+
+async def test_an_idle_connection_is_watched_by_tcp() -> None:
+    """Middleboxes forget what is silent for minutes, and say so to nobody."""
+    async with raw_platform(healthy) as platform, connected(platform) as client:
+        await client.get()
+        sessions = client.platform._sessions
+        assert sessions is not None
+        [[(protocol, _)]] = sessions.pooled.connector._conns.values()  # type: ignore[union-attr]  # there is one
+        assert protocol.transport is not None
+        found = protocol.transport.get_extra_info("socket")
+        assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == connections.KEEPALIVE_AFTER
+
+
+async def test_a_connection_has_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is older than the limit is not used again, however often it is used."""
+    monkeypatch.setattr(connections, "AGE_LIMIT", 0.3)
+    async with raw_platform(healthy) as platform, connected(platform) as client:
+        ends = time.monotonic() + 1.0
+        while time.monotonic() < ends:
+            await client.get()
+            await asyncio.sleep(0.02)
+        assert 3 <= len(platform.connections) <= 5
+        assert client.log.failures == []
+
+
+# What a hostile peer sends
+
+
+@pytest.mark.parametrize("size", [9_000, 40_000, 60_000])
+async def test_large_headers_are_read(size: int) -> None:
+    """Cookies and policies of proxies in between: up to 64 KB are fine, in one header or in many."""
+    for headers in (f"X-Large: {'x' * size}\r\n", "".join(f"X-{i}: {'x' * 90}\r\n" for i in range(size // 100))):
+
+        async def handler(connection: RawConnection, _: RawRequest, headers: str = headers) -> None:
+            await connection.send(answer(b"{}", headers=headers))
+
+        async with raw_platform(handler) as platform, connected(platform) as client:
+            assert await client.get() == b"{}"
+
+
+async def test_headers_without_end_are_a_failed_connection() -> None:
+    """They are left at the limit."""
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            await connection.send(b"X-More: x\r\n" * 100)
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        assert (await asyncio.wait_for(client.failure(), 5)).reason == "connect"
+
+
+async def test_informational_answers_without_end_are_a_failed_connection() -> None:
+    """A flood of them neither grows nor goes on."""
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        while True:
+            await connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10_000)
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        assert (await asyncio.wait_for(client.failure(), 5)).reason == "connect"
+
+
+async def test_a_few_informational_answers_are_skipped() -> None:
+    """They are allowed before any answer."""
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        await connection.send(b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" * 5 + answer(b"{}"))
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        assert await client.get() == b"{}"
+
+
+@pytest.mark.parametrize("rest", [b"zz\r\n{", b"5\r\n{}\r\n", b"-1\r\n", b"\r\n\r\n"])
+async def test_a_broken_chunk_fails_at_once(rest: bytes) -> None:
+    """Though the platform keeps the connection open, the failure is not a timeout."""
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        await asyncio.sleep(0.05)
+        await connection.send(rest + b"}" * 20 + b"\r\n")
+        await asyncio.Event().wait()
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        error = await asyncio.wait_for(client.failure(), 2)
+    assert isinstance(error, ConnectFailed)
+
+
+@pytest.mark.parametrize("length", [1, 100_000])
+async def test_one_byte_chunks_are_read_in_steps(length: int) -> None:
+    """A body in the smallest pieces is a body; others have their turns meanwhile."""
+    body = b'{"a": "' + b"x" * length + b'"}'
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+
+    limits = Limits(timeout=20.0, max_response_bytes=1_000_000)
+    async with raw_platform(handler) as platform, connected(platform, limits=limits) as client:
+        assert await client.get() == body
+        assert await client.get() == body
+        assert len(platform.connections) == 1
