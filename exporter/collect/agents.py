@@ -23,6 +23,8 @@ from exporter.platform import wire
 
 PAGES_TOGETHER: Final = 4
 """Pages whose samples are compressed together: about a megabyte of text, and milliseconds of the event loop."""
+LABELS_PER_AGENT: Final = 32
+"""Labels held for each agent that may be exposed, over all of them: ten times what agents have, 40 MB at 10,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class _AgentsPoll:
         self._rendering = _Rendering(rules)
         self._counts: Counter[str] = Counter()
         self._label_sets: set[frozenset[str]] = set()
+        self._labels_left = LABELS_PER_AGENT * rules.max_agents
         self._running_tasks: int | None = None
         self._gpu_capacity: int | None = None
         self._duplicates = 0
@@ -98,9 +101,18 @@ class _AgentsPoll:
         self._series_dropped += sum(map(self._rendering.series, left_out))
         connected = (*admitted, *left_out)
         self._counts.update(agent.status or OTHER for agent in connected)
-        self._label_sets.update(agent.labels for agent in connected)
+        self._note_labels(connected)
         self._running_tasks = _total(self._running_tasks, (agent.running_tasks for agent in connected))
         self._gpu_capacity = _total(self._gpu_capacity, (agent.gpu_capacity for agent in connected))
+
+    def _note_labels(self, agents: Iterable[Agent]) -> None:
+        """Hold the distinct label sets while they are few; of too many, none is known."""
+        for agent in agents:
+            if self._labels_left >= 0 and agent.labels not in self._label_sets:
+                self._label_sets.add(agent.labels)
+                self._labels_left -= 1 + len(agent.labels)
+        if self._labels_left < 0:
+            self._label_sets.clear()
 
     @property
     def worth_repeating(self) -> bool:
@@ -132,7 +144,7 @@ class _AgentsPoll:
             presence=presence,
             expected=self._rules.expected - left_out,
             listed=left_out | self._roster.exposed,
-            label_sets=frozenset(self._label_sets),
+            label_sets=None if self._labels_left < 0 else frozenset(self._label_sets),
             running_tasks=self._running_tasks,
             gpu_capacity=self._gpu_capacity,
             series_dropped=self._series_dropped,

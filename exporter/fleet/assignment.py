@@ -30,15 +30,16 @@ def assignment(tasks: TasksSnapshot, agents: AgentsSnapshot) -> Assignment:
 
 
 def without_eligible_agent(
-    required: Mapping[frozenset[str], int] | None, offered: Iterable[frozenset[str]]
+    required: Mapping[frozenset[str], int] | None, offered: Iterable[frozenset[str]] | None
 ) -> int | None:
     """How many tasks no agent can take; None when that is unknown.
 
     Args:
         required: how many tasks require each set of labels; None when no task says.
-        offered: the label sets of the connected agents. An agent is eligible when its set holds all required ones.
+        offered: the label sets of the connected agents; None when they are not known. An agent is eligible when its
+            set holds all required ones.
     """
-    if required is None:
+    if required is None or offered is None:
         return None
     offered = tuple(offered)
     return sum(count for labels, count in required.items() if not any(labels <= has for has in offered))

@@ -108,8 +108,8 @@ class AgentsSnapshot:
     """Ids that have a `connected` series also when nobody ever saw them."""
     listed: frozenset[str]
     """Ids of all listed agents, also of those without series."""
-    label_sets: frozenset[frozenset[str]]
-    """The distinct label sets of the connected agents."""
+    label_sets: frozenset[frozenset[str]] | None
+    """The distinct label sets of the connected agents; None when they are too many to hold."""
     running_tasks: int | None
     """Over all connected agents that state it; None when none does."""
     gpu_capacity: int | None

@@ -12,11 +12,13 @@ from pydantic import Field, SecretStr, TypeAdapter
 
 from exporter.errors import SchemaMismatch, Undecodable
 from exporter.platform import paths
-from exporter.platform.lenient import validated
+from exporter.platform.lenient import check_size, validated
 from exporter.platform.wire import MAX_ITEMS, Text
 
 MAX_TOKEN: Final = 32 * 1024
 """Characters; a JWT has a few thousand at most."""
+MAX_TOKENS: Final = 128 * 1024
+"""Bytes of the answer that holds a new pair."""
 MAX_LIFETIME: Final = 10.0 * 365 * 86400
 """Seconds; a longer lifetime is a mistake, and so unknown."""
 _TOKEN: Final = re.compile(r"[!-~]+")
@@ -39,6 +41,7 @@ class Me:
 
 
 _ME: Final = TypeAdapter(Me)
+_TEAM: Final = TypeAdapter(OwnTeam)
 
 
 def decode_me(body: bytes) -> Me:
@@ -48,21 +51,30 @@ def decode_me(body: bytes) -> Me:
         Undecodable: the body is not JSON.
         SchemaMismatch: it is not an object.
     """
-    me: Me = validated(_ME, body)[0]
+    me: Me = validated(_ME, body, "team_list", _TEAM)[0]
     return me
 
 
-def decode_teams(body: bytes) -> list[OwnTeam]:
+def decode_teams(body: bytes, *, some: bool = False) -> list[OwnTeam]:
     """Read the teams of the credential's user that have an id.
+
+    Args:
+        body: as it came.
+        some: whether there must be some: they do not all vanish at once.
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: there is no list of teams in it.
+        SchemaMismatch: there is no list of teams in it, or none that can be told apart.
     """
     listed = decode_me(body).team_list
     if listed is None:
         raise SchemaMismatch(f"GET {paths.ME}: no team_list of at most {MAX_ITEMS} teams")
-    return [team for team in listed if team and team.id]
+    teams = [team for team in listed if team and team.id]
+    if listed and not teams:
+        raise SchemaMismatch(f"GET {paths.ME}: none of {len(listed)} teams has an id")
+    if some and not teams:
+        raise SchemaMismatch(f"GET {paths.ME}: the team_list is suddenly empty")
+    return teams
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,9 @@ def decode_tokens(body: bytes) -> Tokens:
         Undecodable: the body is not JSON.
         SchemaMismatch: there is no refresh token in it.
     """
+    if len(body) > MAX_TOKENS:
+        raise SchemaMismatch("the answer is too large for a pair of tokens")
+    check_size(body)
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
 """JSON in which a part may be wrong: a mistake in an item costs its field, not the page.
 
-The strict and quick way comes first. Only an answer that it refuses is read again as plain JSON, repaired by what the
-strict way found wrong, and checked.
+The strict and quick way comes first. Only an answer that it refuses is read again as plain JSON, its items repaired one
+by one, and checked.
 """
 
 import json
@@ -11,67 +11,109 @@ from collections import Counter
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import from_json
 
 from exporter.errors import SchemaMismatch, Undecodable
 
-SUSPICIOUS: Final = 1024 * 1024
-"""Bytes of a page above which its values are counted before they are read: eight times a page of agents."""
-MAX_VALUES: Final = 200_000
-"""Values of one page: fifty times a page of agents. More would take seconds and gigabytes to refuse."""
+MAX_VALUES: Final = 60_000
+"""Values of one answer: a dozen pages of agents. More are refused before any of them is built."""
+SLOW_VALUES: Final = 8_000
+"""Values from which an answer is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
+SLOW_BYTES: Final = 512 * 1024
+"""The same for its size: four pages of agents."""
+MAX_REPAIRED: Final = 1024 * 1024
+"""Bytes of JSON that is worth repairing."""
+_NO_JSON: Final = "json_invalid"
+_REQUIRED: Final = frozenset({"page_meta", "task_list", "agent_list"})
 
 
-def validated(adapter: TypeAdapter[Any], body: bytes) -> tuple[Any, Counter[str]]:
-    """Read an answer; what is wrong inside an item of a list is dropped.
+def values_in(body: bytes) -> int:
+    """At least as many values as the JSON in `body` has; what looks like structure inside strings counts as well."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def takes_long(body: bytes) -> bool:
+    """Whether reading it may take longer than the event loop can wait."""
+    return len(body) >= SLOW_BYTES or values_in(body) >= SLOW_VALUES
+
+
+def check_size(body: bytes) -> None:
+    """Refuse what would take seconds and gigabytes to build, whatever its shape.
+
+    Raises:
+        SchemaMismatch: it has more than `MAX_VALUES` values.
+    """
+    if values_in(body) > MAX_VALUES:
+        raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
+
+
+def validated(adapter: TypeAdapter[Any], body: bytes, name: str, item: TypeAdapter[Any]) -> tuple[Any, Counter[str]]:
+    """Read an answer; what is wrong inside an item of its list is dropped.
+
+    Args:
+        adapter: of the answer.
+        body: as it came.
+        name: of the field that holds the list.
+        item: the adapter of an item, which is repaired on its own: no mistake is held longer than its item.
 
     Returns:
         The value, and how often each field's value had to be dropped.
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: what is wrong is more than a part of an item.
+        SchemaMismatch: what is wrong is more than a part of an item, or there is too much of it.
     """
-    if len(body) > SUSPICIOUS and body.count(b",") > MAX_VALUES:
-        raise SchemaMismatch(f"more than {MAX_VALUES} values in one page")
-    body = body.removeprefix(BOM_UTF8)  # some servers write it, and no JSON reader but Python's takes it
+    body = body.removeprefix(BOM_UTF8)
+    check_size(body)
     try:
         return adapter.validate_json(body), Counter()
     except ValidationError as error:
-        mistakes = _mistakes(error)
-    if mistakes[0]["type"] == _NO_JSON:
-        return _repaired(adapter, _lenient_json(body), [])
-    return _repaired(adapter, from_json(body), mistakes)
+        readable = error.error_count() > 1 or error.errors()[0]["type"] != _NO_JSON
+    answer = from_json(body) if readable else _lenient_json(body)
+    unknown = Counter[str]()
+    items = answer.get(name) if isinstance(answer, dict) else None
+    if isinstance(items, list):
+        items[:] = [_repaired(item, found, name, unknown) for found in items]
+    return _completed(adapter, answer, unknown), unknown
 
 
-def _repaired(adapter: TypeAdapter[Any], answer: Any, mistakes: list[ErrorDetails]) -> tuple[Any, Counter[str]]:
-    """Replace what is wrong inside items by null, level by level, and count it by field."""
-    unknown: Counter[str] = Counter()
-    while True:
-        for mistake in mistakes:
-            unknown[_drop(answer, mistake)] += 1
+def _repaired(item: TypeAdapter[Any], found: Any, name: str, unknown: Counter[str]) -> Any:
+    """Replace what is wrong in an item by null, level by level, and count it by field."""
+    while found is not None:
         try:
-            return adapter.validate_python(answer), unknown
+            item.validate_python(found)
         except ValidationError as error:
-            mistakes = _mistakes(error)
+            for mistake in error.errors(include_url=False, include_context=False, include_input=False):
+                if not mistake["loc"]:  # not an object at all
+                    found = None
+                unknown[_drop(found, mistake["loc"], name)] += 1
+        else:
+            break
+    return found
 
 
-def _mistakes(error: ValidationError) -> list[ErrorDetails]:
-    return error.errors(include_url=False, include_context=False, include_input=False)
+def _completed(adapter: TypeAdapter[Any], answer: Any, unknown: Counter[str]) -> Any:
+    """Read an answer whose items are repaired; of what else is wrong, only what is optional may be dropped."""
+    try:
+        return adapter.validate_python(answer)
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False, include_context=False, include_input=False)
+    for mistake in mistakes:
+        where = mistake["loc"]
+        if not where or where[0] in _REQUIRED:
+            raise SchemaMismatch(f"{'.'.join(map(str, where)) or 'the answer'}: {mistake['msg'][:200]}")
+        unknown[_drop(answer, where[:1], "")] += 1
+    return adapter.validate_python(answer)
 
 
-_NO_JSON: Final = "json_invalid"
-_LISTS: Final = (("task_list",), ("agent_list",))
-
-
-def _drop(answer: Any, mistake: ErrorDetails) -> str:
-    *above, last = mistake["loc"] or ("",)
-    if not mistake["loc"] or mistake["loc"][0] == "page_meta" or mistake["loc"] in _LISTS:
-        where = ".".join(map(str, mistake["loc"])) or "the answer"
-        raise SchemaMismatch(f"{where}: {mistake['msg'][:200]}")
-    for step in above:
-        answer = answer[step]
-    answer[last] = None
-    return next(step for step in reversed(mistake["loc"]) if isinstance(step, str))
+def _drop(item: Any, where: tuple[int | str, ...], name: str) -> str:
+    """Replace the value there by null; return the name of the field that it is in."""
+    if where:
+        *above, last = where
+        for step in above:
+            item = item[step]
+        item[last] = None
+    return next((step for step in reversed(where) if isinstance(step, str)), name)
 
 
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -82,6 +124,8 @@ def _lenient_json(body: bytes) -> Any:
 
     Lone surrogates and invalid UTF-8 are replaced; a number of absurd length becomes infinite, which no field allows.
     """
+    if len(body) > MAX_REPAIRED:
+        raise Undecodable("the body is not JSON")
     text = body.decode("utf-8", "replace")
     try:
         answer = json.loads(text, parse_int=_bounded_int)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import SecretStr
 
@@ -26,10 +26,8 @@ from exporter.errors import (
 from exporter.platform import account, paths, wire
 from exporter.platform.call import Call, RequestLog
 from exporter.platform.credentials import TokenSource
+from exporter.platform.lenient import takes_long
 from exporter.platform.pacing import Pacer
-
-LARGE: Final = 512 * 1024
-"""Bytes of an answer above which it is decoded in a thread: four times a page of agents."""
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
@@ -66,6 +64,7 @@ class TeamClient:
         self._team_id = team_id
         self._agents_path = agents_path
         self._hung = False
+        self._last_pages: dict[str, wire.Fingerprint | None] = {}
 
     @property
     def agents_path(self) -> str:
@@ -91,8 +90,12 @@ class TeamClient:
         Raises:
             PlatformError: one of its leaves; counted already, unless it is `expected`.
         """
+
+        def decode(body: bytes) -> wire.Page[wire.Task]:
+            return self._read_on(wire.decode_tasks(body, page, status), status)
+
         query: Query = {"status": status, "current_page": page, "per_page": wire.PER_PAGE}
-        return await self._ask(paths.TASKS, query, lambda body: wire.decode_tasks(body, page, status), expected)
+        return await self._ask(paths.TASKS, query, decode, expected)
 
     async def total_tasks(self) -> int:
         """How many tasks there are, whatever their status.
@@ -110,7 +113,7 @@ class TeamClient:
             PlatformError: one of its leaves; counted already.
         """
         query: Query = {"current_page": page, "per_page": wire.PER_PAGE}
-        return await self._ask(self.agents_path, query, lambda body: wire.decode_agents(body, page))
+        return await self._ask(self.agents_path, query, lambda body: self._read_on(wire.decode_agents(body, page)))
 
     async def me(self, *, expected: Expected = ()) -> account.Me:
         """The credential's user: teams and quotas. Integration keys may not ask.
@@ -120,19 +123,25 @@ class TeamClient:
         """
         return await self._ask(paths.ME, {}, account.decode_me, expected)
 
-    async def teams(self) -> list[account.OwnTeam]:
-        """The teams of the credential's user that have an id.
+    async def teams(self, *, some: bool = False) -> list[account.OwnTeam]:
+        """The teams of the credential's user that have an id; an empty list is a failure if there must be `some`.
 
         Raises:
             PlatformError: one of its leaves; counted already.
         """
-        return await self._ask(paths.ME, {}, account.decode_teams)
+        return await self._ask(paths.ME, {}, lambda body: account.decode_teams(body, some=some))
+
+    def _read_on(self, page: wire.Page[wire.Item], status: str = "") -> wire.Page[wire.Item]:
+        """Refuse a page that repeats another one of its list: the platform ignores the page number."""
+        before, self._last_pages[status] = self._last_pages.get(status), page.fingerprint
+        if before and page.fingerprint and before.repeated_by(page.fingerprint):
+            raise SchemaMismatch(f"page {page.number} repeats page {before.number}: the page number is ignored")
+        return page
 
     async def _ask(self, path: str, query: Query, decode: Callable[[bytes], T], expected: Expected = ()) -> T:
         body = await self.get(path, query, expected=expected)
         try:
-            # Only a page nobody expects is so large; decoding it may take longer than the event loop can wait.
-            return decode(body) if len(body) < LARGE else await asyncio.to_thread(decode, body)
+            return await asyncio.to_thread(decode, body) if takes_long(body) else decode(body)
         except (Undecodable, SchemaMismatch) as error:
             if not isinstance(error, expected):
                 self._count_failure(path, error)

@@ -110,6 +110,7 @@ class PageMeta:
 
     total_count: Count
     per_page: Any = None
+    current_page: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,20 @@ Item = TypeVar("Item", Task, Agent)
 
 
 @dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What tells one page of a list from another."""
+
+    number: int
+    total: int
+    ids: int
+    """A hash of all ids, in order."""
+
+    def repeated_by(self, other: "Fingerprint") -> bool:
+        """Whether the other page is this one under another number: a list that moved has another total or order."""
+        return self.number != other.number and (self.total, self.ids) == (other.total, other.ids)
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     """One page of a list.
 
@@ -160,6 +175,12 @@ class Page(Generic[Item]):
     unknown: Counter[str]
 
     @property
+    def fingerprint(self) -> Fingerprint | None:
+        """What tells it from other pages; None for one of few items, which proves nothing."""
+        ids = tuple(item.agent_id if isinstance(item, Agent) else item.id for item in self.items if item is not None)
+        return Fingerprint(self.number, self.total, hash(ids)) if len(ids) > 1 else None
+
+    @property
     def last(self) -> int:
         """The number of the list's last page, by this page's total; 1 for an empty list."""
         return max(1, -(-self.total // self.per_page))
@@ -173,6 +194,8 @@ class Page(Generic[Item]):
 
 _TASKS: Final = TypeAdapter(TaskList)
 _AGENTS: Final = TypeAdapter(AgentList)
+_TASK: Final = TypeAdapter(Task)
+_AGENT: Final = TypeAdapter(Agent)
 
 
 def decode_tasks(body: bytes, number: int, status: str | None) -> Page[Task]:
@@ -183,7 +206,7 @@ def decode_tasks(body: bytes, number: int, status: str | None) -> Page[Task]:
         SchemaMismatch: it is not a task list, holds more than its own total, or a task of another status, which
             shows that the filter was ignored.
     """
-    answer, unknown = validated(_TASKS, body)
+    answer, unknown = validated(_TASKS, body, "task_list", _TASK)
     page = _page("task_list", answer.task_list, answer.page_meta, number, unknown)
     for task in page.items:
         stated = (task.task_status or task.status) if task else None
@@ -201,7 +224,7 @@ def decode_agents(body: bytes, number: int) -> Page[Agent]:
         Undecodable: the body is not JSON.
         SchemaMismatch: it is not an agent list, or holds more than its own total.
     """
-    answer, unknown = validated(_AGENTS, body)
+    answer, unknown = validated(_AGENTS, body, "agent_list", _AGENT)
     return _page("agent_list", answer.agent_list, answer.page_meta, number, unknown)
 
 
@@ -211,6 +234,8 @@ def _page(
     items = listed or []  # null is how some servers write an empty list
     stated = meta.per_page if type(meta.per_page) is int and 0 < meta.per_page < PER_PAGE else PER_PAGE
     page = Page(number, items, meta.total_count, max(stated, len(items)), unknown)
+    if type(meta.current_page) is int and meta.current_page != number:
+        raise SchemaMismatch(f"asked for page {number}, got page {meta.current_page}")
     if page.missing < 0:
         raise SchemaMismatch(f"page {number} holds {len(items)} items of a list of {page.total}")
     if listed is None and page.missing:

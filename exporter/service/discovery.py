@@ -68,7 +68,7 @@ class Discovery:
         """Ask once; what fails is counted and logged, and leaves the teams as they were."""
         now = self._clock()
         try:
-            teams = _found(await self._client.teams())
+            teams = _found(await self._client.teams(some=bool(self.findings.teams)))
         except PlatformError as error:
             self._backoff.failed(self._clock(), error.retry_after)
             event(_log, logging.WARNING, "teams not discovered", credential=self.name, error=str(error))

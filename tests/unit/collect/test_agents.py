@@ -342,4 +342,17 @@ async def test_labels(*, with_labels: bool, count: int) -> None:
     )
     result = await walk(listed, replace(RULES, with_labels=with_labels))
     assert len(lines(result, "cyberun_agent_label")) == 2 * count
-    assert result.snapshot.label_sets == {frozenset({"x", "y"})}
+    assert result.snapshot.label_sets == frozenset({frozenset({"x", "y"})})
+
+
+async def test_too_many_labels_are_not_held() -> None:
+    """Label sets of a hostile list stay within what `max_agents` allows; then eligibility is not known."""
+    agents = [wire.Agent(agent_id=f"a{i}", agent_labels=[f"{i}-{n}" for n in range(256)]) for i in range(300)]
+    few = await walk(Listed(agents[:3]), replace(RULES, max_agents=100))
+    assert few.snapshot.label_sets is not None
+    assert len(few.snapshot.label_sets) == 3
+    many = await walk(Listed(agents), replace(RULES, max_agents=100))
+    assert many.snapshot.label_sets is None
+    same = [wire.Agent(agent_id=f"a{i}", agent_labels=["gpu", "a100"]) for i in range(5000)]
+    shared = await walk(Listed(same), replace(RULES, max_agents=10))
+    assert shared.snapshot.label_sets == frozenset({frozenset({"gpu", "a100"})})

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from exporter.errors import ConnectFailed
+from exporter.errors import ConnectFailed, SchemaMismatch
 from exporter.platform import connections
 from exporter.platform.client import Limits
 from exporter.platform.pacing import Pacer
@@ -244,3 +244,42 @@ async def test_one_byte_chunks_are_read_in_steps(length: int) -> None:
         assert await client.get() == body
         assert await client.get() == body
         assert len(platform.connections) == 1
+
+
+# What a list may not do
+
+
+def listing(path: str, ids: list[str], total: int, number: int) -> bytes:
+    """A page of a list."""
+    name, key = ("task_list", "id") if path == "/r/tasks" else ("agent_list", "agent_id")
+    meta = {"current_page": number, "per_page": 100, "total_count": total}
+    return answer({name: [{key: each} for each in ids], "page_meta": meta})
+
+
+@pytest.mark.parametrize("echo", [True, False])
+async def test_a_list_that_ignores_the_page_number_is_a_failure(*, echo: bool) -> None:
+    """Totals that are multiples of 100 add up all the same; the page that comes again tells, or the number in it."""
+
+    async def handler(connection: RawConnection, request: RawRequest) -> None:
+        number = int(request.query["current_page"]) if echo else 1
+        await connection.send(listing(request.path, [f"a{i}" for i in range(100)], 300, number))
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        for ask in (client.team.agents, lambda number: client.team.tasks("running", number)):
+            await ask(1)
+            with pytest.raises(SchemaMismatch, match="page 1"):
+                await ask(3)
+        assert [reason for _, _, reason in client.log.failures] == ["schema", "schema"]
+
+
+async def test_a_list_that_moved_is_no_such_list() -> None:
+    """A page whose items have moved on to the next number has another total; a page asked for again is the same."""
+    totals = iter([200, 300, 300])
+
+    async def handler(connection: RawConnection, request: RawRequest) -> None:
+        number = int(request.query["current_page"])
+        await connection.send(listing(request.path, [f"a{i}" for i in range(100)], next(totals), number))
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        for number in (1, 2, 2):
+            assert (await client.team.agents(number)).number == number

@@ -35,7 +35,7 @@ async def test_teams_are_found(client: FakeClient) -> None:
     ("team_list", "found"),
     [
         ([], []),
-        ([None, 7, "x", {}, {"id": None}, {"id": ""}, {"id": 5, "display_name": "Five"}], []),
+        ([None, 7, "x", {}, {"id": None}, {"id": ""}, {"id": 5, "display_name": "Five"}, {"id": "a"}], ["a"]),
         ([{"id": "a"}, {"id": "b", "display_name": None}, {"id": "c", "display_name": ""}], ["a", "b", "c"]),
         ([{"id": "a", "display_name": "A"}, {"id": "a", "display_name": "Again"}], ["Again"]),
         ([{"id": "a", "display_name": {"deep": []}}, {"id": "b", "display_name": "B"}], ["a", "B"]),
@@ -49,9 +49,23 @@ async def test_odd_items(client: FakeClient, team_list: Sequence[Any], found: Se
     assert ([team.name for team in one.findings.teams], one.findings.failure) == (found, None)
 
 
-@pytest.mark.parametrize("me", [{}, {"team_list": None}, {"team_list": "x"}, {"team_list": {}}, [], None])
-async def test_an_answer_without_a_list_is_no_list_without_teams(client: FakeClient, me: Any) -> None:
-    """Teams do not go because the platform says nothing about them: the failure is counted as `schema`."""
+@pytest.mark.parametrize(
+    "me",
+    [
+        {},
+        {"team_list": None},
+        {"team_list": "x"},
+        {"team_list": {}},
+        [],
+        None,
+        {"team_list": []},
+        {"team_list": [{"display_name": "Render"}, {"display_name": "Film"}]},
+        {"team_list": [{"team_id": "a"}, {"team_id": "b"}]},
+        {"team_list": [{"id": 1}, {"id": 2}]},
+    ],
+)
+async def test_an_answer_without_teams_is_no_end_of_all_teams(client: FakeClient, me: Any) -> None:
+    """Ids that are missing, renamed or numbers, or a list suddenly empty, end no team: they are counted as `schema`."""
     one = discovery(client)
     await one.look()
     client.me = me
@@ -81,9 +95,9 @@ async def test_a_failed_look_keeps_the_teams(client: FakeClient, caplog: pytest.
     assert (len(one.findings.teams), str(one.findings.failure)) == (2, "GET /users/me: 403")
     assert [record.getMessage() for record in caplog.records] == ["teams not discovered"]
     client.failures.clear()
-    client.me = {"team_list": []}
+    client.me = {"team_list": [{"id": "a"}]}
     await one.look()
-    assert (one.findings.teams, one.findings.failure) == ((), None)
+    assert (len(one.findings.teams), one.findings.failure) == (1, None)
 
 
 async def test_a_first_look_that_fails_was_a_try(client: FakeClient) -> None:
