@@ -1,0 +1,233 @@
+"""The commands that poll and serve, within the test's own loop, on a simulated platform."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from exporter.cli import demo, simulate
+from exporter.cli.arguments import parse
+from exporter.cli.once import once
+from exporter.cli.online import ADVICE, online
+from exporter.cli.serve import serve
+from exporter.config.load import load
+from exporter.config.settings import Settings
+from exporter.demo import SimulatedPlatform
+from exporter.service.service import Service
+from exporter.service.shard import Shard
+from support import free_port, wait_until
+
+pytestmark = pytest.mark.loopback
+
+
+@pytest.fixture
+def platform() -> SimulatedPlatform:
+    """Two teams, of which each has an agent and a task."""
+    platform = SimulatedPlatform()
+    for name in ("film", "render"):
+        team = platform.add_team(name)
+        team.add_agent("gpu-1")
+        team.add_task(status="running")
+    return platform
+
+
+@pytest.fixture
+async def base_url(platform: SimulatedPlatform) -> AsyncIterator[str]:
+    async with platform.serve() as url:
+        yield url
+
+
+def settings_of(base_url: str, *teams: Mapping[str, Any], **sections: Any) -> Settings:
+    api = {"base_url": base_url, "max_requests_per_second": 1000}
+    collect = {"interval": "1s"}  # the first polls are spread over an interval
+    return load(None, {}, {"api": api, "collect": collect, "teams": list(teams), **sections})
+
+
+def keys(platform: SimulatedPlatform) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The teams as the configuration has them, and the environment with their keys."""
+    teams = [{"name": name, "token_env": name.upper()} for name in platform.teams]
+    return teams, {name.upper(): team.token for name, team in platform.teams.items()}
+
+
+@pytest.fixture(autouse=True)
+def _process() -> Iterator[None]:
+    """What commands change in the process that is theirs."""
+    logger, before = logging.getLogger("exporter"), signal.getsignal(signal.SIGHUP)
+    level = logger.level
+    yield
+    logger.setLevel(level)
+    signal.signal(signal.SIGHUP, before)
+    gc.unfreeze()
+
+
+# --- check --online -------------------------------------------------------------------------------------------------
+
+
+async def test_online_says_what_works(
+    platform: SimulatedPlatform, base_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each endpoint of each team has its line, and with all of them well the exit code is 0."""
+    teams, environ = keys(platform)
+    assert await online(settings_of(base_url, *teams), environ, Shard()) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for name in platform.teams:
+        for path in ("/r/tasks", "/r/agents"):
+            assert [name, path, "ok"] in [line[:3] for line in lines]
+
+
+async def test_online_says_what_fails(
+    platform: SimulatedPlatform, base_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What fails is a line with advice and the exit code 1; it spoils no other line."""
+    teams, environ = keys(platform)
+    platform.access.revoke(platform.teams["film"].token)
+    assert await online(settings_of(base_url, *teams), environ, Shard()) == 1
+    out = capsys.readouterr().out
+    failed = [line for line in out.splitlines() if "FAILED" in line]
+    assert failed
+    assert all(line.startswith("film ") and ADVICE["auth"] in line for line in failed)
+    assert platform.teams["film"].token not in out
+
+
+async def test_online_leaves_a_session_in_use_alone(
+    base_url: str, platform: SimulatedPlatform, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A session that an exporter holds would be lost to it: its team is named, and not asked about."""
+    team = platform.add_team("batch", kind="jwt")
+    (tmp_path / "batch").write_text(str(team.refresh_token), encoding="utf-8")
+    session = {"name": "batch", "team_id": team.team_id, "refresh_token_file": str(tmp_path / "batch")}
+    settings = settings_of(base_url, session, web={"listen_address": f"127.0.0.1:{free_port()}"})
+    stop = await running(settings, {})
+    assert await online(settings, {}, Shard()) == 0
+    assert "left alone" in capsys.readouterr().out
+    assert await stop() == 0
+    assert await online(settings, {}, Shard()) == 0
+    assert "session renewed" in capsys.readouterr().out
+
+
+async def test_online_says_which_teams_are_found(
+    base_url: str, platform: SimulatedPlatform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a credential discovers is a line with the names; a refusal is one that fails."""
+    user = platform.access.add_user("ada", list(platform.teams.values()))
+    settings = settings_of(base_url, discover=[{"token_env": "ADA", "include": ["Fi.*"]}])
+    assert await online(settings, {"ADA": user.access_token}, Shard()) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "/users/me" in line and "wanted" in line]
+    assert "Film" in line
+    platform.faults.set("status", path="/users/me", value=403)
+    assert await online(settings, {"ADA": user.access_token}, Shard()) == 1
+    assert ADVICE["forbidden"] in capsys.readouterr().out
+
+
+# --- once -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("faults", "code"), [("", 0), ("film:/r/agents:status=500", 1)])
+async def test_once(
+    platform: SimulatedPlatform, base_url: str, capfdbinary: pytest.CaptureFixture[bytes], faults: str, code: int
+) -> None:
+    """The exposition is printed; the exit code tells whether every team is up in it."""
+    teams, environ = keys(platform)
+    platform.faults.parse(faults)
+    assert await once(settings_of(base_url, *teams), environ, Shard()) == code
+    out = capfdbinary.readouterr().out.decode()
+    assert 'cyberun_up{team_name="render"} 1' in out.splitlines()
+    assert f'cyberun_up{{team_name="film"}} {1 - code}' in out.splitlines()
+
+
+# --- serve, demo, simulate ------------------------------------------------------------------------------------------
+
+
+async def answers(url: str) -> str:
+    """What a page says, as soon as somebody listens there."""
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(url) as response:
+                    return await response.text()
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.01)
+
+
+async def shows(port: int, text: str) -> None:
+    """Waits until the metrics have it."""
+
+    async def found() -> bool:
+        return text in await answers(f"http://127.0.0.1:{port}/metrics")
+
+    await wait_until(found, within=60)
+
+
+async def running(settings: Settings, environ: Mapping[str, str], **more: Any) -> Any:
+    """Starts serving; gives a function that stops it by SIGTERM and gives the exit code."""
+    task = asyncio.create_task(serve(settings, environ, Shard(), **more))
+    url = f"http://127.0.0.1:{settings.web.listen_address.port}"
+    page = asyncio.create_task(answers(f"{url}/metrics"))
+    await asyncio.wait({task, page}, return_when=asyncio.FIRST_COMPLETED)
+    assert not task.done(), task
+
+    async def stop() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await task
+
+    return stop
+
+
+async def test_serve(platform: SimulatedPlatform, base_url: str) -> None:
+    """It polls and answers until SIGTERM, then ends with 0, and its port is free."""
+    teams, environ = keys(platform)
+    port = free_port()
+    stop = await running(settings_of(base_url, *teams, web={"listen_address": f"127.0.0.1:{port}"}), environ)
+    await shows(port, 'cyberun_up{team_name="render"} 1')
+    assert await stop() == 0
+    with pytest.raises(aiohttp.ClientConnectionError):
+        async with aiohttp.ClientSession() as session:
+            await session.get(f"http://127.0.0.1:{port}/metrics")
+
+
+async def test_serve_reloads_at_sighup(platform: SimulatedPlatform, base_url: str) -> None:
+    """SIGHUP reads the configuration again; teams that are new are there at once."""
+    teams, environ = keys(platform)
+    web = {"listen_address": f"127.0.0.1:{free_port()}"}
+    after = settings_of(base_url, *teams, web=web)
+    stop = await running(settings_of(base_url, teams[0], web=web), environ, load=lambda: after)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await shows(after.web.listen_address.port, 'cyberun_up{team_name="render"}')
+    assert await stop() == 0
+
+
+async def test_serve_ends_when_polling_does(
+    platform: SimulatedPlatform, base_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake that ends polling ends the process with 1, and is logged: nothing is served without it."""
+
+    async def fail(_: Service) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Service, "run", fail)
+    teams, environ = keys(platform)
+    settings = settings_of(base_url, *teams, web={"listen_address": f"127.0.0.1:{free_port()}"})
+    assert await serve(settings, environ, Shard()) == 1
+    (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert record.exc_info
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+async def test_demo_and_simulate(capsys: pytest.CaptureFixture[str]) -> None:
+    """`demo` serves metrics of its own fleet, `simulate` the platform alone; both say where, and end at SIGTERM."""
+    for command, start in (("demo", demo._demo), ("simulate", simulate._simulate)):
+        given = parse([command, f"--web.listen-address=127.0.0.1:{free_port()}", "--agents=4", "--teams=1"])
+        task = asyncio.create_task(start(given))
+        port = given.overrides["web"]["listen_address"].rpartition(":")[2]
+        found = await answers(f"http://127.0.0.1:{port}/{'metrics' if command == 'demo' else '_simulate/faults'}")
+        assert ("cyberun_exporter_build_info" in found) == (command == "demo")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await task == 0
+        assert f"http://127.0.0.1:{port}/" in capsys.readouterr().out
