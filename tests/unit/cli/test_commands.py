@@ -15,11 +15,12 @@ import pytest
 from exporter.cli import demo, simulate
 from exporter.cli.arguments import parse
 from exporter.cli.once import once
-from exporter.cli.online import ADVICE, online
+from exporter.cli.online import online
 from exporter.cli.serve import serve
 from exporter.config.load import load
 from exporter.config.settings import Settings
 from exporter.demo import SimulatedPlatform
+from exporter.errors import ADVICE
 from exporter.service.service import Service
 from exporter.service.shard import Shard
 from support import free_port, wait_until
@@ -168,7 +169,7 @@ async def shows(port: int, text: str) -> None:
 async def running(settings: Settings, environ: Mapping[str, str], **more: Any) -> Any:
     """Starts serving; gives a function that stops it by SIGTERM and gives the exit code."""
     task = asyncio.create_task(serve(settings, environ, Shard(), **more))
-    url = f"http://127.0.0.1:{settings.web.listen_address.port}"
+    url = f"http://127.0.0.1:{settings.web.listen_address[0].port}"
     page = asyncio.create_task(answers(f"{url}/metrics"))
     await asyncio.wait({task, page}, return_when=asyncio.FIRST_COMPLETED)
     assert not task.done(), task
@@ -199,7 +200,7 @@ async def test_serve_reloads_at_sighup(platform: SimulatedPlatform, base_url: st
     after = settings_of(base_url, *teams, web=web)
     stop = await running(settings_of(base_url, teams[0], web=web), environ, load=lambda: after)
     os.kill(os.getpid(), signal.SIGHUP)
-    await shows(after.web.listen_address.port, 'cyberun_up{team_name="render"}')
+    await shows(after.web.listen_address[0].port, 'cyberun_up{team_name="render"}')
     assert await stop() == 0
 
 
@@ -223,9 +224,9 @@ async def test_serve_ends_when_polling_does(
 async def test_demo_and_simulate(capsys: pytest.CaptureFixture[str]) -> None:
     """`demo` serves metrics of its own fleet, `simulate` the platform alone; both say where, and end at SIGTERM."""
     for command, start in (("demo", demo._demo), ("simulate", simulate._simulate)):
-        given = parse([command, f"--web.listen-address=127.0.0.1:{free_port()}", "--agents=4", "--teams=1"])
+        port = free_port()
+        given = parse([command, f"--web.listen-address=127.0.0.1:{port}", "--agents=4", "--teams=1"])
         task = asyncio.create_task(start(given))
-        port = given.overrides["web"]["listen_address"].rpartition(":")[2]
         found = await answers(f"http://127.0.0.1:{port}/{'metrics' if command == 'demo' else '_simulate/faults'}")
         assert ("cyberun_exporter_build_info" in found) == (command == "demo")
         os.kill(os.getpid(), signal.SIGTERM)
