@@ -19,7 +19,7 @@ def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open
     return (
         f'<details class="card {state}"{_open(open_card)}>'
         f'<summary class="line"><h2>{name_of(team.name)}</h2>'
-        f"{_line(team)}</summary>{_team_facts(team, status.now)}{collectors}</details>\n"
+        f"{_line(team)}</summary>{collectors}<section>{_team_facts(team, status.now)}</section></details>\n"
     )
 
 
