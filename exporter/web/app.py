@@ -1,4 +1,4 @@
-"""The routes. Handlers read one source, which has everything at hand: none but `/probe` waits for the network."""
+"""The routes. Handlers read one source from memory; only `/probe` waits for the platform."""
 
 import asyncio
 import math
@@ -17,7 +17,7 @@ from exporter.web.send import send
 from exporter.web.words import listed
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
-"""Reads the configuration anew; gives the mistakes, none when it is in force."""
+"""Reads the configuration again and returns its mistakes; none when the new one is in force."""
 
 STATUS_PATH: Final = "/api/v1/status"
 HEALTHY_PATH: Final = "/-/healthy"
@@ -27,9 +27,9 @@ PROBE_PATH: Final = "/probe"
 DISCOVERY_PATH: Final = "/sd"
 SCRAPE_TIMEOUT: Final = "X-Prometheus-Scrape-Timeout-Seconds"
 TIMEOUT_MARGIN: Final = 0.5
-"""Seconds of the scrape timeout that are kept to send the answer in."""
-LONGEST_PROBE: Final = 30.0
-"""Seconds a probe may take for those who do not say how long they wait."""
+"""Seconds of the scrape timeout reserved for sending the response."""
+MAX_PROBE: Final = 30.0
+"""Seconds a probe may take for clients that do not say how long they wait."""
 
 _PAGE_HEADERS: Final[dict[str, str]] = NO_STORE | {
     hdrs.CONTENT_TYPE: "text/html; charset=utf-8",
@@ -40,18 +40,18 @@ _PAGE_HEADERS: Final[dict[str, str]] = NO_STORE | {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-_PIECES_AT_A_TIME: Final = 10
-"""How many pieces of a page (a team each) are made before others get their turn: a few milliseconds' worth."""
+_PARTS_AT_A_TIME: Final = 10
+"""Parts of a page, one for each team, that are rendered before other tasks get their turn: some milliseconds."""
 
 
 class Source(Protocol):
     """What the routes show. Every call but `probe` answers at once."""
 
     async def scrape(self, *, openmetrics: bool) -> Exposition:
-        """Return the payload of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
+        """Return the exposition of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  bounds it
-        """Poll one team, which there is, and return its payload; after `timeout` seconds what is known by then."""
+        """Poll one existing team and return its exposition; after `timeout` seconds, what is known by then."""
 
     def status(self) -> ExporterStatus:
         """Return what is known about the polls at this moment."""
@@ -72,8 +72,8 @@ def make_app(
     Args:
         source: what to show.
         telemetry_path: where the metrics are. "/" takes the place of the status page.
-        reload: reads the configuration anew; None where that is not allowed over HTTP.
-        access: decides who may ask; None where everybody may ask everything.
+        reload: reads the configuration again; None where that is not allowed over HTTP.
+        access: applies the web configuration file; None where there is none.
     """
     routes = _Routes(source, telemetry_path, reload, access)
     app = web.Application(middlewares=[_plain_errors])
@@ -85,7 +85,7 @@ def make_app(
 
     app.on_response_prepare.append(prepare)
     if access is not None:
-        # Probes of Kubernetes send no password. What these two say is no secret.
+        # Kubernetes' probes send no password, and these two responses hold no secret.
         app.middlewares.insert(0, access.middleware(routes.healthy, routes.ready))
     paths: dict[str, Handler] = {
         "/": routes.page,
@@ -113,19 +113,19 @@ class _Routes:
         self._access = access
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """Send prepared bytes: nothing is rendered or compressed here."""
+        """Send all teams' metrics. Theirs were rendered and compressed when they were polled."""
         openmetrics = negotiate.prefers_openmetrics(_header(request, hdrs.ACCEPT))
         return await _send_exposition(
             request, await self._source.scrape(openmetrics=openmetrics), openmetrics=openmetrics
         )
 
     async def probe(self, request: web.Request) -> web.StreamResponse:
-        """Poll one team and send its metrics. Only configured teams have a name, so nobody is sent anywhere else."""
+        """Poll one team and send its metrics. Names are looked up, so a caller cannot choose an address."""
         names = request.query.getall("team", ())
         if len(names) != 1 or not names[0]:
-            return line(400, "One team is wanted: /probe?team=NAME.")
+            return line(400, "Exactly one team is required: /probe?team=NAME.")
         if all(team.name != names[0] for team in self._source.status().teams):
-            return line(404, "No such team. /sd lists those there are.")
+            return line(404, "No such team; /sd lists the teams.")
         openmetrics = negotiate.prefers_openmetrics(_header(request, hdrs.ACCEPT))
         timeout = scrape_timeout(_header(request, SCRAPE_TIMEOUT))
         exposition = await self._source.probe(names[0], openmetrics=openmetrics, timeout=timeout)
@@ -134,13 +134,20 @@ class _Routes:
     async def discovery(self, request: web.Request) -> web.Response:
         """Send one target per team, for Prometheus' HTTP service discovery."""
         targets = [
-            {"targets": [request.host], "labels": {"__metrics_path__": PROBE_PATH, "__param_team": team.name}}
+            {
+                "targets": [request.host],
+                "labels": {
+                    "__scheme__": request.scheme,
+                    "__metrics_path__": PROBE_PATH,
+                    "__param_team": team.name,
+                },
+            }
             for team in self._source.status().teams
         ]
         return web.json_response(targets, headers=NO_STORE)
 
     async def reload(self, _: web.Request) -> web.Response:
-        """Read the configuration anew, where that is allowed."""
+        """Read the configuration again, where that is allowed."""
         if self._reload is None:
             return line(403, "Not enabled: start with --web.enable-lifecycle.")
         mistakes = await self._reload()
@@ -150,31 +157,31 @@ class _Routes:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """Send the status page."""
-        pieces = page.render(self._source.status(), self._telemetry_path, request.query.get("team"))
-        return await _send_pieces(request, _PAGE_HEADERS, pieces)
+        texts = page.render(self._source.status(), self._telemetry_path, request.query.get("team"))
+        return await _send_parts(request, _PAGE_HEADERS, texts)
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """Send the same as JSON."""
         headers: dict[str, str] = NO_STORE | {hdrs.CONTENT_TYPE: "application/json"}
-        return await _send_pieces(request, headers, status_json.render(self._source.status()))
+        return await _send_parts(request, headers, status_json.render(self._source.status()))
 
     async def healthy(self, _: web.Request) -> web.Response:
-        """Say whether this process works; the platform is not asked."""
+        """Tell whether this process works; the platform is not asked."""
         if self._source.healthy():
             return line(200, "Healthy.")
         return line(503, "Not healthy: the poll schedule stands still.")
 
     async def ready(self, _: web.Request) -> web.Response:
-        """Say whether every team was polled once, and which were not."""
+        """Tell whether each team was polled and each discovery made once, and which were not."""
         status = self._source.status()
         if status.ready:
             return line(200, "Ready.")
         if self._access is not None and self._access.wants_passwords:
-            # This path needs none, and names are for those who have one.
+            # This path needs no password, and names are for those who have one.
             return line(503, "Not ready.")
         missing = [team.name for team in status.teams if not team.attempted]
         if not missing:
-            return line(503, "Not ready: the teams are not discovered yet.")
+            return line(503, "Not ready: teams are not discovered yet.")
         return line(503, f"Not ready: not polled yet: {listed(missing, 20)}.")
 
 
@@ -195,26 +202,26 @@ async def _send_exposition(request: web.Request, exposition: Exposition, *, open
 
 
 def scrape_timeout(header: str) -> float:
-    """The seconds a probe may take: what Prometheus says it waits, less a margin to answer in."""
+    """Seconds a probe may take: the scrape timeout that Prometheus states, less a margin for the response."""
     try:
         stated = float(header)
     except ValueError:
         stated = math.nan
-    return max(stated - TIMEOUT_MARGIN, stated / 2) if 0 < stated <= LONGEST_PROBE else LONGEST_PROBE - TIMEOUT_MARGIN
+    return max(stated - TIMEOUT_MARGIN, stated / 2) if 0 < stated <= MAX_PROBE else MAX_PROBE - TIMEOUT_MARGIN
 
 
-async def _send_pieces(request: web.Request, headers: dict[str, str], pieces: Iterable[str]) -> web.StreamResponse:
-    """Send a page whose pieces are made one by one, so that thousands of teams do not stall the polls."""
+async def _send_parts(request: web.Request, headers: dict[str, str], texts: Iterable[str]) -> web.StreamResponse:
+    """Send a page that is rendered part by part, so that thousands of teams do not stall the polls."""
     parts: list[bytes] = []
-    for number, piece in enumerate(pieces, start=1):
-        parts.append(piece.encode())
-        if number % _PIECES_AT_A_TIME == 0:
+    for number, text in enumerate(texts, start=1):
+        parts.append(text.encode())
+        if number % _PARTS_AT_A_TIME == 0:
             await asyncio.sleep(0)
     return await send(request, headers, sum(map(len, parts)), parts)
 
 
 def _add_headers(access: AccessControl | None, response: web.StreamResponse) -> None:
-    """Name the server without its versions, and have browsers take the type as it is said."""
+    """Name the server without a version, forbid browsers to guess types, and add the web configuration's headers."""
     response.headers[hdrs.SERVER] = "cyberun-exporter"
     response.headers["X-Content-Type-Options"] = "nosniff"
     if access is not None:
@@ -223,11 +230,11 @@ def _add_headers(access: AccessControl | None, response: web.StreamResponse) -> 
 
 @web.middleware
 async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a wrong path or method in one line of plain text."""
+    """Answer a wrong path or method with one line of plain text."""
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        return line(404, "Not found. / lists what there is.")
+        return line(404, "Not found. / leads to all there is.")
     except web.HTTPMethodNotAllowed as refused:
         allowed = ", ".join(sorted(refused.allowed_methods))
         return line(405, f"Method not allowed. Allowed here: {allowed}.", **{hdrs.ALLOW: allowed})

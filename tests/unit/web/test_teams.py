@@ -48,7 +48,7 @@ async def test_a_probe_is_of_one_configured_team(client: ClientSession, source: 
             found.append((answer.status, await answer.text()))
     assert [status for status, _ in found] == [400, 400, 400, 404, 404, 200]
     assert found[-1][1] == source.text_body.decode()
-    assert {text for status, text in found if status == 404} == {"No such team. /sd lists those there are.\n"}
+    assert {text for status, text in found if status == 404} == {"No such team; /sd lists the teams.\n"}
     assert source.probed == [("render", 2.5)]
 
 
@@ -60,7 +60,10 @@ async def test_discovery_lists_the_teams(
     async with client.get("/sd", headers={"Host": "exporter.example:1"}) as answer:
         assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
         assert json.loads(await answer.text()) == [
-            {"targets": ["exporter.example:1"], "labels": {"__metrics_path__": "/probe", "__param_team": name}}
+            {
+                "targets": ["exporter.example:1"],
+                "labels": {"__scheme__": "http", "__metrics_path__": "/probe", "__param_team": name},
+            }
             for name in ("render", 'Ä "&\\渲')
         ]
 

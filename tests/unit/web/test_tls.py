@@ -3,12 +3,12 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
 import yaml
-from aiohttp import web
+from aiohttp import ClientSession, web
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -19,9 +19,13 @@ from cryptography.hazmat.primitives.serialization import (
 from exporter.errors import ConfigError
 from exporter.web import tls
 from exporter.web.access import AccessControl
+from exporter.web.app import make_app
 from exporter.web.responses import ADD_HEADERS
 from exporter.web.serve import listening
 from exporter.web.tls import names_of
+
+if TYPE_CHECKING:
+    from unit.web.conftest import HeldSource
 
 pytestmark = [
     pytest.mark.loopback,
@@ -275,3 +279,16 @@ def test_unusable_files_are_mistakes(files: Files, case: str) -> None:
         AccessControl(path)
     (line,) = caught.value.mistakes
     assert line.startswith(f"{path}: tls_server_config.{mistake}")
+
+
+async def test_targets_are_scraped_as_they_were_asked_for(files: Files, source: "HeldSource") -> None:
+    """Over TLS the service discovery says so: Prometheus would ask the port in the clear."""
+    access = AccessControl(files.write())
+    app = make_app(source, access=access)
+    async with (
+        listening(app, ("127.0.0.1", 0), ssl_context=access.ssl_context) as ((_, port),),
+        ClientSession() as client,
+        client.get(f"https://127.0.0.1:{port}/sd", ssl=files.client()) as answer,
+    ):
+        [target] = await answer.json()
+    assert target["labels"]["__scheme__"] == "https"
