@@ -50,6 +50,7 @@ class Part(Enum):
     DISCOVERY = "each discovery of teams"
     AGENT = "each agent"
     GPU = "each GPU"
+    WORKFLOW = "each workflow that collect.workflows allows"
     API_PATH = "each API path that is called"
     API_FIELD = "each API field that is read"
 
@@ -153,6 +154,7 @@ _COLLECTOR_NAME: Final = Label("collector", ClosedSet(COLLECTORS))
 _PATH: Final = Label("path", OnePer(Part.API_PATH))
 _AGENT_ID: Final = Label("agent_id", OnePer(Part.AGENT))
 _GPU_PLACE: Final = Label("gpu", Limit(64, Part.AGENT))
+_WORKFLOW_ID: Final = Label("workflow_id", OnePer(Part.WORKFLOW))
 _COMBINATIONS: Final = Limit(MAX_COMBINATIONS, Part.TEAM)
 _FINAL_STATUS: Final = Label("status", ClosedSet(FINAL_TASK_STATUSES))
 _AGENT_STATUS: Final = Label("status", ClosedSet((*AGENT_STATUSES, OTHER)))
@@ -441,6 +443,36 @@ TASK_EXECUTION = Metric(
         Label("tool_type", _COMBINATIONS),
     ),
     "seconds",
+)
+
+WORKFLOW_TASKS_FINISHED = Metric(
+    "cyberun_workflow_tasks_finished_total",
+    Kind.COUNTER,
+    Scope.TASKS,
+    "Tasks that finished after the exporter's first poll, by workflow; only with collect.workflows. The workflows with"
+    " most finished tasks have their own, the rest are other.",
+    (_TEAM_NAME, _WORKFLOW_ID, _FINAL_STATUS),
+)
+WORKFLOW_EXECUTION = Metric(
+    "cyberun_workflow_execution_seconds_total",
+    Kind.COUNTER,
+    Scope.TASKS,
+    "Time from start to end of the tasks that finished after the exporter's first poll, by workflow; only with"
+    " collect.workflows.",
+    (_TEAM_NAME, _WORKFLOW_ID, _FINAL_STATUS),
+    "seconds",
+)
+WORKFLOW_INFO = Metric(
+    "cyberun_workflow_info",
+    Kind.INFO,
+    Scope.TASKS,
+    "What the workflow is called, where the platform says so; only with collect.workflows.",
+    (
+        _TEAM_NAME,
+        _WORKFLOW_ID,
+        Label("workflow_slug", OnePer(Part.WORKFLOW)),
+        Label("display_name", OnePer(Part.WORKFLOW)),
+    ),
 )
 
 # --- Agents -----------------------------------------------------------------------------------------------

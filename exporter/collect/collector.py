@@ -4,7 +4,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Generic
 
 from exporter.catalog import Scope
@@ -14,6 +14,7 @@ from exporter.collect.history import History
 from exporter.collect.provisioning import ProvisioningFilter
 from exporter.collect.result import Implausible, PollResult, S, UnknownValues
 from exporter.collect.tasks import collect_tasks
+from exporter.collect.workflow_names import WorkflowNames
 from exporter.errors import PlatformError
 from exporter.expose import families
 from exporter.expose.series_store import CompressedFamilies, compress_families
@@ -21,6 +22,7 @@ from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 from exporter.fleet.timings import Timings
+from exporter.fleet.workflows import WorkflowName
 from exporter.status import CollectorStatus
 
 _log = logging.getLogger(__name__)
@@ -102,13 +104,19 @@ class TasksCollector(Collector[TasksSnapshot]):
     def __init__(self, team: TeamContext, random: Callable[[], float]) -> None:
         super().__init__(team, random)
         self.provisioning = ProvisioningFilter(team.clock)
+        self.workflow_names = WorkflowNames(team)
 
     async def _read(self, unknown: UnknownValues) -> PollResult[TasksSnapshot]:
         before = self.snapshot.timings if self.snapshot else Timings()
         snapshot = await collect_tasks(
-            self._team.client, before, unknown, provisioning=self.provisioning, now=self._team.latest_now
+            self._team.client,
+            before,
+            unknown,
+            provisioning=self.provisioning,
+            now=self._team.latest_now,
+            workflows=self._team.rules.workflows,
         )
-        rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot)
+        rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot, self.workflow_names.names)
         return PollResult(snapshot=snapshot, families=rendered)
 
 
@@ -128,7 +136,8 @@ class AgentsCollector(Collector[AgentsSnapshot]):
         return await collect_agents(self._team.client.agents, self._team.rules.agents, before, now, unknown)
 
 
-def _rendered(team: str, snapshot: TasksSnapshot) -> CompressedFamilies:
+def _rendered(team: str, snapshot: TasksSnapshot, names: Mapping[str, WorkflowName]) -> CompressedFamilies:
     samples = Samples()
     families.add_tasks_snapshot(samples, team, snapshot)
+    families.add_workflow_names(samples, team, snapshot.timings.workflows, names)
     return compress_families(samples)

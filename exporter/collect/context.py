@@ -8,6 +8,7 @@ from exporter.collect.agents import AgentRules
 from exporter.collect.history import Clock
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import CompressedFamilies, SeriesStore
+from exporter.platform import paths
 from exporter.platform.credentials import TokenSource
 from exporter.platform.team import TeamClient
 
@@ -23,6 +24,8 @@ class TeamRules:
     token_expires: float | None
     """When its credential ends, in Unix seconds, for one that cannot tell it itself."""
     agents: AgentRules
+    workflows: int = 0
+    """How many workflows have series of their own."""
 
 
 class Hold:
@@ -66,6 +69,11 @@ class TeamContext:
     def may_manage(self) -> bool:
         """Whether the credential is accepted on management paths."""
         return self.credential.kind != "integration"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path that is going to be asked."""
+        return (*self.client.paths, *((paths.WORKFLOWS,) if self.rules.workflows else ()))
 
     @property
     def latest_now(self) -> float:

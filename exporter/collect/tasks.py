@@ -27,6 +27,7 @@ async def collect_tasks(
     *,
     provisioning: ProvisioningFilter,
     now: float = inf,
+    workflows: int = 0,
 ) -> TasksSnapshot:
     """Look at every status once.
 
@@ -36,6 +37,7 @@ async def collect_tasks(
         unknown: is added to, also when the poll fails.
         provisioning: what is known about that status of this platform; learns from the poll.
         now: Unix seconds; no task did anything later. Infinite while the platform's clock is not known.
+        workflows: how many workflows are told apart.
 
     Raises:
         PlatformError: a page could not be had, or contradicts itself.
@@ -51,7 +53,7 @@ async def collect_tasks(
     if unfiltered is not None:
         filtered = sum(scan.total for scan in active.values()) + sum(scan.total for scan in final.values())
         unknown["task_status"] += provisioning.compare(unfiltered, filtered)
-    snapshot = tasks_snapshot(active, final, before, provisioning.beyond)
+    snapshot = tasks_snapshot(active, final, before, provisioning.beyond, workflows)
     unknown.update(snapshot.unknown)
     return snapshot
 

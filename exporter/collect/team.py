@@ -53,7 +53,7 @@ class Team:
         self._transitions = TransitionLog()
         self._polling = asyncio.Lock()
         self._polled_at: float | None = None
-        counters.start(rules.name, self._context.client.paths)
+        counters.start(rules.name, self._context.paths)
 
     @property
     def rules(self) -> TeamRules:
@@ -78,7 +78,7 @@ class Team:
         self._context.rules, self._context.client = rules, client
         self._tasks.reconfigure()
         self._agents.reconfigure()
-        self._context.counters.start(rules.name, self._context.client.paths)
+        self._context.counters.start(rules.name, self._context.paths)
 
     def retire(self) -> None:
         """Publish nothing any more: the team is gone, or another one has its name."""
@@ -131,8 +131,9 @@ class Team:
             for collector in (self._tasks, self._agents):
                 if collector.due:
                     group.create_task(collector.poll(started))
-            if self._quotas.due:
-                group.create_task(self._quotas.poll())
+            for optional in (self._quotas, self._tasks.workflow_names):
+                if optional.due:
+                    group.create_task(optional.poll())
         await self._publish_assignment()
         self._publish_team()
         self._polled_at = clock()

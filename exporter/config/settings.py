@@ -34,6 +34,7 @@ from exporter.config.types import (
     TelemetryPath,
     Timeout,
     VariableName,
+    Workflows,
     format_duration,
 )
 
@@ -74,6 +75,9 @@ class Collect(Section):
     agent_memory: Age = Field(3600.0, description="How long a vanished agent stays visible as disconnected.")
     max_agents: Agents = Field(10_000, description="Agents exposed per team; more are counted only.")
     agent_labels: Flag = Field(default=False, description="Whether to expose a series for each label of an agent.")
+    workflows: Workflows = Field(
+        0, description="Workflows with series of their own: those with most finished tasks; the rest are `other`."
+    )
 
 
 class Origin(Section):

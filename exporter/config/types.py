@@ -85,6 +85,7 @@ def _count(least: int, most: int) -> tuple[BeforeValidator, Any, Allowed]:
 Concurrency = Annotated[int, *_count(1, 10_000)]
 Pages = Annotated[int, *_count(1, 1_000_000)]
 Agents = Annotated[int, *_count(1, 1_000_000)]
+Workflows = Annotated[int, *_count(0, 1000)]
 ByteSize = Annotated[int, *_count(1024, 2**30)]
 RequestRate = Annotated[
     float,

@@ -115,6 +115,20 @@ class SimulatedTeam:
 
         return Listing(len(view), cut)
 
+    def workflows(self) -> Listing:
+        """The workflows of all tasks that are listed, by id."""
+        ids = sorted({task["workflow_id"] for task in self._tasks.values() if isinstance(task.get("workflow_id"), str)})
+        items = [
+            {
+                "id": each,
+                "workflow_slug": f"workflow-{each[-6:]}",
+                "display_name": f"Workflow {each[-6:]}",
+                "version": 1,
+            }
+            for each in ids
+        ]
+        return Listing(len(items), lambda start, count: items[start : start + count])
+
     def task(self, task_id: str) -> Item:
         """A copy of a task; KeyError if there is none."""
         return dict(self._tasks[task_id])

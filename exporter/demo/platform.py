@@ -174,6 +174,9 @@ class SimulatedPlatform:
                 return authorise(grant, request.headers, path).user.as_json(nested=self.assumed.nested_team_quotas)
             case "GET", wire.TASKS:
                 return self._tasks(self._team(request, grant, path), request.query, faults)
+            case "GET", wire.WORKFLOWS:
+                workflows = self._team(request, grant, path).workflows()
+                return list_page(self._ordered(workflows), "workflow_list", "id", request.query, faults)
             case "GET", wire.AGENTS | wire.RUNTIME_AGENTS:
                 agents = self._team(request, grant, path).agents()
                 agents = agents if self.assumed.unique_agent_ids else with_twin(agents)

@@ -45,6 +45,7 @@ FIELDS: Final[Mapping[Source, Mapping[str, tuple[str, ...]]]] = {
     Source.DOCUMENTED: {
         "a task": tuple(_TASK.split()),
         "an agent": tuple(_AGENT.split()),
+        "a workflow": ("workflow_slug", "display_name", "version"),
         "`page_meta`": ("current_page", "per_page", "total_count"),
         "`/users/me`": (
             "team_list.id",
@@ -58,6 +59,7 @@ FIELDS: Final[Mapping[Source, Mapping[str, tuple[str, ...]]]] = {
     },
     Source.INFERRED: {
         "a task": ("task_status",),
+        "a workflow": ("id",),
         "`/users/me`": (
             "id",
             "display_name",

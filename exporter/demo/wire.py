@@ -13,7 +13,8 @@ RUNTIME_AGENTS: Final = "/r/agents"
 AGENTS: Final = "/agents"
 ME: Final = "/users/me"
 REFRESH: Final = "/auth/refresh"
-PATHS: Final = (TASKS, RUNTIME_AGENTS, AGENTS, ME, REFRESH)
+WORKFLOWS: Final = "/r/workflows"
+PATHS: Final = (TASKS, RUNTIME_AGENTS, AGENTS, ME, WORKFLOWS, REFRESH)
 """Path templates of the API, without the prefix."""
 
 FINAL_STATUSES: Final = ("completed", "failed", "cancelled")

@@ -11,6 +11,7 @@ from exporter.fleet.assignment import Assignment
 from exporter.fleet.presence import Presence
 from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 from exporter.fleet.timings import Timings
+from exporter.fleet.workflows import WorkflowName, Workflows
 from exporter.platform import wire
 
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
@@ -93,6 +94,13 @@ def add_tasks_snapshot(samples: Samples, team: str, tasks: TasksSnapshot) -> Non
     add_timings(samples, team, tasks.timings)
 
 
+def add_workflow_names(samples: Samples, team: str, workflows: Workflows, names: Mapping[str, WorkflowName]) -> None:
+    """Add what the shown workflows are called, as far as it is known."""
+    for workflow_id in workflows.shown:
+        if name := names.get(workflow_id):
+            samples.add(catalog.WORKFLOW_INFO, 1, team, workflow_id, name.slug, name.display_name)
+
+
 def add_task_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> None:
     """Add the number of tasks in each status."""
     for status, count in counts.items():
@@ -118,6 +126,10 @@ def add_timings(samples: Samples, team: str, timings: Timings) -> None:
     samples.add(catalog.TASK_RETRIES, timings.retries, team)
     for combination, seconds in timings.tallies.execution.items():
         samples.add(catalog.TASK_EXECUTION, seconds, team, combination.status, *combination.kind)
+    for workflow_id, totals in timings.workflows.shown.items():
+        for status in FINAL_TASK_STATUSES:
+            samples.add(catalog.WORKFLOW_TASKS_FINISHED, totals.finished[status], team, workflow_id, status)
+            samples.add(catalog.WORKFLOW_EXECUTION, totals.execution[status], team, workflow_id, status)
 
 
 def add_assignment(samples: Samples, team: str, assignment: Assignment) -> None:

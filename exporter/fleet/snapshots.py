@@ -53,6 +53,7 @@ def tasks_snapshot(
     final: Mapping[str, FinalStatusScan],
     before: Timings,
     beyond: int | None = None,
+    workflows: int = 0,
 ) -> TasksSnapshot:
     """Put together what one poll read.
 
@@ -61,8 +62,9 @@ def tasks_snapshot(
         final: by final status.
         before: the timings until now.
         beyond: tasks whose status cannot be asked for; None while unknown.
+        workflows: how many workflows are told apart.
     """
-    advance = before.advanced(active, final)
+    advance = before.advanced(active, final, workflows)
     counts = {status: scan.total for status, scan in active.items()}
     counts |= {status: scan.total for status, scan in final.items()}
     counts |= {} if beyond is None else {OTHER: beyond}

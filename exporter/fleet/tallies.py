@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from exporter.catalog import MAX_COMBINATIONS, OTHER
-from exporter.fleet.tasks import Kind, Task
+from exporter.fleet.tasks import Kind, Task, run_seconds
 
 MAX_FAILING_AGENTS: Final = 1000
 """Agents whose failed tasks are remembered, per team."""
@@ -61,13 +61,6 @@ class Tallies:
                     combination = _bounded(Combination(status, task.kind), sums)
                     sums[combination] = sums.get(combination, 0.0) + seconds
         return sums
-
-
-def run_seconds(task: Task) -> float | None:
-    """From start to end; None when one is unknown or they contradict each other."""
-    if task.started_at is None or task.completed_at is None or task.completed_at < task.started_at:
-        return None
-    return task.completed_at - task.started_at
 
 
 def _bounded(combination: Combination, known: Mapping[Combination, float]) -> Combination:

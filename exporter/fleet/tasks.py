@@ -42,6 +42,7 @@ class Task:
     agent_id: Final[str] = ""
     """The agent it runs or ran on."""
     kind: Final[Kind] = NO_KIND
+    workflow_id: Final[str] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = i
             retries=item.retry_count or 0,
             labels=label_set(item.agent_labels),
             agent_id=optional_label(item.agent_id),
+            workflow_id=optional_label(item.workflow_id),
             kind=_kind(item.gpu_type, item.dispatch_target, item.target_pool, item.tool_type),
         )
 
@@ -117,3 +119,10 @@ def _kind(*raw: str | None) -> Kind:
 def oldest(times: Iterable[float | None]) -> float | None:
     """The earliest of the known times; None when there is none."""
     return min((time for time in times if time is not None), default=None)
+
+
+def run_seconds(task: Task) -> float | None:
+    """From start to end; None when one is unknown or they contradict each other."""
+    if task.started_at is None or task.completed_at is None or task.completed_at < task.started_at:
+        return None
+    return task.completed_at - task.started_at

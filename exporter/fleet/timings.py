@@ -13,6 +13,7 @@ from exporter.fleet.activity import ActiveStatusScan, Activity
 from exporter.fleet.finished import FinalList, FinalStatusScan
 from exporter.fleet.tallies import Combination, Tallies
 from exporter.fleet.tasks import Task
+from exporter.fleet.workflows import Workflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,17 @@ class Timings:
     )
 
     tallies: Tallies = field(default_factory=Tallies)
+    workflows: Workflows = field(default_factory=Workflows)
 
-    def advanced(self, active: Mapping[str, ActiveStatusScan], finals: Mapping[str, FinalStatusScan]) -> "Advance":
+    def advanced(
+        self, active: Mapping[str, ActiveStatusScan], finals: Mapping[str, FinalStatusScan], workflows: int = 0
+    ) -> "Advance":
         """Count what one complete poll shows.
 
         Args:
             active: what was read of each active status.
             finals: what was read of each final status.
+            workflows: how many workflows are told apart.
         """
         new = self._first_ends(finals)
         ended = [task for tasks in new.values() for task in tasks]
@@ -79,6 +84,7 @@ class Timings:
             retries=self.retries + sum(task.retries for task in ended),
             wait=self.wait.observed(waits.lengths),
             tallies=self.tallies.after(new, _combinations(active, finals)),
+            workflows=self.workflows.after(new, _workflows(active, finals), workflows),
             run={status: histogram.observed(runs[status].lengths) for status, histogram in self.run.items()},
         )
         return Advance(timings, waits.reversed, sum(spans.reversed for spans in runs.values()))
@@ -101,6 +107,11 @@ class Timings:
 
     def _known(self) -> set[str]:
         return {task_id for listed in self.lists.values() for task_id in listed.known}
+
+
+def _workflows(active: Mapping[str, ActiveStatusScan], finals: Mapping[str, FinalStatusScan]) -> Iterator[str]:
+    yield from (task.workflow_id for task in active["running"].tasks)
+    yield from (task.workflow_id for scan in finals.values() for task in scan.tasks)
 
 
 def _combinations(

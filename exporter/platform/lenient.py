@@ -24,7 +24,7 @@ SLOW_BYTES: Final = 512 * 1024
 MAX_REPAIRED: Final = 1024 * 1024
 """Bytes of JSON that is worth repairing."""
 _NO_JSON: Final = "json_invalid"
-_REQUIRED: Final = frozenset({"page_meta", "task_list", "agent_list"})
+_REQUIRED: Final = frozenset({"page_meta", "task_list", "agent_list", "workflow_list"})
 
 
 def values_in(body: bytes) -> int:

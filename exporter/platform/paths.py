@@ -3,6 +3,7 @@
 from typing import Final
 
 TASKS: Final = "/r/tasks"
+WORKFLOWS: Final = "/r/workflows"
 AGENTS: Final = "/agents"
 """Device keys and user JWTs."""
 RUNTIME_AGENTS: Final = "/r/agents"

@@ -115,6 +115,15 @@ class TeamClient:
         query: Query = {"current_page": page, "per_page": wire.PER_PAGE}
         return await self._ask(self.agents_path, query, lambda body: self._read_on(wire.decode_agents(body, page)))
 
+    async def workflows(self, page: int, *, expected: Expected = ()) -> wire.Page[wire.Workflow]:
+        """One page of the workflows, from page 1 on.
+
+        Raises:
+            PlatformError: one of its leaves; counted already, unless it is `expected`.
+        """
+        query = {"current_page": page, "per_page": wire.PER_PAGE}
+        return await self._ask(paths.WORKFLOWS, query, lambda body: wire.decode_workflows(body, page), expected)
+
     async def me(self, *, expected: Expected = ()) -> account.Me:
         """The credential's user: teams and quotas. Integration keys may not ask.
 

@@ -48,6 +48,7 @@ class Task:
     """An item of `task_list`. The status goes by either of two names; both may be missing."""
 
     id: Text | None = None
+    workflow_id: Text | None = None
     task_status: Text | None = None
     status: Text | None = None
     created_at: Time | None = None
@@ -60,6 +61,16 @@ class Task:
     dispatch_target: Text | None = None
     target_pool: Text | None = None
     tool_type: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """An item of `workflow_list`; its shape is inferred, so its id may go by either of two names."""
+
+    id: Text | None = None
+    workflow_id: Text | None = None
+    workflow_slug: Text | None = None
+    display_name: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,14 @@ class TaskList:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowList:
+    """The answer of `GET /r/workflows`."""
+
+    workflow_list: Annotated[list[Workflow | None], Field(max_length=MAX_ITEMS)] | None
+    page_meta: PageMeta
+
+
+@dataclass(frozen=True, slots=True)
 class AgentList:
     """The answer of `GET /agents` and `GET /r/agents`."""
 
@@ -132,14 +151,14 @@ class AgentList:
 FIELDS: Final = tuple(
     dict.fromkeys(
         field.name
-        for model in (TaskList, Task, AgentList, Agent, SystemStats, GpuDevice)
+        for model in (TaskList, Task, AgentList, Agent, SystemStats, GpuDevice, WorkflowList, Workflow)
         for field in fields(model)
         if field.name != "page_meta"
     )
 )
 """Every field a value of which can be dropped alone: a closed set of label values."""
 
-Item = TypeVar("Item", Task, Agent)
+Item = TypeVar("Item", Task, Agent, Workflow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +213,10 @@ class Page(Generic[Item]):
 
 _TASKS: Final = TypeAdapter(TaskList)
 _AGENTS: Final = TypeAdapter(AgentList)
+_WORKFLOWS: Final = TypeAdapter(WorkflowList)
 _TASK: Final = TypeAdapter(Task)
 _AGENT: Final = TypeAdapter(Agent)
+_WORKFLOW: Final = TypeAdapter(Workflow)
 
 
 def decode_tasks(body: bytes, number: int, status: str | None) -> Page[Task]:
@@ -226,6 +247,17 @@ def decode_agents(body: bytes, number: int) -> Page[Agent]:
     """
     answer, unknown = validated(_AGENTS, body, "agent_list", _AGENT)
     return _page("agent_list", answer.agent_list, answer.page_meta, number, unknown)
+
+
+def decode_workflows(body: bytes, number: int) -> Page[Workflow]:
+    """Read page `number` of the workflows.
+
+    Raises:
+        Undecodable: the body is not JSON.
+        SchemaMismatch: it is not a workflow list, or holds more than its own total.
+    """
+    answer, unknown = validated(_WORKFLOWS, body, "workflow_list", _WORKFLOW)
+    return _page("workflow_list", answer.workflow_list, answer.page_meta, number, unknown)
 
 
 def _page(

@@ -207,6 +207,7 @@ def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:
         stale_after=collect.stale_after,
         token_expires=team.token_expires,
         agents=agents,
+        workflows=collect.workflows,
     )
 
 

@@ -6,11 +6,13 @@ from exporter import catalog
 from grafana.builders import common, links, style
 from grafana.builders.common import ACTIVE, COMPLETED, FAILED, TEAM, TRIED, UNSTARTED, by_team, of_status
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import Column, Key, grid
+from grafana.builders.grid import HIDDEN_JOB, Column, Key, grid
+from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, durations, lines, number
 from grafana.builders.query import RANGE, Selector, age, highest
 
 SELECT: Final = Selector(("team_name",))
+_WORKFLOW: Final = Key("workflow_id", "Workflow", width=190)
 
 
 def board() -> Board:
@@ -51,6 +53,7 @@ def board() -> Board:
                 ],
             ),
             Section("GPU time", [Place(_execution(), 12, 8), Place(_execution_table(), 12, 8)]),
+            Section("Workflows", [Place(_workflows(), 12, 8), Place(_workflow_names(), 12, 8)]),
             Section("History", [Place(_listed(), 24, 7)]),
         ),
     )
@@ -227,6 +230,34 @@ def _named(label: str, expression: str) -> str:
 
 
 # --- History ---
+
+
+def _workflows() -> Panel:
+    labels = f"{TEAM}, workflow_id"
+    finished, failed, run_time = (
+        f"sum by ({labels}) ({SELECT.increase(metric, matchers, over=RANGE)})"
+        for metric, matchers in (
+            (catalog.WORKFLOW_TASKS_FINISHED, ""),
+            (catalog.WORKFLOW_TASKS_FINISHED, FAILED),
+            (catalog.WORKFLOW_EXECUTION, ""),
+        )
+    )
+    columns = [
+        Column("Finished", finished, unit="short", decimals=0),
+        Column("Failed", failed, unit="short", decimals=0),
+        Column("Run time", run_time, unit="s", decimals=1),
+    ]
+    about = "What ended within the time shown, by workflow: those with most finished tasks, the rest as other."
+    text = Text("Workflows", about, empty="none: collect.workflows is 0")
+    return grid(text, (HIDDEN_JOB, TEAM_KEY, _WORKFLOW), columns, sort={"Run time": True})
+
+
+def _workflow_names() -> Panel:
+    labels = "workflow_id, workflow_slug, display_name"
+    columns = [Column("Teams", f"count by ({labels}) ({SELECT(catalog.WORKFLOW_INFO)})", unit="short")]
+    keys = [_WORKFLOW, Key("workflow_slug", "Slug", width=150), Key("display_name", "Name", width=150)]
+    text = Text("Names of workflows", catalog.WORKFLOW_INFO, empty="none known")
+    return grid(text, keys, columns, sort={"Teams": True})
 
 
 def _listed() -> Panel:

@@ -27,6 +27,7 @@ NAME_OF = {
     Part.TEAM: ("team_name",),
     Part.AGENT: ("team_name", "agent_id"),
     Part.GPU: ("team_name", "agent_id", "gpu"),
+    Part.WORKFLOW: ("team_name", "workflow_id"),
     Part.API_PATH: ("path",),
     Part.API_FIELD: ("field",),
     Part.DISCOVERY: ("discovery",),

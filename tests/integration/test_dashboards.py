@@ -136,7 +136,7 @@ def _rules(directory: Path) -> list[str]:
 def _exporter(directory: Path, platform: SimulatedPlatform, base_url: str) -> RunningExporter:
     config = {
         "api": {"base_url": base_url, "max_requests_per_second": 1000, "timeout": "5s"},
-        "collect": {"interval": "1s", "stale_after": "30s", "max_agents": 10, "agent_labels": True},
+        "collect": {"interval": "1s", "stale_after": "30s", "max_agents": 10, "agent_labels": True, "workflows": 5},
         "discover": [{"token_file": "secrets/batch", "exclude": [".*"]}],
         "teams": [{"name": team.name, "team_id": team.team_id} for team in platform.teams.values()],
     }

@@ -31,6 +31,8 @@ class Item:
     completed_at: float | None = None
     retries: int = 0
     labels: tuple[str, ...] = ()
+    agent_id: str | None = None
+    gpu_type: str | None = None
 
     @property
     def on_the_wire(self) -> wire.Task:
@@ -43,6 +45,8 @@ class Item:
             completed_at=_moment(self.completed_at),
             retry_count=self.retries,
             agent_labels=list(self.labels),
+            agent_id=self.agent_id,
+            gpu_type=self.gpu_type,
         )
 
 

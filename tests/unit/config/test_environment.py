@@ -25,6 +25,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "collect.max_agents": ("9", 9),
     "collect.agent_labels": ("true", True),
     "web.listen_address": ("[::1]:1, :2", (ListenAddress("::1", 1), ListenAddress(None, 2))),
+    "collect.workflows": ("7", 7),
     "web.telemetry_path": ("/m", "/m"),
     "web.config_file": ("web.yml", "web.yml"),
     "web.enable_lifecycle": ("false", False),

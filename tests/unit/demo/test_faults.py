@@ -31,7 +31,10 @@ def test_text_form(faults: Faults) -> None:
     [
         ("hang", "cannot read the fault 'hang'; allowed: team:path:kind, team:path:kind=value#times"),
         ("nobody:*:hang", "unknown team 'nobody'"),
-        ("*:/tasks:hang", "unknown path '/tasks'; allowed: *, /r/tasks, /r/agents, /agents, /users/me, /auth/refresh"),
+        (
+            "*:/tasks:hang",
+            "unknown path '/tasks'; allowed: *, /r/tasks, /r/agents, /agents, /users/me, /r/workflows, /auth/refresh",
+        ),
         ("*:*:hang#x", "times is 'x' in '*:*:hang#x'; allowed: 1 and more"),
         ("*:*:hang#0", "times is 0; allowed: 1 and more"),
         ("*:*:latency=fast", "latency cannot be 'fast'; allowed: a duration: 2s, 500ms, 1m"),

@@ -66,6 +66,9 @@ class Model:
             if item.started_at is not None and item.completed_at is not None:
                 values["runs", item.status] += 1
                 values["run seconds", item.status] += item.completed_at - item.started_at
+                values["execution", f"{item.status} {item.gpu_type}"] += item.completed_at - item.started_at
+            if item.status == "failed":
+                values["failed on", item.agent_id or ""] += 1
         values["waits", ""] = len(self.waits)
         values["wait seconds", ""] = sum(self.waits.values())
         return {key: value for key, value in values.items() if value}
@@ -129,7 +132,13 @@ class TaskHistory(RuleBasedStateMachine):
         return f"{head}-{self.number:06d}"
 
     def _create(self) -> Item:
-        item = Item(self._new_id(), self.random.choice(UNSTARTED_TASK_STATUSES), created_at=self.now)
+        item = Item(
+            self._new_id(),
+            self.random.choice(UNSTARTED_TASK_STATUSES),
+            created_at=self.now,
+            agent_id=self.random.choice("ab"),
+            gpu_type=self.random.choice(["A100", "H100"]),
+        )
         self.lists.put(item)
         return item
 
@@ -307,6 +316,9 @@ class TaskHistory(RuleBasedStateMachine):
             values["finished", status] = samples.value("cyberun_tasks_finished_total", **labels) or 0
             values["runs", status] = samples.value("cyberun_task_run_seconds_count", **labels) or 0
             values["run seconds", status] = samples.value("cyberun_task_run_seconds_sum", **labels) or 0
+        tallies = self.poller.timings.tallies
+        values |= {("failed on", agent_id): count for agent_id, count in tallies.failed.items()}
+        values |= {("execution", f"{key.status} {key.kind.gpu_type}"): sum_ for key, sum_ in tallies.execution.items()}
         return {key: value for key, value in values.items() if value}
 
     @invariant()
@@ -314,6 +326,7 @@ class TaskHistory(RuleBasedStateMachine):
         timings = getattr(self, "poller", Poller(TaskLists())).timings
         assert len(timings.activity.seen) <= 8 * PER_PAGE
         assert all(len(listed.known) <= 2 * PER_PAGE for listed in timings.lists.values())
+        assert len(timings.tallies.execution) <= 2 * len(FINAL_TASK_STATUSES)
 
 
 EXAMPLES = int(os.environ.get("HISTORY_EXAMPLES", "100"))

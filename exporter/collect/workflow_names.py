@@ -1,0 +1,65 @@
+"""What the workflows of a team are called: optional, and asked for rarely, a page at a time."""
+
+import logging
+from collections.abc import Mapping
+from itertools import islice
+from typing import Final
+
+from exporter.collect.context import TeamContext
+from exporter.errors import ClientRefused, Forbidden, NotFound, PlatformError, Unauthorized
+from exporter.fleet.text import optional_label
+from exporter.fleet.workflows import WorkflowName
+from exporter.platform import wire
+
+INTERVAL: Final = 300.0
+"""Seconds between two requests, each for the next page of the list."""
+MAX_NAMES: Final = 1000
+"""Names remembered per team; those learned longest ago are forgotten first."""
+REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
+"""A platform may not list workflows, or not to this credential: an answer, and no failure."""
+
+_log = logging.getLogger(__name__)
+
+
+class WorkflowNames:
+    """Learns the names of one team's workflows. Mutable: it knows which page comes next.
+
+    Attributes:
+        names: by workflow id.
+    """
+
+    names: Mapping[str, WorkflowName]
+
+    def __init__(self, team: TeamContext) -> None:
+        self.names = {}
+        self._team = team
+        self._page = 1
+        self._due_at = team.clock.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether workflows are shown at all, and it is time."""
+        return self._team.rules.workflows > 0 and self._team.hold.over and self._team.clock.monotonic() >= self._due_at
+
+    async def poll(self) -> None:
+        """Read a page. Nothing is raised: workflows without a name are shown by their ids."""
+        self._due_at = self._team.clock.monotonic() + INTERVAL
+        try:
+            page = await self._team.client.workflows(self._page, expected=REFUSALS)
+        except PlatformError as error:
+            self._due_at = self._team.clock.monotonic() + max(INTERVAL, error.retry_after or 0.0)
+        except Exception:  # noqa: BLE001  nothing optional may end the others' polls; the log is loud
+            _log.exception("names of workflows could not be read", extra={"team_name": self._team.rules.name})
+        else:
+            self._learn(page)
+            self._page = page.number + 1 if page.number < page.last else 1
+
+    def _learn(self, page: wire.Page[wire.Workflow]) -> None:
+        names = dict(self.names)
+        for item in page.items:
+            if item is not None and (workflow_id := optional_label(item.id or item.workflow_id)):
+                names.pop(workflow_id, None)
+                names[workflow_id] = WorkflowName(
+                    slug=optional_label(item.workflow_slug), display_name=optional_label(item.display_name)
+                )
+        self.names = dict(islice(names.items(), max(0, len(names) - MAX_NAMES), None))
