@@ -21,11 +21,12 @@ class Assignment:
 def assignment(tasks: TasksSnapshot, agents: AgentsSnapshot) -> Assignment:
     """Compare both lists, each as it was read last."""
     complete = not tasks.coverage.truncated and not agents.coverage.truncated
-    failed = tasks.timings.tallies.failed
+    failed, seen = tasks.timings.tallies.failed, agents.presence.last_seen
     return Assignment(
         without_eligible_agent=without_eligible_agent(tasks.required_labels, agents.label_sets),
         on_absent_agents=_absent(tasks.running_on, agents.listed) if complete else None,
-        failed={agent_id: failed.get(agent_id, 0) for agent_id in sorted(agents.presence.connected)},
+        # Those seen are in order already; sorting a large fleet once more would stall the event loop.
+        failed={agent_id: failed.get(agent_id, 0) for agent_id in seen if agent_id in agents.presence.connected},
     )
 
 
