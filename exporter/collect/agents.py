@@ -4,12 +4,9 @@ A list that shrank while it was read is read once more; if that does not add up 
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.catalog import OTHER
 from exporter.collect.result import AgentsResult, FetchAgents, Implausible, PollResult, UnknownValues
 from exporter.collect.walk import Walk
 from exporter.expose import families
@@ -19,6 +16,7 @@ from exporter.fleet.agents import Agent, read_agents
 from exporter.fleet.presence import Presence
 from exporter.fleet.roster import Roster
 from exporter.fleet.snapshots import AgentsSnapshot
+from exporter.fleet.totals import AgentTotals
 from exporter.platform import wire
 
 PAGES_TOGETHER: Final = 4
@@ -74,11 +72,7 @@ class _AgentsPoll:
         self._walk = Walk(rules.max_pages)
         self._roster = Roster(before.connected, rules.max_agents)
         self._rendering = _Rendering(rules)
-        self._counts: Counter[str] = Counter()
-        self._label_sets: set[frozenset[str]] = set()
-        self._labels_left = LABELS_PER_AGENT * rules.max_agents
-        self._running_tasks: int | None = None
-        self._gpu_capacity: int | None = None
+        self._totals = AgentTotals(LABELS_PER_AGENT * rules.max_agents)
         self._duplicates = 0
         self._series_dropped = 0
 
@@ -99,20 +93,7 @@ class _AgentsPoll:
         self._duplicates += len(agents) - len(admitted) - len(left_out)
         self._rendering.add(admitted)
         self._series_dropped += sum(map(self._rendering.series, left_out))
-        connected = (*admitted, *left_out)
-        self._counts.update(agent.status or OTHER for agent in connected)
-        self._note_labels(connected)
-        self._running_tasks = _total(self._running_tasks, (agent.running_tasks for agent in connected))
-        self._gpu_capacity = _total(self._gpu_capacity, (agent.gpu_capacity for agent in connected))
-
-    def _note_labels(self, agents: Iterable[Agent]) -> None:
-        """Hold the distinct label sets while they are few; of too many, none is known."""
-        for agent in agents:
-            if self._labels_left >= 0 and agent.labels not in self._label_sets:
-                self._label_sets.add(agent.labels)
-                self._labels_left -= 1 + len(agent.labels)
-        if self._labels_left < 0:
-            self._label_sets.clear()
+        self._totals.add((*admitted, *left_out))
 
     @property
     def worth_repeating(self) -> bool:
@@ -140,21 +121,15 @@ class _AgentsPoll:
         )
         return AgentsSnapshot(
             coverage=coverage,
-            counts=self._counts,
+            counts=self._totals.counts,
             presence=presence,
             expected=self._rules.expected - left_out,
             listed=left_out | self._roster.exposed,
-            label_sets=None if self._labels_left < 0 else frozenset(self._label_sets),
-            running_tasks=self._running_tasks,
-            gpu_capacity=self._gpu_capacity,
+            label_sets=self._totals.label_sets,
+            running_tasks=self._totals.running_tasks,
+            gpu_capacity=self._totals.gpu_capacity,
             series_dropped=self._series_dropped,
         )
-
-
-def _total(before: int | None, numbers: Iterable[int | None]) -> int | None:
-    """The sum of what is known; None when nothing is."""
-    known = [number for number in (before, *numbers) if number is not None]
-    return sum(known) if known else None
 
 
 class _Rendering:
