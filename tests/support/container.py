@@ -17,7 +17,7 @@ HARDENED: Final = (
     "--network=host",
     # An engine wants to raise these limits, which is forbidden inside of some sandboxes.
     "--ulimit=nofile=1024:1024",
-    "--ulimit=nproc=1024:1024",
+    "--ulimit=nproc=4096:4096",
 )
 Result = subprocess.CompletedProcess[str]
 
@@ -108,5 +108,5 @@ class Container:
 
     def stop(self) -> int:
         """Its exit code after SIGTERM, for which it has ten seconds."""
-        self.engine("stop", "--time=10", self.identity)
+        self.engine("stop", "-t", "10", self.identity)
         return int(self.state["ExitCode"])
