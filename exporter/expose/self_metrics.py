@@ -80,8 +80,8 @@ def _add_collector(samples: Samples, team: str, collector: CollectorStatus) -> N
 def _add_requests(samples: Samples, team: str, counters: ApiCounters) -> None:
     for path in counters.paths.get(team, ()):
         samples.add(catalog.API_REQUESTS, counters.requests[team, path], team, path)
-        for reason in REASONS:
-            samples.add(catalog.API_REQUEST_FAILURES, counters.failures[team, path, reason], team, path, reason)
+        failures = (counters.failures[team, path, reason] for reason in REASONS)
+        samples.subjects(team, path, names=REASONS).add(catalog.API_REQUEST_FAILURES, failures)
 
 
 def _add_discovery(samples: Samples, discovery: DiscoveryStatus) -> None:
@@ -94,10 +94,9 @@ def _add_discovery(samples: Samples, discovery: DiscoveryStatus) -> None:
 
 
 def _add_process(samples: Samples, status: ExporterStatus, counters: ApiCounters) -> None:
-    for field, count in list(counters.unknown.items()):
-        samples.add(catalog.UNKNOWN_VALUES, count, field)
-    for path, (buckets, total) in list(counters.seconds.items()):
-        samples.add_histogram(catalog.API_REQUEST_SECONDS, tuple(buckets), total, path)
+    samples.subjects(names=counters.unknown).add(catalog.UNKNOWN_VALUES, counters.unknown.values())
+    for path, (buckets, total) in counters.seconds.items():
+        samples.add_histogram(catalog.API_REQUEST_SECONDS, buckets, total, path)
     if counters.skew is not None:
         samples.add(catalog.CLOCK_SKEW, counters.skew)
     samples.add(catalog.CONFIG_RELOAD_SUCCESSFUL, int(status.last_reload_ok))
