@@ -108,3 +108,9 @@ def test_the_list_of_alerts_is_that_of_the_rules() -> None:
         line + "\n" for line in text.splitlines() if line.startswith("|") and ("[Cyb" in line or "**" in line)
     )
     assert found == "".join(table().splitlines(keepends=True)[2:]), f"write this instead:\n{table()}"
+
+
+@pytest.mark.parametrize(("page", "words"), [("README.md", r"(\d+) \[alerts\]"), ("CHANGELOG.md", r"(\d+) alerts")])
+def test_the_number_of_alerts_is_right(page: str, words: str) -> None:
+    """Where their number is told, it is that of the rules."""
+    assert re.findall(words, (ROOT / page).read_text(encoding="utf-8")) == [str(len(ALERTS))]

@@ -33,6 +33,7 @@ from support import (
     wait_until,
 )
 from support.rules import ALERTS, FILES, FOLDER
+from support.sessions import SignedIn
 
 QUICKER: Final = 300
 LONGEST: Final = 12.0
@@ -342,6 +343,33 @@ async def drive_reload(rig: Rig) -> None:
     await rig.inbox.until("resolved", ("CyberunConfigReloadFailed", ""))
 
 
+async def drive_discoveries(rig: Rig, folder: Path) -> None:
+    """Two credentials come: one is refused until somebody signs in again, one finds a team without a usable name."""
+    platform, exporter = rig.platform, rig.exporter
+    platform.add_team("found").add_agent(AGENT)
+    platform.add_team("n" * 101)
+    refused = SignedIn(platform, folder / "refused", "found")
+    platform.access.refresh(refused.saved)  # so what the file holds is worth nothing any more
+    other = SignedIn(platform, folder / "other", "n" * 101)
+    found: list[dict[str, Any]] = [
+        {"name": each.path.name, "refresh_token_file": str(each.path)} for each in (refused, other)
+    ]
+    good = exporter.config_path.read_text(encoding="utf-8")
+
+    def configure(text: str) -> None:
+        exporter.config_path.write_text(text, encoding="utf-8")
+        exporter.send_signal(signal.SIGHUP)
+
+    configure(yaml.safe_dump({**yaml.safe_load(good), "discover": found}))
+    failing, left_out = ("CyberunDiscoveryFailing", ""), ("CyberunTeamsLeftOut", "")
+    await rig.inbox.until("firing", failing, left_out)
+    refused.write(refused.user.refresh_token)
+    found[1]["exclude"] = ["Nn+"]
+    configure(yaml.safe_dump({**yaml.safe_load(good), "discover": found}))
+    await rig.inbox.until("resolved", failing, left_out)
+    configure(good)
+
+
 async def drive_withheld(rig: Rig) -> None:
     """What was wrong before a team went down stays so until it is back; what went wrong meanwhile is unknown."""
     team, unhealthy = rig.platform.teams["withheld"], ("CyberunAgentUnhealthy", "withheld")
@@ -412,7 +440,7 @@ def populate(platform: SimulatedPlatform) -> None:
         team.add_agent(AGENT, last_heartbeat=time.time() + 600)  # nobody sends heartbeats here
 
 
-async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: Start) -> None:
+async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: Start, tmp_path: Path) -> None:
     """Every alert is delivered when its condition comes about, and its end when that ends; nothing else is."""
     populate(platform)
     teams = [{"name": name, "team_id": team.team_id} for name, team in platform.teams.items()]
@@ -426,6 +454,7 @@ async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: S
             group.create_task(drive(running, scenario))
         for special in (drive_growth, drive_expiry, drive_reload, drive_withheld, drive_one_list):
             group.create_task(special(running))
+    await drive_discoveries(running, tmp_path)
     await drive_absence(running)
     assert set(dict(running.inbox.history)) <= expected()
     assert {name for name, _ in dict(running.inbox.history)} == {alert.name for alert in ALERTS}
@@ -442,6 +471,7 @@ def expected() -> set[Key]:
         | {(alert, "withheld") for alert in ("CyberunAgentUnhealthy", *BLIND)}
         | {(alert, "one-list") for alert in ("CyberunAgentUnhealthy", "CyberunAgentSyncingTooLong", *BLIND)}
         | {("CyberunTasksWaitingTooLong", "absence")}
+        | {("CyberunDiscoveryFailing", ""), ("CyberunTeamsLeftOut", "")}
     )
 
 
