@@ -602,13 +602,16 @@ async def test_examples_see_each_team_once(
     platform: SimulatedPlatform,
     exporter_factory: ExporterFactory,
     example: Callable[[str, RunningExporter], Awaitable[RunningPrometheus]],
+    tmp_path: Path,
     name: str,
     expected: set[str],
 ) -> None:
     """With either example every target is up, of one job and instance, each team's series are there once and fresh."""
     for team in ("render", "batch"):
         platform.add_team(team).add_agent(AGENT)
-    exporter = await exporter_factory({"collect": {"interval": "1s", "stale_after": "10s"}})
+    operator = SignedIn(platform, tmp_path / "operator", "render")
+    found = {"refresh_token_file": str(operator.path), "exclude": [".*"]}
+    exporter = await exporter_factory({"collect": {"interval": "1s", "stale_after": "10s"}, "discover": [found]})
     await exporter.wait_ready()
     server = await example(name, exporter)
     address = exporter.url.removeprefix("http://")
