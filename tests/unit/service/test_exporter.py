@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 import pytest
 
@@ -83,6 +84,22 @@ async def test_scrape_of_many_teams(*, openmetrics: bool) -> None:
     assert len(turns) == 2
     assert ours(found) == ours(exporter.exposition(openmetrics=openmetrics))
     assert len([line for line in ours(found) if line.startswith("cyberun_up{")]) == len(names)
+
+
+async def test_a_scrape_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a limit of processes, with however many teams, the exposition is there."""
+    clock, counters = FakeClock(), ApiCounters()
+    store = SeriesStore(clock.clock.monotonic)
+    exporter = Exporter(Schedule(clock.clock), payload=store, counters=counters, clock=clock.clock)
+    names = [f"t{number}" for number in range(2 * TEAMS_AT_A_TIME + 1)]
+    exporter.set_teams([make_team(FakeClient(name, counters, clock), payload=store) for name in names], stale_after=9.0)
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    found = read(await exporter.scrape(openmetrics=False))
+    assert teams_of(found) == set(names)
 
 
 def ours(answer: Exposition) -> list[str]:

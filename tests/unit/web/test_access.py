@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import os
 from collections.abc import AsyncIterator
@@ -90,6 +91,20 @@ async def test_headers_are_on_every_answer(source: "HeldSource", path: Path) -> 
             for headers in ({}, RIGHT):
                 async with client.get(place, headers=headers) as answer:
                     assert answer.headers.getall("X-Frame-Options") == ["sameorigin"]
+
+
+async def test_headers_are_on_answers_to_what_is_not_http(source: "HeldSource", path: Path) -> None:
+    """Bytes that are not HTTP get the headers of the file too, and no password is asked for."""
+    write(path, users() + "http_server_config: {headers: {X-Frame-Options: sameorigin}}")
+    access = AccessControl(path)
+    async with listening(make_app(source, access=access), ("127.0.0.1", 0)) as ((_, port),):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x00\r\n\r\n")
+        head = (await reader.read()).decode().split("\r\n")
+        writer.close()
+    assert head[0].endswith(" 400 Bad Request")
+    assert "X-Frame-Options: sameorigin" in head
+    assert "Server: cyberun-exporter" in head
 
 
 async def test_what_changes_is_in_force_at_once(source: "HeldSource", path: Path) -> None:
