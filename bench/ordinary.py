@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import yaml
 from rig import Fleet, names, report, simulated, token
-from rig.servers import free_port, get, running
+from rig.servers import cpu_of, free_port, get, running
 
 FLEET = Fleet(teams=3, agents=30)
 INTERVAL = 15
@@ -32,31 +32,34 @@ app = web.Application()
 app.router.add_get("/", answer)
 web.run_app(app, host="127.0.0.1", port={port}, print=None)
 """
-TICKS = os.sysconf("SC_CLK_TCK")
 MEGABYTE = 1e6
+
+
+LAUNCHER = """
+import os, sys
+null = os.open(os.devnull, os.O_RDWR)
+silent = [(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=silent), 0)[2]
+print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+"""
+"""Starts a command from a small process: the peak of memory that the system tells includes the one that forked."""
 
 
 def ended(command: list[str]) -> tuple[float, float]:
     """The median of the CPU seconds, and the most memory in MB, of a command that ends by itself."""
-    usages = []
-    for _ in range(REPETITIONS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  ours
-        usages.append(os.wait4(process.pid, 0)[2])
-        process.returncode = 0
-    times = sorted(usage.ru_utime + usage.ru_stime for usage in usages)
-    return times[REPETITIONS // 2], max(usage.ru_maxrss for usage in usages) * 1024 / MEGABYTE
+    launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
+    told = [
+        subprocess.run(launch, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603  ours
+        for _ in range(REPETITIONS)
+    ]
+    times = sorted(float(seconds) for seconds, _ in told)
+    return times[REPETITIONS // 2], max(int(peak) for _, peak in told) / MEGABYTE
 
 
 def resident(pid: int) -> float:
     """MB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
-
-
-def cpu(pid: int) -> float:
-    """Seconds of CPU time so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def until(done: Callable[[str], bool], port: int, started: float) -> float:
@@ -95,7 +98,7 @@ def serve(folder: Path, config: Path, port: int) -> None:
         opened, at_first = time.monotonic() - started, resident(pid)
         first = until(lambda text: teams_up(text) > 0, port, started)
         everything = until(lambda text: teams_up(text) == FLEET.teams, port, started)
-        before, began = cpu(pid), time.monotonic()
+        before, began = cpu_of(pid), time.monotonic()
         for _ in range(SCRAPES):
             time.sleep(INTERVAL)
             get(port, "/metrics")
@@ -105,7 +108,7 @@ def serve(folder: Path, config: Path, port: int) -> None:
             "all teams after s": everything,
             "MB at first": at_first,
             "MB then": resident(pid),
-            "CPU s a minute": (cpu(pid) - before) / (time.monotonic() - began) * 60,
+            "CPU s a minute": (cpu_of(pid) - before) / (time.monotonic() - began) * 60,
         }
         report("ordinary_serve", [row])
         commands(config, health=[SCRIPT, "health", f"--config.file={config}"])

@@ -56,7 +56,33 @@ async def serve(
         ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
         OSError: the address cannot be listened on.
     """
-    async with stop_signal() as stop, started(settings, environ, shard) as service:
+    begun = asyncio.Event()
+
+    def begin() -> None:
+        ready()
+        begun.set()
+
+    async with stop_signal() as stop:
+        serving = asyncio.create_task(_serve(settings, environ, shard, load, begin, stop))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if stop.is_set() and not begun.is_set():  # a name may be resolved, or a file read, for minutes
+            serving.cancel()
+            await asyncio.wait((serving,))
+            return 0
+        return await serving
+
+
+async def _serve(
+    settings: Settings,
+    environ: Mapping[str, str],
+    shard: Shard,
+    load: Callable[[], Settings] | None,
+    begin: Callable[[], None],
+    stop: asyncio.Event,
+) -> int:
+    async with started(settings, environ, shard) as service:
         path, places = settings.web.config_file, settings.web.listen_address
         access = None if path is None else await asyncio.to_thread(AccessControl, path)
         reloader = Reloader(service, settings, load or (lambda: settings), access)
@@ -65,7 +91,7 @@ async def serve(
         context = None if access is None else access.ssl_context
         async with listening(app, *places, ssl_context=context) as addresses, reloader.running():
             _announce(service, ", ".join(map(str, addresses)), access)
-            ready()
+            begin()
             freeze_startup_objects()
             code = await _poll_until(stop, service)
             closing = asyncio.create_task(service.close())  # meanwhile the web side ends its answers

@@ -19,7 +19,14 @@ IN_TIME = 5.0
 UNRESOLVABLE = """
 import socket, sys, time
 from exporter.cli import main
-socket.getaddrinfo = lambda *args, **kwargs: print("resolving", file=sys.stderr, flush=True) or time.sleep(60)
+
+def resolve(host, *args, **kwargs):
+    if host != "{host}":
+        return true(host, *args, **kwargs)
+    print("resolving", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+true, socket.getaddrinfo = socket.getaddrinfo, resolve
 sys.exit(main({argv}))
 """
 
@@ -35,13 +42,22 @@ async def terminated(process: asyncio.subprocess.Process) -> int:
             await process.wait()
 
 
-@pytest.mark.parametrize(("command", "code"), [("serve", 0), ("once", 1)])
-async def test_a_name_that_is_being_resolved_is_not_waited_for(tmp_path: Path, command: str, code: int) -> None:
-    """The thread that asks a name server ends with the process."""
-    argv = [command, *(["--web.listen-address=[::1]:0"] if command == "serve" else [])]
+@pytest.mark.parametrize(
+    ("argv", "host", "code"),
+    [
+        (["serve", "--web.listen-address=127.0.0.1:0"], "platform.example", 0),
+        (["serve", "--web.listen-address=listen.example:0"], "listen.example", 0),
+        (["once"], "platform.example", 1),
+    ],
+    ids=("serve", "start", "once"),
+)
+async def test_a_name_that_is_being_resolved_is_not_waited_for(
+    tmp_path: Path, argv: list[str], host: str, code: int
+) -> None:
+    """The thread that asks a name server ends with the process, at a start, too."""
     environment = {"CYBERUN_EXPORTER_TOKEN": "sk-made-up", "CYBERUN_EXPORTER_API__BASE_URL": "http://platform.example"}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", UNRESOLVABLE.format(argv=argv)),
+        *(sys.executable, "-c", UNRESOLVABLE.format(argv=argv, host=host)),
         cwd=tmp_path,
         env=environment,
         stderr=asyncio.subprocess.PIPE,
