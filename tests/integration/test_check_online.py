@@ -45,7 +45,7 @@ async def test_every_endpoint_has_a_line(platform: SimulatedPlatform, run_comman
     assert words["render", "/r/tasks"].startswith("integration key, for /r/ paths, of one team; team_id ")
     assert "is not checked, for the key has its own; 5 tasks; 8 requests in " in words["render", "/r/tasks"]
     assert re.fullmatch(
-        r"device key, for all paths, of one team; 3 agents; 1 requests in [0-9.]+ s, every 30s",
+        r"device key, for all paths, of one team; 3 agents; 1 request in [0-9.]+ s, every 30s",
         words["film", "/agents"],
     )
     assert f"user JWT, for all paths; team {platform.teams['audio'].team_id}; ends in 59m" in words["audio", "/r/tasks"]
@@ -144,7 +144,7 @@ async def test_a_session_is_rotated_properly(
         assert done.code == 0, done.stdout + done.stderr
         found = rows(done)
         assert found["discover[0]", "/auth/refresh"] == ("ok", "session renewed, the new refresh token is in its file")
-        assert found["discover[0]", "/users/me"] == ("ok", "2 teams, 1 of them wanted: Film")
+        assert found["discover[0]", "/users/me"] == ("ok", "2 teams; polled: Film; not wanted: Render")
         assert found["Film", "/agents"][0] == "ok"
         assert before != operator.saved
         assert operator.alive
@@ -199,3 +199,26 @@ async def test_without_the_flag_nothing_is_asked(platform: SimulatedPlatform, ru
     platform.add_team("render")
     done = await run_command("check", {"api": API})
     assert (done.code, len(platform.journal)) == (0, 0)
+
+
+async def test_who_is_left_out_is_listed(
+    platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
+) -> None:
+    """Teams that are wanted and not polled are failures, each with its reason; so is a choice that matches nothing."""
+    discover = {"refresh_token_file": str(operator.path), "name": "all"}
+    platform.add_team("other", token="sk-of-another-team")
+    done = await run_command(
+        "check",
+        {"api": API, "discover": [discover], "teams": [{"name": "Render"}]},
+        tokens={"Render": "sk-of-another-team"},
+        arguments=["--online"],
+    )
+    assert done.code == 1
+    assert 'team "Render" is wanted and left out: its name is that of a configured team' in done.stdout
+    done = await run_command(
+        "check", {"api": API, "teams": [], "discover": [{**discover, "include": ["none"]}]}, arguments=["--online"]
+    )
+    assert done.code == 1
+    state, words = rows(done)["all", "/users/me"]
+    assert (state, sorted(re.findall(r"Film|Render", words))) == ("FAILED", ["Film", "Render"])
+    assert words.endswith("; no team is polled")
