@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "dashboards"
-EVERYTHING: Final = {"job": ".+", "instance": ".+", "team_name": ".+", "agent_id": ".+"}
+EVERYTHING: Final = {"job": ".+", "instance": ".+", "team_name": ".+", "agent_id": ".+", "workflow_id": ".+"}
 """What the variables hold when all is chosen."""
 
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")

@@ -98,13 +98,20 @@ def _drop(item: dict[str, Any], *keys: str) -> None:
 
 # --- Variables ---
 
-_LABELS: Final = {"job": "Job", "instance": "Instance", "team_name": "Team", "agent_id": "Agent"}
+_LABELS: Final = {
+    "job": "Job",
+    "instance": "Instance",
+    "team_name": "Team",
+    "agent_id": "Agent",
+    "workflow_id": "Workflow",
+}
 _SOURCES: Final = {
     # What both ways to scrape expose, whole or team by team.
     "job": catalog.UP.name,
     "instance": f'{catalog.UP.name}{{job=~"$job"}}',
     "team_name": f"{catalog.UP.name}{{{TARGET_MATCHERS}}}",
     "agent_id": f'{catalog.AGENT_CONNECTED.name}{{{TARGET_MATCHERS}, team_name=~"$team_name"}}',
+    "workflow_id": f'{catalog.WORKFLOW_TASKS_FINISHED.name}{{{TARGET_MATCHERS}, team_name=~"$team_name"}}',
 }
 
 

@@ -6,13 +6,12 @@ from exporter import catalog
 from grafana.builders import common, links, style
 from grafana.builders.common import ACTIVE, COMPLETED, FAILED, TEAM, TRIED, UNSTARTED, by_team, of_status
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import HIDDEN_JOB, Column, Key, grid
+from grafana.builders.grid import COLORED, HIDDEN_JOB, Column, Key, grid
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, durations, lines, number
 from grafana.builders.query import RANGE, Selector, age, highest
 
-SELECT: Final = Selector(("team_name",))
-_WORKFLOW: Final = Key("workflow_id", "Workflow", width=190)
+SELECT: Final = Selector(("team_name", "workflow_id"))
 
 
 def board() -> Board:
@@ -53,7 +52,7 @@ def board() -> Board:
                 ],
             ),
             Section("GPU time", [Place(_execution(), 12, 8), Place(_execution_table(), 12, 8)]),
-            Section("Workflows", [Place(_workflows(), 12, 8), Place(_workflow_names(), 12, 8)]),
+            Section("Workflows", [Place(_workflows(), 24, 8)]),
             Section("History", [Place(_listed(), 24, 7)]),
         ),
     )
@@ -229,35 +228,49 @@ def _named(label: str, expression: str) -> str:
     return f'label_replace({expression}, "{label}", "not told", "{label}", "")'
 
 
-# --- History ---
+# --- Workflows ---
 
 
 def _workflows() -> Panel:
     labels = f"{TEAM}, workflow_id"
-    finished, failed, run_time = (
+    finished, failed, tried, worked = (
         f"sum by ({labels}) ({SELECT.increase(metric, matchers, over=RANGE)})"
         for metric, matchers in (
             (catalog.WORKFLOW_TASKS_FINISHED, ""),
             (catalog.WORKFLOW_TASKS_FINISHED, FAILED),
+            (catalog.WORKFLOW_TASKS_FINISHED, TRIED),
             (catalog.WORKFLOW_EXECUTION, ""),
         )
     )
     columns = [
         Column("Finished", finished, unit="short", decimals=0),
-        Column("Failed", failed, unit="short", decimals=0),
-        Column("Run time", run_time, unit="s", decimals=1),
+        Column(
+            "Failed",
+            f"{failed} / ({tried} > 0)",
+            unit="percentunit",
+            judgement=style.FAILURES,
+            cell=COLORED,
+            decimals=1,
+        ),
+        Column("Run time", worked, unit="s", decimals=1),
+        Column("Mean run time", f"{worked} / ({finished} > 0)", unit="s", decimals=1),
+        Column("Names", SELECT(catalog.WORKFLOW_INFO), shown=False),
     ]
-    about = "What ended within the time shown, by workflow: those with most finished tasks, the rest as other."
-    text = Text("Workflows", about, empty="none: collect.workflows is 0")
-    return grid(text, (HIDDEN_JOB, TEAM_KEY, _WORKFLOW), columns, sort={"Run time": True})
+    about = (
+        "What ended within the time shown, by workflow, where collect.workflows is above 0: those with most finished"
+        " tasks, the rest as other. A click on a workflow shows it alone."
+    )
+    keys = [
+        HIDDEN_JOB,
+        TEAM_KEY,
+        Key("workflow_id", "Workflow", leads=(links.TASKS,), width=300),
+        Key("display_name", "Name", width=180),
+        Key("workflow_slug", "Slug", width=150),
+    ]
+    return grid(Text("Workflows", about, empty="none known"), keys, columns, sort={"Run time": True, "Finished": True})
 
 
-def _workflow_names() -> Panel:
-    labels = "workflow_id, workflow_slug, display_name"
-    columns = [Column("Teams", f"count by ({labels}) ({SELECT(catalog.WORKFLOW_INFO)})", unit="short")]
-    keys = [_WORKFLOW, Key("workflow_slug", "Slug", width=150), Key("display_name", "Name", width=150)]
-    text = Text("Names of workflows", catalog.WORKFLOW_INFO, empty="none known")
-    return grid(text, keys, columns, sort={"Teams": True})
+# --- History ---
 
 
 def _listed() -> Panel:

@@ -192,11 +192,12 @@ def _mistakes(link: dict[str, Any], title: str, panel: Panel) -> Iterator[str]:
 
 
 def every_name_leads_on(board: Board) -> Iterator[str]:
-    """A team in a table leads to its agents, its tasks and its polls; an agent to itself."""
+    """A team in a table leads to its agents, its tasks and its polls; an agent and a workflow to themselves."""
     leads = {"Team": {"cyberun-agents", "cyberun-tasks", "cyberun-exporter"}, "Agent": {"cyberun-agents"}}
+    leads |= {"Workflow": {"cyberun-tasks"}}
     for panel in of_type(board, "table"):
         named = panel["transformations"][-1]["options"]["renameByName"]
-        for label in {"team_name", "agent_id"} & set(named):
+        for label in {"team_name", "agent_id", "workflow_id"} & set(named):
             links = overridden(panel)[named[label]].get("links", ())
             if {link["url"].split("/")[2] for link in links} != leads[named[label]]:
                 yield f"{panel['title']}: {named[label]}"

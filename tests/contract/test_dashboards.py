@@ -249,6 +249,8 @@ def test_queries_obey_the_variables(expression: Expression) -> None:
 @each_expression
 def test_counters_grow_and_gauges_do_not(expression: Expression) -> None:
     """Counters and parts of histograms occur only in rate, increase or resets; gauges and infos never do."""
+    if " variable " in expression.where:
+        return  # it asks which labels there are
     for selector in expression.selectors():
         counted = selector.name.endswith(("_total", "_bucket", "_sum", "_count"))
         assert (selector.function in GROWING) is counted, selector
