@@ -111,17 +111,17 @@ def serve(folder: Path, config: Path, port: int) -> None:
             "CPU s a minute": (cpu_of(pid) - before) / (time.monotonic() - began) * 60,
         }
         report("ordinary_serve", [row])
-        commands(config, health=[SCRIPT, "health", f"--config.file={config}"])
+        commands(config, port)
 
 
-def commands(config: Path, health: list[str]) -> None:
+def commands(config: Path, port: int) -> None:
     """What the commands cost that end by themselves."""
     measured = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "python -c 'import aiohttp'": [sys.executable, "-c", "import aiohttp"],
         "--version": [SCRIPT, "--version"],
-        "health": [SCRIPT, "health"],
-        "health --config.file": health,
+        "health": [SCRIPT, "health", f"--web.listen-address=127.0.0.1:{port}"],
+        "health --config.file": [SCRIPT, "health", f"--config.file={config}"],
         "check": [SCRIPT, "check", f"--config.file={config}"],
     }
     rows = []
