@@ -1,4 +1,4 @@
-"""Files that hold a credential: read without waiting, up to a bound, and recognised when they change."""
+"""Files that are followed: read without waiting, up to a bound, and recognised when they change."""
 
 import os
 import stat

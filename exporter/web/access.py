@@ -13,13 +13,12 @@ from aiohttp.typedefs import Middleware
 
 from exporter.config.webfile import WebFile, load_web_file
 from exporter.errors import ConfigError
+from exporter.platform.files import Signature, signature
 from exporter.platform.pacing import TokenBucket
 from exporter.web.auth import BusyError, PasswordChecker
 from exporter.web.responses import Handler, line
 from exporter.web.tls import ReloadableContext, names_of, reloadable_context, server_context
 
-Stamps = tuple[tuple[int, int, int] | None, ...]
-"""For each file, when it was last written, its inode and its size; None where there is no file."""
 CHALLENGE: Final = 'Basic realm="cyberun-exporter", charset="UTF-8"'
 
 
@@ -43,7 +42,7 @@ class AccessControl:
         """
         self._path = path
         self._clock = clock
-        self._seen: Stamps = ()
+        self._seen: tuple[Signature | None, ...] = ()
         self._files: tuple[Path, ...] = (path,)
         self._passwords = PasswordChecker()
         self._rules = self._read()
@@ -67,7 +66,7 @@ class AccessControl:
 
     def changed(self) -> bool:
         """Whether the file, or a file that it names, was written since the last attempt to read it."""
-        return self._stamps() != self._seen
+        return self._signatures() != self._seen
 
     async def read(self) -> AccessRules:
         """Read the file again; `apply` puts it in force.
@@ -137,12 +136,12 @@ class AccessControl:
 
     def _read(self) -> AccessRules:
         # Noted before reading: what is written meanwhile is seen the next time.
-        self._seen = self._stamps()
+        self._seen = self._signatures()
         file = load_web_file(self._path)
         files = (self._path, *(file.tls_server_config.files if file.tls_server_config else ()))
         if files != self._files:
             self._files = files
-            self._seen = (self._seen[0], *self._stamps()[1:])
+            self._seen = (self._seen[0], *self._signatures()[1:])
         limit = file.rate_limit
         return AccessRules(
             file,
@@ -150,13 +149,5 @@ class AccessControl:
             TokenBucket(limit.interval, limit.burst, self._clock) if limit and limit.interval else None,
         )
 
-    def _stamps(self) -> Stamps:
-        return tuple(_stamp(path) for path in self._files)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    def _signatures(self) -> tuple[Signature | None, ...]:
+        return tuple(map(signature, self._files))
