@@ -36,9 +36,11 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> None:
     settings = shard.part(settings)
     credentials = open_credentials(settings, environ, {}, lock=False)
     Trust(settings.api.ca_file)
-    environment_proxy(settings.api.base_url)
+    proxy = environment_proxy(settings.api.base_url)
     access = AccessControl(settings.web.config_file) if settings.web.config_file else None
     print(f"platform   {settings.api.base_url}")
+    if proxy is not None:
+        print(f"proxy      {proxy}")
     if shard.total > 1:
         print(f"shard      {shard.number} of {shard.total}, counted from 0: its teams alone")
     print(*_table(settings, credentials), sep="\n", end="\n\n")

@@ -18,6 +18,7 @@ from exporter.fleet.roster import Roster
 from exporter.fleet.snapshots import AgentsSnapshot
 from exporter.fleet.totals import AgentTotals
 from exporter.platform import wire
+from exporter.platform.clock import Moment
 
 PAGES_TOGETHER: Final = 4
 """Pages whose samples are compressed together: about a megabyte of text, and milliseconds of the event loop."""
@@ -39,7 +40,7 @@ class AgentRules:
 
 
 async def collect_agents(
-    fetch: FetchAgents, rules: AgentRules, before: Presence, now: float, unknown: UnknownValues
+    fetch: FetchAgents, rules: AgentRules, before: Presence, now: Moment, unknown: UnknownValues
 ) -> AgentsResult:
     """Read the list, twice if it shrank meanwhile.
 
@@ -47,7 +48,7 @@ async def collect_agents(
         fetch: gets a page.
         rules: of this team.
         before: who was there until now.
-        now: Unix seconds of our clock.
+        now: when the poll began.
         unknown: is added to, also when the poll fails.
 
     Raises:
@@ -100,14 +101,14 @@ class _AgentsPoll:
         """Whether another walk may see what this one missed."""
         return not self._walk.bounded and not self._walk.saw_all
 
-    def result(self, now: float) -> AgentsResult:
+    def result(self, now: Moment) -> AgentsResult:
         """What the walk shows, rendered; refuse what cannot be right however the list moved."""
         if self._walk.items and not self._roster:
             raise Implausible(f"none of {self._walk.items} agents has an agent_id")
         snapshot = self._snapshot(now)
         return PollResult(snapshot=snapshot, families=self._rendering.finished(snapshot))
 
-    def _snapshot(self, now: float) -> AgentsSnapshot:
+    def _snapshot(self, now: Moment) -> AgentsSnapshot:
         coverage = self._walk.coverage(len(self._roster))
         left_out = frozenset(self._roster.left_out)
         presence = self._before.updated(

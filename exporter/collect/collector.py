@@ -132,7 +132,7 @@ class AgentsCollector(Collector[AgentsSnapshot]):
 
     async def _read(self, unknown: UnknownValues) -> PollResult[AgentsSnapshot]:
         before = self.snapshot.presence if self.snapshot else Presence()
-        now = self._team.clock.wall()
+        now = self._team.clock.now()
         return await collect_agents(self._team.client.agents, self._team.rules.agents, before, now, unknown)
 
 

@@ -5,10 +5,10 @@ from math import inf
 
 from exporter.catalog import Scope
 from exporter.collect.agents import AgentRules
-from exporter.collect.history import Clock
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import CompressedFamilies, SeriesStore
 from exporter.platform import paths
+from exporter.platform.clock import Clock
 from exporter.platform.credentials import TokenSource
 from exporter.platform.team import TeamClient
 

@@ -2,31 +2,17 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from exporter.errors import PlatformError
 from exporter.fleet.snapshots import Coverage
+from exporter.platform.clock import Clock
 from exporter.platform.pacing import Backoff
 from exporter.status import Attempt, CollectorStatus
 
 ATTEMPTS_KEPT: Final = 8
 INTERNAL: Final = "internal"
 """Reason of a failure that is our own; in no metric's vocabulary, but logged with its traceback."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Two clocks: one for people and metrics, one for durations, which nobody sets."""
-
-    wall: Callable[[], float]
-    """Unix seconds."""
-    monotonic: Callable[[], float]
-    """Seconds."""
-
-    def wall_time(self, monotonic: float) -> float:
-        """The Unix time of a monotonic one, by today's distance between the two."""
-        return self.wall() + monotonic - self.monotonic()
 
 
 class History:

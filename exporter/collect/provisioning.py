@@ -7,8 +7,8 @@ list alone: what that holds beyond the statuses that can be asked for is counted
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from exporter.collect.history import Clock
 from exporter.errors import ClientRefused, Expected, RequestTimeout, SchemaMismatch, ServerFailed
+from exporter.platform.clock import Clock
 
 INTERVAL: Final = 3600.0
 """Seconds until a filter that was refused is tried again."""

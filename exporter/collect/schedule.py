@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.collect.history import Clock
 from exporter.collect.team import Team
+from exporter.platform.clock import Clock
 
 GRACE: Final = 120.0
 """Seconds a poll may take on top of its longest request, waiting for a permit included."""

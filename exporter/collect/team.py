@@ -7,7 +7,6 @@ from typing import Final
 from exporter.catalog import UNSTARTED_TASK_STATUSES, Scope
 from exporter.collect.collector import AgentsCollector, TasksCollector
 from exporter.collect.context import Hold, TeamContext, TeamRules
-from exporter.collect.history import Clock
 from exporter.collect.quotas import QuotasCollector
 from exporter.collect.transitions import TransitionLog
 from exporter.expose import families
@@ -16,6 +15,7 @@ from exporter.expose.series_store import CompressedFamilies, SeriesStore, compre
 from exporter.expose.text import Samples
 from exporter.fleet.assignment import assignment
 from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
+from exporter.platform.clock import Clock
 from exporter.platform.credentials import TokenSource
 from exporter.platform.team import TeamClient
 from exporter.status import FleetStatus, TeamStatus

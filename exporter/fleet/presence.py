@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from exporter.platform.clock import Moment
+
 
 @dataclass(frozen=True, slots=True)
 class Presence:
@@ -12,12 +14,14 @@ class Presence:
     """By agent id, when a poll last found it listed. Unix seconds of our clock."""
     connected: frozenset[str] = frozenset()
     """Ids of those that count as connected now."""
+    seen_at: Mapping[str, float] = field(default_factory=dict)
+    """As `last_seen`, in monotonic seconds, by which an agent is forgotten: the other clock may be set."""
 
     def updated(  # noqa: PLR0913  what was found, and the rules by name
         self,
         listed: frozenset[str],
         left_out: frozenset[str],
-        now: float,
+        now: Moment,
         *,
         complete: bool,
         memory: float,
@@ -29,20 +33,22 @@ class Presence:
         Args:
             listed: ids of the agents it found.
             left_out: ids of agents it found beyond the limit: they have no series, but are not gone either.
-            now: Unix seconds of our clock.
+            now: when it found them.
             complete: whether it saw the whole list; if not, agents seen within `memory` stay connected.
             memory: seconds for which a vanished agent is remembered.
             limit: how many vanished agents are remembered at most; those seen last are kept.
             expected: ids that are never forgotten.
         """
         known = {agent_id: seen for agent_id, seen in self.last_seen.items() if agent_id not in left_out}
-        recent = {agent_id: seen for agent_id, seen in known.items() if now - seen <= memory}
-        connected = listed if complete else listed | (self.connected & recent.keys())
-        gone = sorted(
-            ((seen, agent_id) for agent_id, seen in recent.items() if agent_id not in connected), reverse=True
-        )
-        last_seen = {agent_id: seen for seen, agent_id in gone[:limit]}
+        seen_at = {agent_id: self.seen_at.get(agent_id, now.monotonic) for agent_id in known}
+        recent = {agent_id for agent_id, seen in seen_at.items() if now.monotonic - seen <= memory}
+        connected = listed if complete else listed | (self.connected & recent)
+        gone = sorted(recent - connected, key=lambda agent_id: (seen_at[agent_id], agent_id), reverse=True)
+        kept = [*gone[:limit], *sorted((expected | connected) & known.keys() - listed)]
         # Sorted so that an unchanged fleet renders to identical bytes.
-        last_seen |= {agent_id: known[agent_id] for agent_id in sorted((expected | connected) & known.keys() - listed)}
-        last_seen |= dict.fromkeys(sorted(listed), now)
-        return Presence(last_seen, connected)
+        here = sorted(listed)
+        return Presence(
+            last_seen={agent_id: known[agent_id] for agent_id in kept} | dict.fromkeys(here, now.wall),
+            connected=connected,
+            seen_at={agent_id: seen_at[agent_id] for agent_id in kept} | dict.fromkeys(here, now.monotonic),
+        )

@@ -86,6 +86,7 @@ class Platform:
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent}
         self._proxy = proxy
         self._sessions: _Sessions | None = None
+        self._skew = 0.0
         self._sending = 0
         self._closed = False
 
@@ -169,14 +170,14 @@ class Platform:
         try:
             elapsed = asyncio.get_running_loop().time() - started
             self._note_clock(response, elapsed)
-            if response.status == HTTPStatus.OK:
+            if response.status == HTTPStatus.OK or (call.method == "POST" and response.status == HTTPStatus.CREATED):
                 return await _body(call, response, self._limits.max_response_bytes)
             raise await self._refused(call, response, (self._limits.timeout - elapsed) / 2)
         finally:
             response.close()  # back to the pool when it was read to its end; never drained
 
     async def _refused(self, call: Call, response: aiohttp.ClientResponse, time_left: float) -> PlatformError:
-        wait = parse_retry_after(response.headers.get("Retry-After"), self._clock())
+        wait = parse_retry_after(response.headers.get("Retry-After"), self._clock() + self._skew)
         words = ""
         # The status alone is usable; reading the error text is optional and gets at most half of the remaining time.
         with suppress(TimeoutError, aiohttp.ClientError, OSError, TooLarge, Undecodable):
@@ -190,7 +191,8 @@ class Platform:
         moment = parse_http_date(response.headers.get("Date", ""))
         if moment is not None:
             # Date is cut to the second; the platform wrote it about halfway.
-            self.log.clock_skew(moment + 0.5 - (self._clock() - elapsed / 2))
+            self._skew = moment + 0.5 - (self._clock() - elapsed / 2)
+            self.log.clock_skew(self._skew)
 
 
 class _Proof(TypedDict, total=False):

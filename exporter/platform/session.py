@@ -8,7 +8,6 @@ says what to do.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from exporter.errors import ConfigError, PlatformError, SchemaMismatch, Unauthor
 from exporter.log import event
 from exporter.platform import paths
 from exporter.platform.account import Tokens
+from exporter.platform.clock import Clock, Moment
 from exporter.platform.credentials import CredentialKind, Refresh, expiry_of
 from exporter.platform.files import UnusableError
 from exporter.platform.tokenfile import TokenFile
@@ -28,18 +28,29 @@ RENEWAL_MARGIN: Final = 0.2
 RETRY_DELAY: Final = 10.0
 """Seconds before a failed renewal is tried again, doubled each time: every request of a poll asks for a JWT."""
 MAX_RETRY_DELAY: Final = 60.0
+REFUSED_DELAY: Final = 300.0
+"""Seconds until a refused refresh token is tried again: a 401 may pass, as when the platform restarts."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """A JWT. Times are Unix seconds of our own clock; None where the platform does not tell the end."""
+    """A JWT. Times are monotonic seconds, so a clock that is set stops no renewal; None where the end is not known."""
 
     token: SecretStr
     made_at: float
     renew_at: float | None
-    expires_at: float | None
+    ends_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A refresh token that the platform refused, and until when it is not tried again, in monotonic seconds."""
+
+    token: SecretStr
+    until: float
+    error: Unauthorized
 
 
 class Session:
@@ -52,21 +63,21 @@ class Session:
     kind: CredentialKind = "jwt"
     renews = True
 
-    def __init__(self, file: TokenFile, clock: Callable[[], float]) -> None:
+    def __init__(self, file: TokenFile, clock: Clock) -> None:
         self._file = file
         self._clock = clock
         self._access: _Access | None = None
-        self._refused: tuple[SecretStr, Unauthorized] | None = None
+        self._refused: _Refusal | None = None
         self._unwritten: SecretStr | None = None
         self._failure: PlatformError | None = None
         self._failures = 0
         self._held_until = 0.0
         self._work: asyncio.Task[None] | None = None
         self._released = False
-        self.loaded_at = clock()
+        self.loaded_at = clock.wall()
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float], lock: bool = True) -> "Session":
+    def open(cls, path: Path, *, clock: Clock, lock: bool = True) -> "Session":
         """Take the file `path`; with `lock`, keep everybody else from taking it until `release`.
 
         Raises:
@@ -80,12 +91,13 @@ class Session:
     @property
     def expires_at(self) -> float | None:
         """Unix seconds of when the newest JWT ends; None before the first and where unknown."""
-        return self._access.expires_at if self._access else None
+        ends_at = self._access.ends_at if self._access else None
+        return None if ends_at is None else self._clock.wall_time(ends_at)
 
     @property
     def expired(self) -> bool:
         """Whether it is known to have ended."""
-        return self.expires_at is not None and self._clock() >= self.expires_at
+        return self.expires_at is not None and self._clock.monotonic() >= self.expires_at
 
     async def token(self, refresh: Refresh) -> SecretStr:
         """A JWT that does not end soon, renewed first if need be. All who wait share one renewal.
@@ -100,7 +112,7 @@ class Session:
             # A caller may be cancelled; the renewal may not, or the new token is lost.
             await asyncio.shield(self._work)
         access = self._access
-        if access is None or (access.expires_at is not None and self._clock() >= access.expires_at):
+        if access is None or (access.ends_at is not None and self._clock.monotonic() >= access.ends_at):
             raise (self._failure or Unauthorized(f"{self._file}: there is no JWT")).without_traceback()
         return access.token
 
@@ -108,7 +120,7 @@ class Session:
         """Another JWT than the refused one; the same one if it is so new that its refusal has other reasons."""
         access = self._access
         if access is not None and access.token == refused:
-            if self._clock() < access.made_at + RETRY_DELAY:
+            if self._clock.monotonic() < access.made_at + RETRY_DELAY:
                 return refused
             self._access = None
         return await self.token(refresh)
@@ -138,12 +150,12 @@ class Session:
 
     def _due(self) -> bool:
         due = self._old() or self._unwritten is not None
-        return due and not self._released and self._clock() >= self._held_until
+        return due and not self._released and self._clock.monotonic() >= self._held_until
 
     def _old(self) -> bool:
         """Whether there is no JWT, or one that should be renewed."""
         access = self._access
-        return access is None or (access.renew_at is not None and self._clock() >= access.renew_at)
+        return access is None or (access.renew_at is not None and self._clock.monotonic() >= access.renew_at)
 
     async def _advance(self, refresh: Refresh) -> None:
         """Do what is due: write a token that is not written yet, then trade the one in the file."""
@@ -165,7 +177,7 @@ class Session:
         """Remember how the work ended; log a failure once, not with every poll, and its end."""
         before, self._failure = self._failure, failure
         self._failures = self._failures + 1 if failure else 0
-        self._held_until = self._clock() + self._delay(failure) if failure else 0.0
+        self._held_until = self._clock.monotonic() + self._delay(failure) if failure else 0.0
         if str(before) == str(failure):
             return
         if failure is not None:
@@ -183,21 +195,21 @@ class Session:
             spent = self._file.read()
         except UnusableError as error:
             raise Unauthorized(str(error)) from None
-        if self._refused is not None and self._refused[0] == spent:
-            raise self._refused[1].without_traceback()
-        began = self._clock()
+        refusal, began = self._refused, self._clock.now()
+        if refusal is not None and refusal.token == spent and began.monotonic < refusal.until:
+            raise refusal.error.without_traceback()
         try:
             tokens = await refresh(spent)
         except Unauthorized as error:
             refused = Unauthorized(f"{error}; sign in again and put a new refresh token into {self._file}")
-            self._refused = spent, refused
+            self._refused = _Refusal(spent, began.monotonic + REFUSED_DELAY, refused)
             raise refused from None
         await self._take(tokens, began)
 
-    async def _take(self, tokens: Tokens, began: float) -> None:
+    async def _take(self, tokens: Tokens, began: Moment) -> None:
         self._unwritten = tokens.refresh_token
         if tokens.access_token is not None:
-            self._access, self.loaded_at = _access(tokens.access_token, tokens.expires_in, began), began
+            self._access, self.loaded_at = _access(tokens.access_token, tokens.expires_in, began), began.wall
         await self._write()
         if tokens.access_token is None:
             raise SchemaMismatch(f"POST {paths.REFRESH}: the answer holds no access_token")
@@ -216,7 +228,10 @@ class Session:
         self._unwritten = None
 
 
-def _access(token: SecretStr, lifetime: float | None, began: float) -> _Access:
-    expires_at = began + lifetime if lifetime is not None else expiry_of(token)
-    renew_at = None if expires_at is None else expires_at - RENEWAL_MARGIN * max(0.0, expires_at - began)
-    return _Access(token, began, renew_at, expires_at)
+def _access(token: SecretStr, lifetime: float | None, began: Moment) -> _Access:
+    if lifetime is None and (expiry := expiry_of(token)) is not None:
+        lifetime = expiry - began.wall
+    if lifetime is None:
+        return _Access(token, began.monotonic, None, None)
+    ends_at = began.monotonic + lifetime
+    return _Access(token, began.monotonic, ends_at - RENEWAL_MARGIN * max(0.0, lifetime), ends_at)

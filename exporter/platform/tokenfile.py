@@ -8,6 +8,7 @@ import logging
 import os
 import stat
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +97,8 @@ class TokenFile:
         Raises:
             OSError: it could not be written; then the file is as before.
         """
+        if self._lock is not None:
+            _note_ours(self._lock, token)
         _write(self.path, token)
         self._known, self._signature = token, signature(self.path)
 
@@ -130,20 +133,25 @@ def _is_mount_point(path: Path) -> bool:
     return False
 
 
-def _read(path: Path) -> SecretStr:
-    """Read the token; what is wrong is raised from here, outside of the frames that hold the text."""
+def _read(path: Path, *, ours: bool = False) -> SecretStr:
+    """Read the token; what is wrong is raised from here, outside of the frames that hold the text.
+
+    Args:
+        path: the file.
+        ours: whether nobody but this program writes it.
+    """
     try:
-        return _parsed(path)
+        return _parsed(path, ours=ours)
     except UnusableError as error:
         problem = str(error)
     raise UnusableError(problem)
 
 
-def _parsed(path: Path) -> SecretStr:
+def _parsed(path: Path, *, ours: bool) -> SecretStr:
     text = read(path, MAX_TOKEN + 1).raw.decode("ascii", "replace").strip()
     if not text:
         raise UnusableError(f"{path}: is empty")
-    if kind_of(text) not in (None, "jwt"):
+    if kind_of(text) not in (None, "jwt") and not ours and not _is_ours(path, text):
         raise UnusableError(f"{path}: contains an API key; configure it as token_file")
     if not is_token(text):
         raise UnusableError(f"{path}: contains no token")
@@ -152,7 +160,7 @@ def _parsed(path: Path) -> SecretStr:
 
 def _locked(path: Path) -> int:
     """A descriptor whose lock ends with this process at the latest."""
-    lock = path.with_name(f".{path.name}.lock")
+    lock = _lock_of(path)
     try:
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -164,6 +172,21 @@ def _locked(path: Path) -> int:
         problem = "this refresh token is in use already, and two that share one sign each other out"
         raise UnusableError(f"{path}: {problem}") from None
     return descriptor
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _note_ours(lock: int, token: SecretStr) -> None:
+    """Keep a digest of what a rotation gave beside it: one in many looks like a key that somebody put there."""
+    os.pwrite(lock, sha256(token.get_secret_value().encode()).hexdigest().encode(), 0)
+
+
+def _is_ours(path: Path, text: str) -> bool:
+    with suppress(OSError):
+        return _lock_of(path).read_text(encoding="ascii", errors="replace") == sha256(text.encode()).hexdigest()
+    return False
 
 
 def _fresh(path: Path) -> Path:
@@ -222,6 +245,6 @@ def _is_newer(fresh: Path, path: Path) -> bool:
     """Whether `fresh` holds a whole token and is not older than `path`; raises OSError."""
     whole, younger = fresh.read_bytes().endswith(b"\n"), fresh.stat().st_mtime_ns >= path.stat().st_mtime_ns
     with suppress(UnusableError):
-        _read(fresh)
+        _read(fresh, ours=True)
         return whole and younger
     return False

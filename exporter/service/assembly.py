@@ -1,18 +1,18 @@
 """What a configuration is made into: connections, credentials and discoveries, opened and closed together."""
 
 import asyncio
+import logging
 import random
-import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from exporter import __version__
-from exporter.collect.history import Clock
 from exporter.config.settings import Api, Settings
 from exporter.expose.counters import ApiCounters
+from exporter.log import event
 from exporter.platform.client import Limits, Platform
+from exporter.platform.clock import CLOCK
 from exporter.platform.credentials import TokenSource
 from exporter.platform.pacing import Pacer
 from exporter.platform.proxy import environment_proxy
@@ -22,7 +22,7 @@ from exporter.service.discovery import Discovery, Findings
 from exporter.service.shard import Shard
 from exporter.service.shared import Shared
 
-CLOCK: Final = Clock(time.time, time.monotonic)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,9 @@ class Assembler:
             )
 
     def _platform(self, api: Api) -> Platform:
+        proxy = environment_proxy(api.base_url)
+        if proxy is not None:
+            event(_log, logging.INFO, "the platform is asked through a proxy", proxy=str(proxy))
         return Platform(
             api.base_url,
             limits=Limits(api.timeout, api.max_response_bytes),
@@ -103,7 +106,7 @@ class Assembler:
             log=self._counters,
             trust=Trust(api.ca_file),
             user_agent=f"cyberun-exporter/{__version__}",
-            proxy=environment_proxy(api.base_url),
+            proxy=proxy.url if proxy else None,
         )
 
 

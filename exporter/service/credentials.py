@@ -9,6 +9,7 @@ from typing import Final
 from exporter.config.settings import Discover, Origin, Settings, Team
 from exporter.config.types import format_duration
 from exporter.errors import ConfigError
+from exporter.platform.clock import CLOCK
 from exporter.platform.credentials import Credential, TokenSource
 from exporter.platform.session import Session
 
@@ -29,7 +30,7 @@ def open_credential(origin: Origin, environ: Mapping[str, str], *, lock: bool) -
         ConfigError: it cannot be used.
     """
     if origin.refresh_token_file is not None:
-        return Session.open(origin.refresh_token_file, clock=time.time, lock=lock)
+        return Session.open(origin.refresh_token_file, clock=CLOCK, lock=lock)
     if origin.token_file is not None:
         return Credential.from_file(origin.token_file, clock=time.time)
     return Credential.from_environment(origin.token_env or "", environ, clock=time.time)

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from exporter import __version__
-from exporter.collect.history import Clock
 from exporter.collect.schedule import Schedule
 from exporter.collect.team import Team
 from exporter.expose.compression import Exposition
 from exporter.expose.counters import ApiCounters
 from exporter.expose.self_metrics import SelfMetrics
 from exporter.expose.series_store import SeriesStore
+from exporter.platform.clock import Clock
 from exporter.status import DiscoveryStatus, ExporterStatus, TeamStatus
 
 TEAMS_AT_A_TIME: Final = 50

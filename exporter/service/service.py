@@ -17,7 +17,8 @@ from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import SeriesStore
 from exporter.log import event
 from exporter.platform import paths
-from exporter.service.assembly import CLOCK, Assembler, Assembly
+from exporter.platform.clock import AWAKE, CLOCK
+from exporter.service.assembly import Assembler, Assembly
 from exporter.service.budget import MOST_PER_POLL
 from exporter.service.choice import Choice, choose
 from exporter.service.credentials import OriginKey, origin_key
@@ -48,7 +49,7 @@ class Service:
         self._assembly = assembly
         self._opened = opened
         self._store = SeriesStore(CLOCK.monotonic)
-        self._schedule = Schedule(CLOCK)
+        self._schedule = Schedule(AWAKE)
         self.exporter = Exporter(self._schedule, payload=self._store, counters=counters, clock=CLOCK)
         self._left_out: Mapping[FoundTeam, str] = {}
         self._one = asyncio.Lock()

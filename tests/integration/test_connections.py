@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from support import RunningExporter, wait_until
-from support.raw import RawConnection, RawRequest, answer, raw_platform
+from support import RunningExporter, run_exporter, wait_until
+from support.raw import RawConnection, RawRequest, answer, healthy, raw_platform
 
 QUICK = {"interval": "1s", "stale_after": "1h"}
 
@@ -74,3 +74,27 @@ async def test_a_late_duplicate_answer_reaches_no_other_team(
             ("render", "render-1"),
             ("film", "film-1"),
         }
+
+
+async def test_a_proxy_is_named_before_it_is_used(
+    prepare: Callable[..., RunningExporter], programs: AsyncExitStack
+) -> None:
+    """The start, `check` and `check --online` say which variable leads through which proxy, without its password."""
+    platform = await programs.enter_async_context(raw_platform(healthy))
+    proxy = f"me:secret@127.0.0.1:{platform.port}"
+    environment = {"HTTP_PROXY": proxy, "NO_PROXY": "10.0.0.0/8,*.elsewhere.example"}
+    files = prepare(config("http://platform.example/api/v1"), tokens=TOKENS, environment=environment)
+    shown = []
+    for command in (["check"], ["check", "--online"]):
+        done = await run_exporter(
+            *command, f"--config.file={files.config_path}", directory=files.directory, environment=environment
+        )
+        assert done.code == 0, done.stderr
+        shown.append(done.stdout)
+    exporter = await programs.enter_async_context(files)
+    await exporter.wait_ready()
+    assert await exporter.stop() == 0
+    for text in (*shown, exporter.logs):
+        assert f"http://***@127.0.0.1:{platform.port} (HTTP_PROXY)" in text
+        assert "secret" not in text
+    assert all(request.target.startswith("http://platform.example/api/v1/") for request in platform.requests)

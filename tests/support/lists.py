@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from exporter.catalog import FINAL_TASK_STATUSES
-from exporter.collect.history import Clock
 from exporter.collect.provisioning import ProvisioningFilter
 from exporter.collect.tasks import collect_tasks
 from exporter.errors import Expected
@@ -17,6 +16,7 @@ from exporter.expose.text import Samples as RenderedSamples
 from exporter.fleet.snapshots import TasksSnapshot
 from exporter.fleet.timings import Timings
 from exporter.platform import wire
+from exporter.platform.clock import Clock
 from support.samples import Samples, parse_families
 
 

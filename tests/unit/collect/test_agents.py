@@ -15,6 +15,7 @@ from exporter.expose.series_store import CompressedFamilies, compress_families
 from exporter.expose.text import Samples
 from exporter.fleet.presence import Presence
 from exporter.platform import wire
+from exporter.platform.clock import Moment
 
 RULES = AgentRules(
     team="render", max_pages=1000, max_agents=10_000, memory=3600.0, expected=frozenset(), with_labels=False
@@ -59,7 +60,7 @@ async def walk(
     listed: Listed, rules: AgentRules = RULES, before: Presence | None = None, unknown: Counter[str] | None = None
 ) -> AgentsResult:
     return await collect_agents(
-        listed.fetch, rules, before or Presence(), NOW, Counter() if unknown is None else unknown
+        listed.fetch, rules, before or Presence(), Moment(NOW, NOW), Counter() if unknown is None else unknown
     )
 
 
@@ -201,7 +202,7 @@ async def test_pages_of_changing_size() -> None:
         return wire.Page(number, items, 130, sizes[number], Counter[str]())
 
     with pytest.raises(SchemaMismatch, match="140 agents seen of a list of 130"):
-        await collect_agents(fetch, RULES, Presence(), NOW, Counter())
+        await collect_agents(fetch, RULES, Presence(), Moment(NOW, NOW), Counter())
 
 
 async def test_totals_that_grow_without_end() -> None:
@@ -311,7 +312,9 @@ async def test_expected_agents() -> None:
 async def test_vanished_agent() -> None:
     """An agent that left has `connected` 0 and its last-seen time; its other series are gone at once."""
     first = await walk(Listed(["a", "b"]))
-    second = await collect_agents(Listed(["b"]).fetch, RULES, first.snapshot.presence, NOW + 30, Counter())
+    second = await collect_agents(
+        Listed(["b"]).fetch, RULES, first.snapshot.presence, Moment(NOW + 30, NOW + 30), Counter()
+    )
     assert connected(second) == {"a": 0, "b": 1}
     assert exposed(second) == {"b"}
     assert f'{{team_name="render",agent_id="a"}} {NOW}' in lines(second, "cyberun_agent_last_seen_timestamp_seconds")

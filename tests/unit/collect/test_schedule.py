@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from exporter.collect.history import Clock
 from exporter.collect.schedule import GRACE, Schedule
+from exporter.platform.clock import Clock
 
 START = 5000.0
 

@@ -3,13 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.fleet.presence import Presence
+from exporter.platform.clock import Moment
 
 NONE = frozenset[str]()
 
 
 def after(presence: Presence, listed: str, now: float, *, left_out: str = "", complete: bool = True) -> Presence:
     """A poll that found agents with one letter each; ten seconds of memory, room for three that are gone."""
-    return presence.updated(frozenset(listed), frozenset(left_out), now, complete=complete, memory=10.0, limit=3)
+    found, beyond = frozenset(listed), frozenset(left_out)
+    return presence.updated(found, beyond, Moment(now, now), complete=complete, memory=10.0, limit=3)
 
 
 def state(presence: Presence) -> tuple[str, str]:
@@ -89,7 +91,7 @@ def test_left_out_agents_are_neither_connected_nor_gone() -> None:
 def test_order_is_that_of_the_names() -> None:
     """The same fleet gives the same bytes, whatever the order of the list."""
     names = [f"agent-{i:03}" for i in range(300)]
-    presence = Presence().updated(frozenset(names), NONE, 1.0, complete=True, memory=1.0, limit=1)
+    presence = Presence().updated(frozenset(names), NONE, Moment(1.0, 1.0), complete=True, memory=1.0, limit=1)
     assert list(presence.last_seen) == names
 
 
@@ -106,3 +108,13 @@ def test_any_history(polls: list[tuple[set[str], bool]]) -> None:
         assert len(presence.last_seen) - len(presence.connected) <= 3
         assert all(now - seen <= 10.0 for seen in presence.last_seen.values())
         assert all(presence.last_seen[agent] == now for agent in listed)
+
+
+@pytest.mark.parametrize("jump", [-1e6, 1e6])
+def test_a_clock_that_is_set_forgets_nobody(jump: float) -> None:
+    """Memory is told by the clock that nobody sets; when an agent was seen is told by the one that people read."""
+    first = Presence().updated(frozenset("ab"), NONE, Moment(1e9, 0.0), complete=True, memory=10.0, limit=3)
+    gone = first.updated(frozenset("a"), NONE, Moment(1e9 + jump, 9.0), complete=True, memory=10.0, limit=3)
+    assert (state(gone), gone.last_seen) == (("a", "b"), {"a": 1e9 + jump, "b": 1e9})
+    late = gone.updated(frozenset("a"), NONE, Moment(1e9 + jump, 11.0), complete=True, memory=10.0, limit=3)
+    assert state(late) == ("a", "")

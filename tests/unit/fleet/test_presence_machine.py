@@ -13,6 +13,7 @@ from exporter.collect.result import AgentsResult
 from exporter.errors import ServerFailed
 from exporter.fleet.presence import Presence
 from exporter.platform import wire
+from exporter.platform.clock import Moment
 from support import Samples, parse_families
 
 PER_PAGE = 3
@@ -88,7 +89,8 @@ class AgentHistory(RuleBasedStateMachine):
             items: list[wire.Agent | None] = [wire.Agent(agent_id=name, gpu_capacity=1) for name in names]
             return wire.Page(number, items, len(self.listed) + hidden, PER_PAGE, Counter())
 
-        return asyncio.run(collect_agents(fetch, self.rules_, self.presence, self.now, Counter()))
+        now = Moment(self.now, self.now)
+        return asyncio.run(collect_agents(fetch, self.rules_, self.presence, now, Counter()))
 
     def _compare(self, result: AgentsResult, *, whole: bool) -> None:
         self.presence = result.snapshot.presence

@@ -4,47 +4,82 @@ from exporter.errors import ConfigError
 from exporter.platform.proxy import environment_proxy
 
 PROXY = "http://me:pass@proxy.example:3128"
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+CLOUD = "https://core.cyberun.cloud/api/v1"
 
 
 @pytest.mark.parametrize(
-    ("environ", "base_url", "proxy"),
+    ("environ", "base_url", "proxy", "variable"),
     [
-        ({}, "https://core.cyberun.cloud/api/v1", None),
-        ({"HTTPS_PROXY": PROXY}, "https://core.cyberun.cloud/api/v1", PROXY),
-        ({"https_proxy": PROXY}, "https://core.cyberun.cloud/api/v1", PROXY),
-        ({"HTTPS_PROXY": ""}, "https://core.cyberun.cloud/api/v1", None),
-        ({"HTTP_PROXY": PROXY}, "https://core.cyberun.cloud/api/v1", None),
-        ({"HTTP_PROXY": PROXY}, "http://platform.example/api/v1", PROXY),
-        ({"ALL_PROXY": PROXY}, "https://core.cyberun.cloud/api/v1", PROXY),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "cyberun.cloud"}, "https://core.cyberun.cloud/api/v1", None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, "https://core.cyberun.cloud/api/v1", None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "a.example:8443"}, "https://a.example:8443/api/v1", None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "a.example:8443"}, "https://a.example/api/v1", PROXY),
-        ({"HTTP_PROXY": PROXY}, "http://127.0.0.1:8080/api/v1", None),
-        ({"HTTP_PROXY": PROXY}, "http://[::1]:8080/api/v1", None),
-        ({"HTTP_PROXY": PROXY}, "http://localhost:8080/api/v1", None),
+        ({}, CLOUD, None, None),
+        ({"HTTPS_PROXY": PROXY}, CLOUD, PROXY, "HTTPS_PROXY"),
+        ({"https_proxy": PROXY, "HTTPS_PROXY": "http://other"}, CLOUD, PROXY, "https_proxy"),
+        ({"https_proxy": "", "HTTPS_PROXY": PROXY}, CLOUD, None, None),
+        ({"HTTPS_PROXY": " "}, CLOUD, None, None),
+        ({"HTTP_PROXY": PROXY}, CLOUD, None, None),
+        ({"HTTP_PROXY": PROXY}, "http://platform.example/api/v1", PROXY, "HTTP_PROXY"),
+        ({"HTTP_PROXY": "proxy.example:3128"}, "http://a.example/api", "http://proxy.example:3128", "HTTP_PROXY"),
+        ({"HTTPS_PROXY": "me:pass@proxy.example"}, CLOUD, "http://me:pass@proxy.example", "HTTPS_PROXY"),
+        ({"HTTPS_PROXY": "https://proxy.example"}, CLOUD, "https://proxy.example", "HTTPS_PROXY"),
+        ({"ALL_PROXY": PROXY}, CLOUD, PROXY, "ALL_PROXY"),
+        ({"HTTP_PROXY": PROXY}, "http://127.0.0.1:8080/api/v1", None, None),
+        ({"HTTP_PROXY": PROXY}, "http://[::1]:8080/api/v1", None, None),
+        ({"HTTP_PROXY": PROXY}, "http://localhost:8080/api/v1", None, None),
     ],
 )
 def test_the_environment_names_the_proxy(
-    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], base_url: str, proxy: str | None
+    environ: dict[str, str], base_url: str, proxy: str | None, variable: str | None
 ) -> None:
-    """The variables mean what they mean to curl; a platform on this machine is asked directly."""
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    assert environment_proxy(base_url) == proxy
+    """Small letters first, the scheme's own variable before the one for all; this machine is asked directly."""
+    found = environment_proxy(base_url, environ)
+    assert (found and found.url, found and found.variable) == (proxy, variable)
 
 
-@pytest.mark.parametrize("value", ["socks5://proxy.example", "proxy.example:3128", "http://", "http://[pass"])
-def test_a_proxy_of_another_kind_is_a_configuration_mistake(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """The variable is named; its value, which may hold a password, is not."""
-    monkeypatch.setenv("HTTPS_PROXY", value)
+@pytest.mark.parametrize(
+    ("exempt", "host", "direct"),
+    [
+        ("*", "core.cyberun.cloud", True),
+        ("cyberun.cloud", "core.cyberun.cloud", True),
+        ("core.cyberun.cloud", "core.cyberun.cloud", True),
+        ("CORE.Cyberun.Cloud", "core.cyberun.cloud", True),
+        ("run.cloud", "core.cyberun.cloud", False),
+        (".cyberun.cloud", "core.cyberun.cloud", True),
+        (".cyberun.cloud", "cyberun.cloud", False),
+        ("*.cyberun.cloud", "core.cyberun.cloud", True),
+        ("*.cyberun.cloud", "cyberun.cloud", False),
+        ("other.example, .cyberun.cloud", "core.cyberun.cloud", True),
+        ("other.example .cyberun.cloud", "core.cyberun.cloud", True),
+        ("a.example:8443", "a.example:8443", True),
+        ("a.example:8443", "a.example", False),
+        ("10.0.0.0/8", "10.1.2.3", True),
+        ("10.0.0.0/8", "11.1.2.3", False),
+        ("10.0.0.0/8", "core.cyberun.cloud", False),
+        ("fd00::/8", "[fd12::1]", True),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("10.1.2.3:443", "10.1.2.3", True),
+        ("10.1.2.3:80", "10.1.2.3", False),
+        ("[fd12::1]:443", "[fd12::1]", True),
+        ("fd12::1", "[fd12::1]", True),
+        ("10.0.0.0/99", "10.1.2.3", False),
+        ("", "core.cyberun.cloud", False),
+    ],
+)
+def test_who_is_asked_directly(exempt: str, host: str, *, direct: bool) -> None:
+    """NO_PROXY means what it means to Go: domains, suffixes with a dot or a star, addresses, networks, and ports."""
+    found = environment_proxy(f"https://{host}/api/v1", {"HTTPS_PROXY": PROXY, "NO_PROXY": exempt})
+    assert (found is None) is direct
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("value", ["socks5://proxy.example", "http://", "http://[pass"])
+def test_a_proxy_of_another_kind_is_a_configuration_mistake(variable: str, value: str) -> None:
+    """The variable in force is named; its value, which may hold a password, is not."""
     with pytest.raises(ConfigError) as caught:
-        environment_proxy("https://core.cyberun.cloud/api/v1")
-    assert caught.value.mistakes == ("HTTPS_PROXY: not usable; expected http://host:port",)
+        environment_proxy(CLOUD, {variable: value})
+    assert caught.value.mistakes == (f"{variable}: not usable; expected http://host:port",)
+
+
+def test_a_proxy_is_named_without_its_password() -> None:
+    """As messages show it, with the variable that it comes from."""
+    proxy = environment_proxy(CLOUD, {"HTTPS_PROXY": PROXY})
+    assert str(proxy) == "http://***@proxy.example:3128 (HTTPS_PROXY)"
+    assert "pass" not in repr(proxy)

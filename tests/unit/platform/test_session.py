@@ -1,5 +1,6 @@
 import asyncio
 import errno
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from pydantic import SecretStr
 from exporter.errors import ConfigError, ConnectFailed, PlatformError, RateLimited, SchemaMismatch, Unauthorized
 from exporter.platform.account import Tokens
 from exporter.platform.client import Limits, Platform
+from exporter.platform.clock import Clock
 from exporter.platform.pacing import Pacer
-from exporter.platform.session import MAX_RETRY_DELAY, RETRY_DELAY, Session
+from exporter.platform.session import MAX_RETRY_DELAY, REFUSED_DELAY, RETRY_DELAY, Session
 from exporter.platform.trust import Trust
 from support.scripted import MARKER, NOW, Log, Script, Server, everything_in
 
@@ -39,6 +41,7 @@ class Authority:
 
     file: Path
     now: float = NOW
+    jump: float = 0.0
     live: str = field(default=f"rt-{MARKER}-0", repr=False)
     sent: list[str] = field(default_factory=list, repr=False)
     failure: PlatformError | None = None
@@ -46,10 +49,15 @@ class Authority:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def clock(self) -> Clock:
+        """Both clocks; people set the first."""
+        return Clock(lambda: self.now + self.jump, lambda: self.now - NOW)
+
     def open(self) -> Session:
         """Open the session of the file."""
         self.gate.set()
-        return Session.open(self.file, clock=lambda: self.now)
+        return Session.open(self.file, clock=self.clock)
 
     def sign_in(self, name: str) -> None:
         """Do what a person does: get a new token and put it into the file."""
@@ -129,7 +137,7 @@ async def test_a_link_stays_a_link(authority: Authority, tmp_path: Path) -> None
     """What is replaced is the file that the link leads to."""
     link = tmp_path / "link"
     link.symlink_to(authority.file)
-    session = Session.open(link, clock=lambda: authority.now)
+    session = Session.open(link, clock=authority.clock)
     authority.gate.set()
     await token_of(session, authority)
     assert link.is_symlink()
@@ -296,7 +304,7 @@ async def test_the_wait_that_the_platform_asks_for_is_kept(authority: Authority)
 
 
 async def test_a_dead_token_is_sent_once(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    """A refused refresh token is not tried again until somebody signs in; the error says so. The log has one line."""
+    """A refused refresh token is rarely tried again until somebody signs in; the log has one line."""
     session = authority.open()
     authority.live = "another"
     errors = set()
@@ -307,7 +315,7 @@ async def test_a_dead_token_is_sent_once(authority: Authority, caplog: pytest.Lo
         error = await failure(session, authority)
         assert (type(error), str(error)) == (Unauthorized, expected)
         errors.add(error)
-        authority.now += 1000
+        authority.now += REFUSED_DELAY / 4
     assert len(authority.sent) == len(caplog.records) == 1
     assert len(errors) == 3  # one that is raised again drags the frames of before along
     authority.sign_in("new")
@@ -452,7 +460,7 @@ async def wire(server: Server, authority: Authority) -> Wire:
         user_agent="cyberun-exporter/1.0.0",
         clock=lambda: now[0],
     )
-    return Wire(Session.open(authority.file, clock=lambda: now[0]), platform, log, now)
+    return Wire(Session.open(authority.file, clock=Clock(lambda: now[0], lambda: now[0] - NOW)), platform, log, now)
 
 
 def answering(status: int, body: str) -> Script:
@@ -583,3 +591,53 @@ async def test_a_missing_access_token_keeps_the_refresh_token(authority: Authori
     authority.now += RETRY_DELAY
     assert await session.token(refresh) == SecretStr(f"eyJ{MARKER}")
     assert sent == [f"rt-{MARKER}-0", f"rt-{MARKER}-x"]
+
+
+async def test_a_refusal_that_passes_ends_no_session(authority: Authority) -> None:
+    """A platform that restarts may refuse what it knows soon after: the token in the file is tried again, rarely."""
+    session = authority.open()
+    live, authority.live = authority.live, "not loaded yet"
+    asked = []
+    for _ in range(30):
+        before = len(authority.sent)
+        with pytest.raises(Unauthorized):
+            await token_of(session, authority)
+        asked += [authority.now - NOW] if len(authority.sent) > before else []
+        authority.now += 30
+    assert asked == [0, REFUSED_DELAY, 2 * REFUSED_DELAY]
+    authority.live = live
+    authority.now += REFUSED_DELAY
+    assert (await token_of(session, authority)).startswith("eyJ")
+
+
+@pytest.mark.parametrize("jump", [-1e6, -90.0, 90.0, 1e6])
+async def test_a_clock_that_is_set_stops_no_renewal(authority: Authority, jump: float) -> None:
+    """Renewal goes by a clock that nobody sets, before and after a failure; only what people read follows the other."""
+    session = authority.open()
+    await token_of(session, authority)
+    authority.failure = ConnectFailed("POST /auth/refresh: no connection")
+    authority.now += LIFETIME - RENEWAL_MARGIN
+    await token_of(session, authority)
+    authority.jump = jump
+    authority.failure = None
+    authority.now += RETRY_DELAY
+    assert await token_of(session, authority) == f"eyJ{MARKER}-3"
+    assert session.expires_at == authority.now + jump + LIFETIME
+    authority.jump = 0.0
+    authority.now += LIFETIME - RENEWAL_MARGIN - 1
+    assert await token_of(session, authority) == f"eyJ{MARKER}-3"
+    authority.now += 1
+    assert await token_of(session, authority) == f"eyJ{MARKER}-4"
+
+
+async def test_a_pair_may_be_created(server: Server, wire: Wire) -> None:
+    """Some servers answer 201 to a POST that makes something."""
+    made = json.dumps({"refresh_token": f"rt-{MARKER}-1", "access_token": f"eyJ{MARKER}", "expires_in": 3600})
+
+    async def script(request: web.BaseRequest) -> web.StreamResponse:
+        refreshing = request.path.endswith("/auth/refresh")
+        return web.Response(status=201 if refreshing else 200, text=made if refreshing else "{}")
+
+    server.script = script
+    async with wire.platform as platform:
+        assert await platform.team("render", wire.session, "019abc12").get("/agents", {}) == b"{}"

@@ -1,0 +1,43 @@
+"""Two clocks: one for people and metrics, which may be set at any time, and one for durations, which nobody sets."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, NamedTuple
+
+_BOOTTIME: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+
+monotonic: Final[Callable[[], float]] = time.monotonic if _BOOTTIME is None else partial(time.clock_gettime, _BOOTTIME)
+"""Seconds that also pass while the machine is suspended, where the system has such a clock (Linux)."""
+
+
+class Moment(NamedTuple):
+    """One moment on both clocks."""
+
+    wall: float
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A pair of them."""
+
+    wall: Callable[[], float]
+    """Unix seconds."""
+    monotonic: Callable[[], float]
+    """Seconds."""
+
+    def now(self) -> Moment:
+        """This moment."""
+        return Moment(self.wall(), self.monotonic())
+
+    def wall_time(self, monotonic: float) -> float:
+        """The Unix time of a monotonic one, by today's distance between the two."""
+        return self.wall() + monotonic - self.monotonic()
+
+
+CLOCK: Final = Clock(time.time, monotonic)
+"""What everything goes by but the event loop's own timers: what is old after a suspend counts as old."""
+AWAKE: Final = Clock(time.time, time.monotonic)
+"""As the event loop's timers count: for what is due when a timer says so."""
