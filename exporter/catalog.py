@@ -183,7 +183,7 @@ COLLECTOR_SUCCESS = _exporter(
 COLLECTOR_DURATION = _exporter(
     "cyberun_collector_duration_seconds",
     Kind.GAUGE,
-    "How long the collector's last poll took, failed or not, its wait for a turn included.",
+    "How long the collector's last poll took, failed or not, including its wait for a permit.",
     _COLLECTOR,
     "seconds",
 )
@@ -257,7 +257,7 @@ API_BACKOFF_UNTIL = _exporter(
 UNKNOWN_VALUES = _exporter(
     "cyberun_exporter_unknown_values_total",
     Kind.COUNTER,
-    "Values in the platform's answers that were of a wrong type, out of range or not documented, by field.",
+    "Values in the platform's answers that had a wrong type, were out of range or are not documented, by field.",
     (Label("field", OnePer(Part.API_FIELD)),),
 )
 SERIES = _exporter("cyberun_exporter_series", Kind.GAUGE, "Domain series of the team in this payload.", _TEAM)
