@@ -195,6 +195,13 @@ async def test_duplicates_count_once() -> None:
     assert (result.coverage.items, result.coverage.reported) == (101, 102)
 
 
+async def test_an_id_that_comes_twice_on_a_page_is_counted() -> None:
+    """Two tasks with one id are the platform's mistake: one is read, the other counted, and the total stays its own."""
+    unknown = Counter[str]()
+    result = await look(Listed({"running": [task(1), task(2), task(1)]}), unknown=unknown)
+    assert (+unknown, result.coverage.items, result.counts["running"]) == ({"id": 1}, 2, 3)
+
+
 async def test_items_without_an_id() -> None:
     """They are skipped and counted; the number of tasks is the platform's."""
     unknown = Counter[str]()

@@ -57,9 +57,9 @@ def test_a_busier_workflow_takes_a_place() -> None:
 
 def test_equally_busy_workflows_do_not_take_turns() -> None:
     """A place is only taken by a workflow that is clearly busier."""
-    found = after("aabb")
+    found = after("aaaabbbbcccc")
     for _ in range(20):
-        found = after("abc", found)
+        found = after("cab", found)
         assert found.shown.keys() == {"a", "b", OTHER}
 
 
