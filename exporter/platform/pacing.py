@@ -23,6 +23,12 @@ FAILURES_BEFORE_BACKOFF = 3
 HANGING_SHARE = 4
 """One in this many request places is open to requests that are likely to hang."""
 
+RESERVED_SHARE = 4
+"""One in this many request places is kept for requests that are likely to be answered soon."""
+
+SLOW = 1.0
+"""Seconds from which an answer is slow: a poll of many such answers takes as long as an interval."""
+
 EXTRA_POLLS_PER = 4
 """One extra team may poll for every four request places: none leaves places idle at the end of a cycle, many lengthen
 garbage collections."""
@@ -68,30 +74,39 @@ class Pacer:
         self._bucket = TokenBucket(1 / rate, burst=rate, clock=clock)
         self._sleep = sleep
         self._requests = asyncio.Semaphore(concurrency)
-        self._polls = asyncio.Semaphore(concurrency + max(1, concurrency // EXTRA_POLLS_PER))
+        polls = concurrency + max(1, concurrency // EXTRA_POLLS_PER)
+        self._polls, self._slow_polls = asyncio.Semaphore(polls), asyncio.Semaphore(polls)
         self._hanging = asyncio.Semaphore(max(1, concurrency // HANGING_SHARE))
+        self._slow = asyncio.Semaphore(max(1, concurrency - max(1, concurrency // RESERVED_SHARE)))
         self._queue = asyncio.Lock()
 
-    def request_permit(self, *, likely_to_hang: bool = False) -> AbstractAsyncContextManager[None]:
+    def request_permit(self, *, likely_to_hang: bool = False, slow: bool = False) -> AbstractAsyncContextManager[None]:
         """Wait until one request may start; its place is free again when the context ends.
 
         Args:
+            slow: whether the team's answers take long. Such requests leave a part of the places to the others, so
+                that one fast team among slow ones is polled in time.
             likely_to_hang: whether the team's last request timed out. Such requests share a part of the places, so
                 teams that hang cannot hold the places that the others need.
         """
-        return self._wait_for_permit(likely_to_hang=likely_to_hang)
+        return self._wait_for_permit(likely_to_hang=likely_to_hang, slow=slow)
 
-    def poll_permit(self, *, likely_to_hang: bool = False) -> AbstractAsyncContextManager[object]:
+    def poll_permit(self, *, likely_to_hang: bool = False, slow: bool = False) -> AbstractAsyncContextManager[object]:
         """Wait until one more team may poll: a poll holds what it has read until it ends, so few run at once.
 
         Args:
+            slow: whether the team's answers take long. Slow teams wait for each other alone.
             likely_to_hang: whether the team's last request timed out. Then its requests wait, not its poll.
         """
-        return nullcontext() if likely_to_hang else self._polls
+        if likely_to_hang:
+            return nullcontext()
+        return self._slow_polls if slow else self._polls
 
     @asynccontextmanager
-    async def _wait_for_permit(self, *, likely_to_hang: bool) -> AsyncIterator[None]:
-        async with self._hanging if likely_to_hang else nullcontext(), self._requests:
+    async def _wait_for_permit(self, *, likely_to_hang: bool, slow: bool) -> AsyncIterator[None]:
+        hanging = self._hanging if likely_to_hang else nullcontext()
+        share = self._slow if likely_to_hang or slow else nullcontext()
+        async with hanging, share, self._requests:
             await self._wait_for_pace()
             yield
 

@@ -27,7 +27,7 @@ from exporter.platform import account, paths, wire
 from exporter.platform.call import Call, RequestLog
 from exporter.platform.credentials import TokenSource
 from exporter.platform.lenient import takes_long
-from exporter.platform.pacing import Pacer
+from exporter.platform.pacing import SLOW, Pacer
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
@@ -44,7 +44,7 @@ class Sender(Protocol):
 
 
 class TeamClient:
-    """What one team may ask the platform. Mutable: it knows whether its last request timed out."""
+    """What one team may ask the platform. Mutable: it knows how long its last answers took, and what pages it read."""
 
     def __init__(
         self, platform: Sender, name: str, credential: TokenSource, *, team_id: str | None, agents_path: str | None
@@ -64,6 +64,7 @@ class TeamClient:
         self._team_id = team_id
         self._agents_path = agents_path
         self._hung = False
+        self._seconds = 0.0
         self._last_pages: dict[str, wire.Fingerprint | None] = {}
 
     @property
@@ -82,7 +83,7 @@ class TeamClient:
 
     def poll_permit(self) -> AbstractAsyncContextManager[object]:
         """Wait until this team may poll; the permit ends with the context."""
-        return self._platform.pacer.poll_permit(likely_to_hang=self._hung)
+        return self._platform.pacer.poll_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW)
 
     async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
         """One page of the tasks that have this status, from page 1 on.
@@ -224,12 +225,16 @@ class TeamClient:
             return await self._send_once(replace(call, fresh=True))
 
     async def _send_once(self, call: Call) -> bytes:
-        async with self._platform.pacer.request_permit(likely_to_hang=self._hung):
+        async with self._platform.pacer.request_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW):
+            started = asyncio.get_running_loop().time()
             self._platform.log.request(self._name, call.path)
             try:
                 body = await self._platform.send(call)
             except PlatformError as error:
                 self._hung = isinstance(error, RequestTimeout)
                 raise
+            finally:
+                took = asyncio.get_running_loop().time() - started
+                self._seconds = max(took, self._seconds / 2)
         self._hung = False
         return body

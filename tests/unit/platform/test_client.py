@@ -758,10 +758,12 @@ class NotingPacer(Pacer):
     def __init__(self) -> None:
         super().__init__(1000, 8)
         self.likely: list[bool] = []
+        self.slow: list[bool] = []
 
-    def request_permit(self, *, likely_to_hang: bool = False) -> AbstractAsyncContextManager[None]:
+    def request_permit(self, *, likely_to_hang: bool = False, slow: bool = False) -> AbstractAsyncContextManager[None]:
         self.likely.append(likely_to_hang)
-        return super().request_permit(likely_to_hang=likely_to_hang)
+        self.slow.append(slow)
+        return super().request_permit(likely_to_hang=likely_to_hang, slow=slow)
 
 
 async def test_a_team_is_suspect_from_a_timeout_to_its_next_answer(server: Server) -> None:
@@ -776,3 +778,25 @@ async def test_a_team_is_suspect_from_a_timeout_to_its_next_answer(server: Serve
             await client.get("/r/tasks", {})
     assert isinstance(wiring.pacer, NotingPacer)
     assert wiring.pacer.likely == [False, True, False]
+
+
+async def test_a_team_is_slow_from_a_slow_answer_on_for_a_while(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slow answer counts for the next few requests, each half as much as the one before."""
+    monkeypatch.setattr("exporter.platform.team.SLOW", 0.1)
+
+    async def slow(_: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(0.3)
+        return web.Response(body=b"{}")
+
+    wiring = Wiring(credential(), pacer=NotingPacer())
+    async with wiring.client(server.base_url) as client:
+        server.script = slow
+        await client.get()
+        server.script = healthy
+        for _ in range(6):
+            await client.get()
+    assert isinstance(wiring.pacer, NotingPacer)
+    assert wiring.pacer.slow[:3] == [False, True, True]
+    assert wiring.pacer.slow[-1] is False

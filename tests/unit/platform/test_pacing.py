@@ -302,6 +302,51 @@ async def test_requests_likely_to_hang_share_a_part_of_the_places() -> None:
     assert inside.count("hanging") == 20
 
 
+@pytest.mark.parametrize(("places", "slow", "fast"), [(8, 6, 2), (4, 3, 1), (2, 1, 1), (1, 1, 0)])
+async def test_slow_requests_leave_places_to_the_others(places: int, slow: int, fast: int) -> None:
+    """However many teams are slow or hang, a quarter of the places stays open to those that are neither."""
+    pacer = Pacer(1e6, places)
+    inside: list[str] = []
+    held = asyncio.Event()
+
+    async def request(name: str, **expected: bool) -> None:
+        async with pacer.request_permit(**expected):
+            inside.append(name)
+            await held.wait()
+
+    many = [asyncio.create_task(request("slow", slow=True)) for _ in range(12)]
+    many += [asyncio.create_task(request("slow", likely_to_hang=True)) for _ in range(12)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    many += [asyncio.create_task(request("fast")) for _ in range(places)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert (inside.count("slow"), inside.count("fast")) == (slow, fast)
+    held.set()
+    await asyncio.gather(*many)
+    assert len(inside) == 24 + places
+
+
+async def test_slow_teams_take_no_poll_from_the_others() -> None:
+    """A fast team's poll begins though as many slow teams as may be are polled."""
+    pacer = Pacer(1e6, 8)
+    inside: list[str] = []
+    done = asyncio.Event()
+
+    async def poll(name: str, *, slow: bool) -> None:
+        async with pacer.poll_permit(slow=slow):
+            inside.append(name)
+            await done.wait()
+
+    polls = [asyncio.create_task(poll("slow", slow=True)) for _ in range(30)]
+    polls += [asyncio.create_task(poll("fast", slow=False)) for _ in range(3)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (inside.count("slow"), inside.count("fast")) == (10, 3)
+    done.set()
+    await asyncio.gather(*polls)
+
+
 async def test_teams_take_turns_but_those_that_hang() -> None:
     """Hardly more teams are polled at once than there are places, and teams that hang take no turn from the others."""
     pacer = Pacer(1000, 1)
