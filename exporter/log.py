@@ -30,7 +30,7 @@ _NOT_IN_KEYS = re.compile(r"[^\w.-]")
 
 
 def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO | None = None) -> None:  # noqa: A002  named as the setting
-    """Send everything logged in this process to one stream, replacing what was set up before.
+    """Send everything logged in this process to one stream, replacing what was set up before, without waiting.
 
     Args:
         level: least severity, `debug`, `info`, `warn` or `error`.
@@ -39,9 +39,13 @@ def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO | No
     """
     root = logging.getLogger()
     stream = stream or sys.stderr
-    for handler in root.handlers:
-        handler.flush()
-    root.handlers[:] = [logging.NullHandler() if stream is None else BackgroundHandler(stream, LineFormatter(format))]
+    if stream is None:
+        root.handlers[:] = [logging.NullHandler()]
+    else:
+        ours = (each for each in root.handlers if isinstance(each, BackgroundHandler) and each.stream is stream)
+        handler = next(ours, None) or BackgroundHandler(stream)  # one that exists goes on with its lines
+        handler.setFormatter(LineFormatter(format))
+        root.handlers[:] = [handler]
     root.setLevel(level.upper())
 
 
@@ -49,11 +53,14 @@ class BackgroundHandler(logging.Handler):
     """Writes lines in a thread of its own: a reader that stands still must not stop polls and scrapes. Mutable.
 
     Lines wait in a queue; those beyond its length are dropped, and their number is logged once there is room.
+
+    Attributes:
+        stream: where they are written.
     """
 
-    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+    def __init__(self, stream: TextIO) -> None:
         super().__init__()
-        self.setFormatter(formatter)
+        self.stream = stream
         self._write = _writer(stream)
         self._lines: queue.Queue[str] = queue.Queue(MAX_LINES_WAITING)
         self._dropped = 0

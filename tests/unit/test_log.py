@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import pytest
 
@@ -23,6 +23,12 @@ def stream() -> Iterator[io.StringIO]:
     yield io.StringIO()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def background(stream: TextIO) -> BackgroundHandler:
+    handler = BackgroundHandler(stream)
+    handler.setFormatter(LineFormatter("json"))
+    return handler
 
 
 def written(stream: io.StringIO) -> str:
@@ -206,7 +212,7 @@ def test_a_stream_that_is_gone_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
-        handler = BackgroundHandler(stream, LineFormatter("json"))
+        handler = background(stream)
         handler.handle(record_of())
         handler.flush()
         assert handler._thread
@@ -219,7 +225,7 @@ def test_a_descriptor_that_does_not_block(capfd: pytest.CaptureFixture[str]) -> 
     os.set_blocking(writing, False)
     got: list[bytes] = []
     with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb") as source:
-        handler = BackgroundHandler(stream, LineFormatter("json"))
+        handler = background(stream)
         for _ in range(20):
             handler.handle(record_of("x" * 10_000))
         got += [source.readline() for _ in range(20)]
@@ -250,3 +256,21 @@ def test_no_thread_to_be_had(stream: io.StringIO, monkeypatch: pytest.MonkeyPatc
         "log lines dropped: nobody read them in time",
         "found",
     ]
+
+
+def test_another_configuration_does_not_wait_for_the_reader(stream: io.StringIO) -> None:
+    """A reload while nobody reads goes on with the same thread and the lines that wait; later lines have its format."""
+    reader = Reader()
+    configure("info", "json", reader)  # type: ignore[arg-type]  # all of a stream that is used
+    log.info("before")
+    [handler] = logging.getLogger().handlers
+    configure("info", "logfmt", reader)  # type: ignore[arg-type]
+    log.info("after")
+    assert logging.getLogger().handlers == [handler]
+    assert reader.text == ""
+    reader.reads.set()
+    handler.flush()
+    before, after = reader.text.splitlines()
+    assert json.loads(before)["msg"] == "before"
+    assert after.endswith("msg=after")
+    del stream
