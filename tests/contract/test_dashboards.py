@@ -297,10 +297,13 @@ def test_every_metric_is_looked_at() -> None:
 
 
 def test_every_dashboard_is_explained() -> None:
-    """The page about the dashboards has the uid and the question of each."""
-    page = (reading.FOLDER.parents[1] / "docs" / "dashboards.md").read_text(encoding="utf-8")
+    """The page about the dashboards has the uid, the question and a small picture of each."""
+    docs = reading.FOLDER.parents[1] / "docs"
+    page = (docs / "dashboards.md").read_text(encoding="utf-8")
     for uid, board in DASHBOARDS.items():
         assert f"`{uid}` | {board['description']} |" in page
+        assert f"](images/{uid}.png)" in page
+        assert 0 < (docs / "images" / f"{uid}.png").stat().st_size <= 300 * 1024
 
 
 def test_runbooks_are_where_the_alerts_look_for_them() -> None:
