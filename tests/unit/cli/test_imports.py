@@ -55,7 +55,8 @@ def test_a_health_check_loads_nothing_that_takes_long() -> None:
         found = loaded("health", f"--web.listen-address=127.0.0.1:{server.server_port}")
         thread.join()
     assert "exporter.cli.health" in found
-    assert found.isdisjoint({"importlib.metadata", "dataclasses", "ssl", "email", "hashlib"})
+    own = {"dataclasses"} if sys.version_info[:2] == (3, 14) else set()  # argparse of that version loads them itself
+    assert (found - own).isdisjoint({"importlib.metadata", "dataclasses", "ssl", "email", "hashlib"})
 
 
 def test_serving_loads_no_simulator() -> None:

@@ -1,6 +1,7 @@
 """Pages as bytes, right and wrong, and what is made of them."""
 
 import json
+import sys
 import tracemalloc
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -437,7 +438,6 @@ def test_status_other_than_asked_for(stated: dict[str, Any]) -> None:
         b"{'agent_list': []}",
         b"[" * 50_000,
         b'{"agent_list":' * 5000,
-        b"[" * 50_000 + b"]" * 50_000,
         b"nul",
         b"\x00",
         b"\x1f\x8b\x08\x00",
@@ -452,10 +452,14 @@ def test_what_is_no_json(body: bytes) -> None:
 
 
 def test_deep_nesting_in_a_field_nobody_reads() -> None:
-    """Nesting beyond any reader's depth fails the page, and nothing but the page."""
+    """Nesting beyond the reader's depth, which differs by Python, costs the page at most; else it costs nothing."""
     body = page("agent_list", [AGENT]).replace(b'"a1"', b'"a1","x":' + b"[" * 50_000 + b"]" * 50_000)
-    with pytest.raises(Undecodable):
-        wire.decode_agents(body, 1)
+    try:
+        found = wire.decode_agents(body, 1)
+    except Undecodable:
+        assert sys.version_info < (3, 14)
+    else:
+        assert only(found).gpu_capacity == 8
 
 
 @pytest.mark.parametrize("sign", ["", "-"])
