@@ -121,7 +121,7 @@ def _found(loc: Loc, value: object, kind: Any) -> str:
     if value is not None and any(allowed.secret for allowed in _allowed(kind)):
         return "a value"
     # What is pasted where a variable's name belongs may be a secret of any form.
-    return "text that is no such name" if loc[-1] == "token_env" and isinstance(value, str) else shown(value)
+    return "something that is not a name" if loc[-1] == "token_env" and isinstance(value, str) else shown(value)
 
 
 def shown(value: object) -> str:

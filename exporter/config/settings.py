@@ -210,7 +210,7 @@ class Settings(Section):
         return self.collect.interval if team.interval is None else team.interval
 
     def warnings(self) -> list[str]:
-        """What is allowed but hardly meant, a line each: data that is withheld before the next poll can renew it."""
+        """Allowed and probably not intended, a line each: data that is withheld before the next poll renews it."""
         stale = format_duration(self.collect.stale_after)
         return [
             f"team {team.name}: polled every {format_duration(self.interval_of(team))},"

@@ -4,132 +4,55 @@ What Python's ssl cannot do exactly as the format says is a mistake, so that no 
 front of another exporter.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from exporter.config.mistakes import Source, explain, key_path
 from exporter.config.settings import Section, clashing
-from exporter.config.types import Allowed, File, Flag, parse_duration
+from exporter.config.types import File, Flag
+from exporter.config.webtypes import (
+    COSTS,
+    CURVES,
+    HEADERS,
+    SUITES,
+    SUITES_13,
+    TLS_VERSIONS,
+    Between,
+    Burst,
+    ClientAuthType,
+    Curve,
+    Inline,
+    Pem,
+    San,
+    Suite,
+    Version,
+)
 from exporter.config.yamlfile import parse_yaml, read
 from exporter.errors import ConfigError
 
-# Texts ------------------------------------------------------------------------------------------------------------
-
-TLS_VERSIONS: Final = ("TLS10", "TLS11", "TLS12", "TLS13")
-"""From old to new."""
-SUITES_13: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
-"""Those of TLS 1.3, which are always on."""
-SUITES: Final = {
-    f"TLS_ECDHE_{key}_WITH_{cipher}": f"ECDHE-{key}-{name}"
-    for key in ("ECDSA", "RSA")
-    for cipher, name in (
-        ("AES_128_GCM_SHA256", "AES128-GCM-SHA256"),
-        ("AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
-        ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
-        ("AES_128_CBC_SHA", "AES128-SHA"),
-        ("AES_256_CBC_SHA", "AES256-SHA"),
-    )
-}
-"""Those up to TLS 1.2 that the format knows, with OpenSSL's names."""
-CURVES: Final = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
-"""With OpenSSL's names."""
-HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Content-Security-Policy": (),
-    "X-Frame-Options": ("deny", "sameorigin"),
-    "X-Content-Type-Options": ("nosniff",),
-    "X-XSS-Protection": (),
-    "Strict-Transport-Security": (),
-}
-"""The headers that may be set, each with its values; none stands for any text."""
-COSTS: Final = range(4, 17)
-"""bcrypt's cost: each step doubles the time; 16 is several seconds, as long as a scrape may take."""
-
 _HASH = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
-_FILES_ONLY = "Python's ssl reads certificates and keys from files only"
-
-
-def _one_of(names: Any, reason: str = "") -> Allowed:
-    *most, last = names
-    return Allowed(f"{', '.join(most)} or {last}{reason}")
-
-
-def _refused(value: object) -> None:
-    if value is not None:
-        raise ValueError(_FILES_ONLY)
-
-
-def _pem(value: object) -> str:
-    if not isinstance(value, str) or "-----BEGIN CERTIFICATE-----" not in value:
-        raise ValueError("no PEM")
-    return value
-
-
-def _choice(names: Any) -> BeforeValidator:
-    def check(value: object) -> str:
-        if not isinstance(value, str) or value not in names:
-            raise ValueError("none of them")
-        return value
-
-    return BeforeValidator(check)
-
-
-def _san(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ValueError("no name")
-    return canonical_name(value)
-
-
-def canonical_name(text: str) -> str:
-    """A subject alternative name in the one form it is compared in: IP addresses are written in many ways."""
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return text
-
-
-ClientAuth = Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"]
-_Inline = Annotated[None, BeforeValidator(_refused), Allowed(f"null; {_FILES_ONLY}", secret=True)]
-_ClientAuth = Annotated[
-    ClientAuth, _one_of(get_args(ClientAuth), "; Python's ssl asks for no certificate that it does not verify")
-]
-_Version = Annotated[Literal["TLS10", "TLS11", "TLS12", "TLS13"], _one_of(TLS_VERSIONS)]
-_Suite = Annotated[str, _choice((*SUITES, *SUITES_13)), _one_of((*SUITES, *SUITES_13))]
-_Curve = Annotated[str, _choice(CURVES), _one_of(CURVES)]
-_Pem = Annotated[str, BeforeValidator(_pem), Allowed("certificates as PEM", secret=True)]
-_San = Annotated[str, BeforeValidator(_san), Allowed("a DNS name, IP address, URI or e-mail address")]
-
-
-def _interval(value: object) -> float:
-    return 0.0 if value == 0 and not isinstance(value, bool) else parse_duration(value)
-
-
-_Between = Annotated[float, PlainValidator(_interval), Allowed("0, or a duration such as 500ms or 1s")]
-_Burst = Annotated[int, Field(strict=True, ge=0, le=1_000_000), Allowed("a whole number from 0 to 1000000")]
-
-# Sections ---------------------------------------------------------------------------------------------------------
 
 
 class TlsServer(Section):
     """How TLS is served."""
 
-    cert: _Inline = None
-    key: _Inline = None
+    cert: Inline = None
+    key: Inline = None
     cert_file: File
     key_file: File
-    client_auth_type: _ClientAuth = "NoClientCert"
-    client_ca: _Pem | None = Field(None, repr=False)
+    client_auth_type: ClientAuthType = "NoClientCert"
+    client_ca: Pem | None = Field(None, repr=False)
     client_ca_file: File | None = None
-    client_allowed_sans: tuple[_San, ...] = ()
-    min_version: _Version = "TLS12"
-    max_version: _Version = "TLS13"
-    cipher_suites: tuple[_Suite, ...] = ()
+    client_allowed_sans: tuple[San, ...] = ()
+    min_version: Version = "TLS12"
+    max_version: Version = "TLS13"
+    cipher_suites: tuple[Suite, ...] = ()
     prefer_server_cipher_suites: Flag = True
-    curve_preferences: tuple[_Curve, ...] = ()
+    curve_preferences: tuple[Curve, ...] = ()
 
     @property
     def needs_client_certificate(self) -> bool:
@@ -168,8 +91,8 @@ class HttpServer(Section):
 class RateLimit(Section):
     """How many requests are answered: a bucket of `burst` tokens, which gains one each `interval` seconds."""
 
-    interval: _Between = 0.0
-    burst: _Burst = 0
+    interval: Between = 0.0
+    burst: Burst = 0
 
 
 class WebFile(Section):
@@ -181,7 +104,7 @@ class WebFile(Section):
     rate_limit: RateLimit | None = None
 
     def warnings(self) -> list[str]:
-        """What is allowed but hardly meant, a line each."""
+        """What is allowed and probably not intended, a line each."""
         http = self.http_server_config
         lines = []
         if http.http2 and "http2" in http.model_fields_set:
@@ -240,10 +163,10 @@ def _header(name: object, text: object) -> tuple[str, str] | None:
 def _user(name: object, text: object) -> tuple[str, str] | None:
     """What is wrong with a user, without a word of the hash."""
     if not isinstance(name, str) or not name or ":" in name or not name.isprintable():
-        return "a name that no client can send", "printable text without a colon"
+        return "an invalid user name", "printable text without a colon"
     match = _HASH.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        return "something that is no bcrypt hash", "a hash such as `htpasswd -nBC 10 ''` prints"
+        return "something that is not a bcrypt hash", "a hash such as `htpasswd -nBC 10 ''` prints"
     if int(match["cost"]) not in COSTS:
         return f"a hash of cost {match['cost']}", f"costs from {COSTS[0]} to {COSTS[-1]}; more keeps a scrape waiting"
     return None

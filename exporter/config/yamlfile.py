@@ -52,5 +52,5 @@ def read(path: Path) -> str:
     except OSError as error:
         problem = (error.strerror or "an unreadable file").lower()
     except UnicodeDecodeError as error:
-        problem = f"byte {error.start} that is no UTF-8"
+        problem = f"invalid UTF-8 at byte {error.start}"
     raise ConfigError([f"{path}: found {problem}; allowed: a readable YAML file"])

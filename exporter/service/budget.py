@@ -27,7 +27,7 @@ def requests_per_minute(settings: Settings) -> tuple[float, float]:
 
 
 def warnings(settings: Settings) -> list[str]:
-    """What is allowed but hardly meant, a line each."""
+    """What is allowed and probably not intended, a line each."""
     least, _ = requests_per_minute(settings)
     allowed = 60 * settings.api.max_requests_per_second
     short = [

@@ -62,7 +62,7 @@ def open_credentials(
 
 
 def warnings(settings: Settings, sources: Mapping[OriginKey, TokenSource], now: float) -> Iterator[str]:
-    """What will fail later, or is hardly meant, a line each, by this shard's settings at this Unix time."""
+    """What will fail later or is probably not intended, a line each. `now` is Unix seconds."""
     for name, origin in _named(settings):
         source = sources[origin_key(origin)]
         ends = source.expires_at or origin.token_expires

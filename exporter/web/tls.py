@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from exporter.config.webfile import CURVES, SUITES, TlsServer, WebFile, canonical_name
+from exporter.config.webfile import TlsServer, WebFile
+from exporter.config.webtypes import CURVES, SUITES, canonical_name
 from exporter.errors import ConfigError
 
 VERSIONS: Final = {

@@ -108,7 +108,7 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
         (
             "{name: a, token_env: hunter2-marker}",
             (
-                "teams[0].token_env: found text that is no such name; "
+                "teams[0].token_env: found something that is not a name; "
                 "allowed: the name of an environment variable, such as RENDER_TOKEN, or null"
             ),
         ),
@@ -215,7 +215,7 @@ def test_long_values_are_cut_and_control_characters_shown(tmp_path: Path) -> Non
         (b"[" * 5000, "found malformed YAML (maximum recursion depth exceeded"),
         (b"- a", "found a list; allowed: a mapping of sections"),
         (b"sk-marker-0123456789", 'found "sk-***"; allowed: a mapping of sections'),
-        (b"a: \xff", "found byte 3 that is no UTF-8; allowed: a readable YAML file"),
+        (b"a: \xff", "found invalid UTF-8 at byte 3; allowed: a readable YAML file"),
     ],
 )
 def test_a_file_that_cannot_be_parsed_is_one_mistake(tmp_path: Path, content: bytes, mistake: str) -> None:

@@ -180,16 +180,16 @@ CASES = {
     ],
     "basic_auth_users: {prom: SECRET}": [
         (
-            "basic_auth_users.prom: found something that is no bcrypt hash; "
+            "basic_auth_users.prom: found something that is not a bcrypt hash; "
             "allowed: a hash such as `htpasswd -nBC 10 ''` prints"
         )
     ],
     f"basic_auth_users: {{prom: '{HASH}x', 'a:b': SECRET}}": [
         (
-            "basic_auth_users.prom: found something that is no bcrypt hash; "
+            "basic_auth_users.prom: found something that is not a bcrypt hash; "
             "allowed: a hash such as `htpasswd -nBC 10 ''` prints"
         ),
-        "basic_auth_users.a:b: found a name that no client can send; allowed: printable text without a colon",
+        "basic_auth_users.a:b: found an invalid user name; allowed: printable text without a colon",
     ],
     f"basic_auth_users: {{prom: '{HASH.replace('10', '31')}'}}": [
         "basic_auth_users.prom: found a hash of cost 31; allowed: costs from 4 to 16; more keeps a scrape waiting"

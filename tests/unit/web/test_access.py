@@ -140,7 +140,7 @@ async def test_guessing_does_not_lock_out_after_a_reload(source: "HeldSource", p
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("basic_auth_users: {prom: plain}", "basic_auth_users.prom: found something that is no bcrypt hash; "),
+        ("basic_auth_users: {prom: plain}", "basic_auth_users.prom: found something that is not a bcrypt hash; "),
         ("tls_server_config: {cert_file: a, key_file: b}", "tls_server_config.cert_file: found no such file"),
         (None, "found no such file or directory; "),
     ],
