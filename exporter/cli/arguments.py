@@ -59,7 +59,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     for name, value in vars(found).items():
         section, dot, key = name.partition(".")
         if dot and section != "config" and value is not None:
-            overrides.setdefault(section, {})[key.replace("-", "_").replace(".", "_")] = value
+            # A flag that may be repeated and is given once is a single value, as in the file.
+            given = value[0] if isinstance(value, list) and len(value) == 1 else value
+            overrides.setdefault(section, {})[key.replace("-", "_").replace(".", "_")] = given
     shard = _shard(_parser(command), getattr(found, "shard", None), getattr(found, "total_shards", None))
     simulation = Simulation()
     if command in ("demo", "simulate"):

@@ -198,7 +198,8 @@ async def test_probes_at_once_are_one_poll(platform: SimulatedPlatform, exporter
     platform.faults.set("latency", team="film", value="300ms")
     platform.journal.clear()
     answers = await asyncio.gather(*(probe(exporter, "film") for _ in range(100)))
-    assert platform.journal.count() == platform.journal.count(team="film") == REQUESTS
+    # Once in ten polls, one request more looks for tasks in statuses that no filter shows.
+    assert REQUESTS <= platform.journal.count() == platform.journal.count(team="film") <= REQUESTS + 1
     for answer in answers:
         assert {labels["team_name"] for labels in answer.series("cyberun_up")} == {"film"}
         assert answer.value("cyberun_up", team_name="film") == 1

@@ -7,7 +7,7 @@ from exporter import __version__
 from exporter.cli.arguments import COMMANDS, Arguments, Simulation, parse
 from exporter.service.shard import Shard
 
-LISTEN = {"web": {"listen_address": [":1"]}}
+LISTEN = {"web": {"listen_address": ":1"}}
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_flags_of_the_running_exporter_are_found(
     """However it was started, what it was told is known."""
     process(tmp_path, 1, *program, *command, "--web.listen-address=:7")
     (found,) = running_exporters(tmp_path)
-    assert found.overrides == {"web": {"listen_address": [":7"]}}
+    assert found.overrides == {"web": {"listen_address": ":7"}}
 
 
 @pytest.mark.parametrize(
