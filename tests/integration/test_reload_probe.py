@@ -17,7 +17,7 @@ from support import ExporterFactory, PrometheusFactory, RunningExporter, Samples
 ROOT = Path(__file__).parents[2]
 API: dict[str, Any] = {"max_requests_per_second": 1000, "max_concurrency": 64, "timeout": "20s"}
 RARELY = {"interval": "1h", "stale_after": "2h"}
-REQUESTS = 8
+REQUESTS = 9
 """Of one poll of a team with few tasks and agents."""
 RELOADED = "cyberun_exporter_config_last_reload_successful"
 
