@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC
+from typing import Self
 
 MAX_RETRY_AFTER = 900.0
 """Seconds; longer waits that the platform asks for are cut to this."""
@@ -55,6 +56,30 @@ class TokenBucket:
         self._due = max(self._due, self._clock() - self._saved) + self._gap
 
 
+class PollPermit:
+    """Allows one team to poll while its context is open. Mutable."""
+
+    def __init__(self, permits: asyncio.Semaphore | None, *, fast: bool) -> None:
+        self._permits = permits
+        self._fast = fast
+
+    async def __aenter__(self) -> Self:
+        if self._permits is not None:
+            await self._permits.acquire()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        permits, self._permits = self._permits, None
+        if permits is not None:
+            permits.release()
+
+    def turned_slow(self) -> None:
+        """Let another team poll in place of this one, which turned out to be slow."""
+        if self._fast and self._permits is not None:
+            permits, self._permits = self._permits, None
+            permits.release()
+
+
 class Pacer:
     """Grants the requests of all teams their permits, first come, first served. Mutable.
 
@@ -91,16 +116,16 @@ class Pacer:
         """
         return self._wait_for_permit(likely_to_hang=likely_to_hang, slow=slow)
 
-    def poll_permit(self, *, likely_to_hang: bool = False, slow: bool = False) -> AbstractAsyncContextManager[object]:
+    def poll_permit(self, *, likely_to_hang: bool = False, slow: bool = False) -> "PollPermit":
         """Wait until one more team may poll: a poll holds what it has read until it ends, so few run at once.
 
         Args:
-            slow: whether the team's answers take long. Slow teams wait for each other alone.
             likely_to_hang: whether the team's last request timed out. Then its requests wait, not its poll.
+            slow: whether the team's answers take long. Slow teams wait for each other alone.
         """
         if likely_to_hang:
-            return nullcontext()
-        return self._slow_polls if slow else self._polls
+            return PollPermit(None, fast=False)
+        return PollPermit(self._slow_polls, fast=False) if slow else PollPermit(self._polls, fast=True)
 
     @asynccontextmanager
     async def _wait_for_permit(self, *, likely_to_hang: bool, slow: bool) -> AsyncIterator[None]:

@@ -27,7 +27,7 @@ from exporter.platform import account, paths, wire
 from exporter.platform.call import Call, RequestLog
 from exporter.platform.credentials import TokenSource
 from exporter.platform.lenient import takes_long
-from exporter.platform.pacing import SLOW, Pacer
+from exporter.platform.pacing import SLOW, Pacer, PollPermit
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
@@ -65,6 +65,7 @@ class TeamClient:
         self._agents_path = agents_path
         self._hung = False
         self._seconds = 0.0
+        self._permit: PollPermit | None = None
         self._last_pages: dict[str, wire.Fingerprint | None] = {}
 
     @property
@@ -83,7 +84,8 @@ class TeamClient:
 
     def poll_permit(self) -> AbstractAsyncContextManager[object]:
         """Wait until this team may poll; the permit ends with the context."""
-        return self._platform.pacer.poll_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW)
+        self._permit = self._platform.pacer.poll_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW)
+        return self._permit
 
     async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
         """One page of the tasks that have this status, from page 1 on.
@@ -236,5 +238,7 @@ class TeamClient:
             finally:
                 took = asyncio.get_running_loop().time() - started
                 self._seconds = max(took, self._seconds / 2)
+                if self._permit is not None and took > SLOW:
+                    self._permit.turned_slow()
         self._hung = False
         return body

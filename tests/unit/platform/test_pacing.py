@@ -347,6 +347,27 @@ async def test_slow_teams_take_no_poll_from_the_others() -> None:
     await asyncio.gather(*polls)
 
 
+async def test_a_poll_that_turns_out_slow_makes_room() -> None:
+    """At the first polls nobody is known to be slow; a poll whose answers take long gives its permit to another."""
+    pacer = Pacer(1e6, 1)
+    slow = [pacer.poll_permit() for _ in range(2)]
+    for permit in slow:
+        await permit.__aenter__()
+    waiting = asyncio.create_task(pacer.poll_permit().__aenter__())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    for _ in range(2):
+        slow[0].turned_slow()
+    await waiting
+    for permit in slow:
+        await permit.__aexit__()
+    known = pacer.poll_permit(slow=True)
+    async with known:
+        known.turned_slow()
+        assert pacer._slow_polls._value == 1
+    assert (pacer._polls._value, pacer._slow_polls._value) == (1, 2)
+
+
 async def test_teams_take_turns_but_those_that_hang() -> None:
     """Hardly more teams are polled at once than there are places, and teams that hang take no turn from the others."""
     pacer = Pacer(1000, 1)
