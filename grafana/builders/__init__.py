@@ -1,7 +1,7 @@
 """Builds the dashboards. `dashboards()` is all that others need.
 
-Each module holds one dashboard and reads from top to bottom as the dashboard does. Metrics come from the catalogue,
-so a name that does not exist fails in mypy; panels come from `panel` and `grid`, the frame around them from `frame`.
+A module named like a dashboard holds it and reads from top to bottom as the dashboard does. Metrics come from the
+catalogue, so a name that does not exist fails in mypy; panels come from `panel` and `grid`, the frame from `frame`.
 """
 
 import json

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from exporter.catalog import (
     AGENT_GPU_VRAM_FREE,
@@ -291,58 +290,3 @@ def test_every_metric_is_looked_at() -> None:
     expressions = [*EXPRESSIONS, *promql.rule_expressions()]
     used = {selector.metric for expression in expressions for selector in expression.selectors()}
     assert {metric.name for metric in CATALOG} - {metric.name for metric in used if metric} == set()
-
-
-# --- Documentation and provisioning ---
-
-
-def test_every_dashboard_is_explained() -> None:
-    """The page about the dashboards has the uid, the question and a small picture of each."""
-    docs = reading.FOLDER.parents[1] / "docs"
-    page = (docs / "dashboards.md").read_text(encoding="utf-8")
-    for uid, board in DASHBOARDS.items():
-        assert f"`{uid}` | {board['description']} |" in page
-        assert f"](images/{uid}.png)" in page
-        assert 0 < (docs / "images" / f"{uid}.png").stat().st_size <= 300 * 1024
-
-
-def test_runbooks_are_where_the_alerts_look_for_them() -> None:
-    """The table of firing alerts opens the page that the alert itself names."""
-    panel = next(p for p in reading.panels(DASHBOARDS["cyberun-overview"]) if p["title"].endswith("runbooks"))
-    (url,) = [
-        link["url"]
-        for each in everything_in(panel)
-        if each.get("id") == "links"
-        for link in each["value"]
-        if "http" in link["url"]
-    ]
-    alerts = [rule for rule in promql.rules() if "alert" in rule]
-    for alert in alerts:
-        assert url.replace("${__value.raw}", alert["alert"]) == alert["annotations"]["runbook_url"]
-
-
-def test_provisioning_finds_the_dashboards() -> None:
-    """The provisioning files are what Grafana reads: one default Prometheus, one read-only folder of files."""
-    folder = reading.FOLDER.parent / "provisioning"
-    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"]
-    assert (source["type"], source["access"], source["isDefault"]) == ("prometheus", "proxy", True)
-    (provider,) = yaml.safe_load((folder / "dashboards" / "cyberun.yml").read_text(encoding="utf-8"))["providers"]
-    assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
-    assert provider["options"]["path"].startswith("/")
-
-
-def test_grafana_finds_every_folder_of_its_provisioning() -> None:
-    """The folders that Grafana reads at start are there, each with a file it understands, or it logs an error."""
-    folder = reading.FOLDER.parent / "provisioning"
-    assert {path.name for path in folder.iterdir()} == {"alerting", "dashboards", "datasources", "plugins"}
-    for path in folder.glob("*/*"):
-        assert yaml.safe_load(path.read_text(encoding="utf-8"))["apiVersion"] == 1
-
-
-def test_the_workflow_has_the_grafana_that_compose_starts() -> None:
-    """What people are given to try is among the versions that the workflow provisions."""
-    root = reading.FOLDER.parents[1]
-    workflow = yaml.safe_load((root / ".github" / "workflows" / "grafana.yml").read_text(encoding="utf-8"))
-    compose = yaml.safe_load((root / "compose.yaml").read_text(encoding="utf-8"))
-    started = compose["services"]["grafana"]["image"].rpartition(":")[2]
-    assert started in workflow["jobs"]["provision"]["strategy"]["matrix"]["grafana"]
