@@ -146,21 +146,21 @@ REASONS: tuple[str, ...] = tuple(leaf.reason for leaf in PlatformError.__subclas
 """Every value of the `reason` label, in the order of the tree."""
 
 ADVICE: Final[dict[str, str]] = {
-    "timeout": "nothing answers in time: try again, look for a firewall or proxy in between, or raise api.timeout",
+    "timeout": "nothing answered in time: try again, look for a firewall or proxy in between, or raise api.timeout",
     "connect": "check the host and port of api.base_url, name resolution, firewalls and the proxy's variables",
     "tls": "check that the certificate is for this host and still valid; for a private authority set api.ca_file",
-    "redirect": "set api.base_url to where it leads: a credential does not follow redirects",
-    "auth": "the credential is unknown, expired or revoked: make a new one and put it where this one is",
+    "redirect": "set api.base_url to the redirect's target: credentials are never sent along a redirect",
+    "auth": "the credential is unknown, expired or revoked: create a new one and replace this one",
     "forbidden": (
-        "the credential may not do this: sk- keys are for /r/ paths alone, users for teams they are members of,"
+        "the credential may not do this: sk- keys are accepted only on /r/ paths, users only for their own teams,"
         " and the licence may lack the feature"
     ),
     "not_found": "check the path of api.base_url; it usually ends in /api/v1",
     "rate_limited": "lower api.max_requests_per_second, or lengthen collect.interval",
-    "http_4xx": "the platform refuses the request as such: check team_id and agents_path, and the platform's version",
-    "http_5xx": "the platform or a proxy before it is in trouble: try again, or tell who runs it",
-    "too_large": "if answers of this size are right, raise api.max_response_bytes",
-    "decode": "this is not the API that answers: check api.base_url, and look for a login page or proxy in between",
-    "schema": "the platform answers otherwise than documented: check its version, and report this line",
+    "http_4xx": "the platform rejects the request itself: check team_id and agents_path, and the platform's version",
+    "http_5xx": "the platform or a proxy in front of it has a problem: try again, or contact whoever runs it",
+    "too_large": "if answers of this size are expected, raise api.max_response_bytes",
+    "decode": "something other than the API answered: check api.base_url and look for a login page or proxy in between",
+    "schema": "the answer differs from the documented one: check the platform's version, and report this line",
 }
 """What to do, by reason."""

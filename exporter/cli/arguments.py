@@ -18,7 +18,7 @@ LARGEST: Final = 100_000
 """A bound for numbers, to keep typing errors small."""
 COMMANDS: Final = {
     "serve": "poll and serve (the default)",
-    "check": "read the configuration and the credentials, print what they mean",
+    "check": "validate the configuration and credentials, print a summary",
     "once": "poll every team once, print the exposition",
     "demo": "serve the metrics of a simulated platform",
     "simulate": "serve the simulated platform alone",
@@ -82,11 +82,16 @@ def _parser(command: str) -> argparse.ArgumentParser:
     if command in ("serve", "check", "once", "health"):
         parser.add_argument("--config.file", type=Path, metavar="FILE", help="YAML configuration")
     if command in ("serve", "check", "once"):
-        parser.add_argument("--shard", type=_number, metavar="N", help="this process' part of the teams (0)")
-        parser.add_argument("--total-shards", type=_count, metavar="N", help="how many parts there are (1)")
+        parser.add_argument(
+            "--shard", type=_number, metavar="N", help="number of this process' share of the teams, from 0 (0)"
+        )
+        parser.add_argument("--total-shards", type=_count, metavar="N", help="number of shares (1)")
     if command not in ("metrics", "once", "check"):
         parser.add_argument(
-            "--web.listen-address", action="append", metavar="ADDRESS", help="host and port, as :10042; may be repeated"
+            "--web.listen-address",
+            action="append",
+            metavar="ADDRESS",
+            help="host and port, such as :10042; may be repeated",
         )
     if command in ("serve", "check"):
         parser.add_argument(
@@ -99,10 +104,10 @@ def _parser(command: str) -> argparse.ArgumentParser:
             "--web.enable-lifecycle",
             action="store_const",
             const=True,
-            help="let POST /-/reload read the configuration anew",
+            help="allow POST /-/reload to reload the configuration",
         )
     if command in ("serve", "demo"):
-        parser.add_argument("--web.telemetry-path", metavar="PATH", help="path of the metrics, as /metrics")
+        parser.add_argument("--web.telemetry-path", metavar="PATH", help="path of the metrics, such as /metrics")
     if command != "metrics":
         parser.add_argument("--log.level", metavar="LEVEL", help="debug, info, warn or error")
         parser.add_argument("--log.format", metavar="FORMAT", help="logfmt or json")
@@ -114,7 +119,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
 def _shard(parser: argparse.ArgumentParser, number: int | None, total: int | None) -> Shard:
     if number is None and total not in (None, 1):
         parser.error(
-            f"flag --total-shards: found {total} without --shard; allowed: both, or this shard polls as the first"
+            f"flag --total-shards: found {total} without --shard; allowed: both,"
+            " since without --shard every process would poll the first share"
         )
     shard = Shard(number or 0, total or 1)
     if shard.number >= shard.total:
@@ -140,7 +146,7 @@ class _Version(argparse.Action):
 
 def _add_simulation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--teams", type=_count, default=3, metavar="N", help="simulated teams (3)")
-    parser.add_argument("--agents", type=_count, default=36, metavar="N", help="simulated agents of all teams (36)")
+    parser.add_argument("--agents", type=_count, default=36, metavar="N", help="simulated agents over all teams (36)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same fleet (0)")
     parser.add_argument("--faults", default="", metavar="FAULTS", help="what goes wrong; see docs/simulator.md")
 

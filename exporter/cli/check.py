@@ -42,7 +42,7 @@ def check(settings: Settings, environ: Mapping[str, str], shard: Shard) -> None:
     if proxy is not None:
         print(f"proxy      {proxy}")
     if shard.total > 1:
-        print(f"shard      {shard.number} of {shard.total}, counted from 0: its teams alone")
+        print(f"shard      {shard.number} of {shard.total}, counted from 0: only its own teams")
     print(*_table(settings, credentials), sep="\n", end="\n\n")
     print(*_budget(settings), sep="\n")
     for warning in (*warnings(settings, credentials, time.time()), *(access.file.warnings() if access else ())):

@@ -71,7 +71,7 @@ def _free(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, lis
         ),
     }
     lines = [
-        f"{name}  left alone: {origin.refresh_token_file} is in use, by a running exporter; its status page tells more"
+        f"{name}  skipped: {origin.refresh_token_file} is in use by a running exporter; see its status page"
         for name, origin in held.items()
     ]
     return settings.model_copy(update=rest), lines
@@ -168,7 +168,7 @@ def _collected(team: TeamStatus, collector: CollectorStatus, path: str, requests
         *_of_team(team),
         f"{collector.items_reported} {collector.name}",
         f"{counted(requests, 'request')} in {attempt.duration:.1f} s, every {format_duration(collector.interval)}",
-        *(["only a part of them could be read"] if collector.truncated else []),
+        *(["only some of them could be read"] if collector.truncated else []),
         *(_provisioning(team) if collector.name == "tasks" else ()),
     ]
     return _Line(team.name, path, True, "; ".join(parts))
@@ -183,7 +183,7 @@ def _provisioning(team: TeamStatus) -> Iterator[str]:
 
 def _of_team(team: TeamStatus) -> Iterator[str]:
     if team.team_id is not None and team.credential_kind != "jwt":
-        yield f"team_id {team.team_id} is not checked, for the key has its own"
+        yield f"team_id {team.team_id} is not checked, because the key determines its team"
     elif team.team_id is not None:
         yield f"team {team.team_id}"
     if team.credential_expires_at is not None:

@@ -50,7 +50,7 @@ async def serve(
         ready: called when the addresses are listened on.
 
     Returns:
-        0; 1 when polling ended by itself, which only a mistake of the exporter's does.
+        0; 1 when polling ended unexpectedly, which only a mistake of the exporter's does.
 
     Raises:
         ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
@@ -133,7 +133,7 @@ async def _poll_until(stop: asyncio.Event, service: Service) -> int:
     stopped.cancel()
     [outcome, _] = await asyncio.gather(polling, stopped, return_exceptions=True)
     if failed:
-        _log.critical("polling ended by itself", exc_info=outcome if isinstance(outcome, BaseException) else None)
+        _log.critical("polling ended unexpectedly", exc_info=outcome if isinstance(outcome, BaseException) else None)
         return 1
     event(_log, logging.INFO, "stopping")
     return 0

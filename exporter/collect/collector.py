@@ -75,7 +75,7 @@ class Collector(ABC, Generic[S]):
         except PlatformError as error:
             self._failed(started, error)
         except Exception as error:  # noqa: BLE001  a mistake of ours must not end the others' polls; the log is loud
-            _log.exception("a poll failed inside the exporter", extra={"team_name": self._team.rules.name})
+            _log.exception("internal error during a poll", extra={"team_name": self._team.rules.name})
             self._history.failed(started, error)
         else:
             self.snapshot = result.snapshot

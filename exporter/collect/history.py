@@ -59,7 +59,11 @@ class History:
         retry_after = error.retry_after if isinstance(error, PlatformError) else None
         self._backoff.failed(self._clock.monotonic(), retry_after)
         reason = error.reason if isinstance(error, PlatformError) else INTERNAL
-        words = str(error) if isinstance(error, PlatformError) else f"an error of the exporter: {type(error).__name__}"
+        words = (
+            str(error)
+            if isinstance(error, PlatformError)
+            else f"internal error of the exporter: {type(error).__name__}"
+        )
         self._note(started, 0, None, reason, words)
 
     def _note(self, started: float, pages: int, items: int | None, reason: str | None, words: str | None) -> None:

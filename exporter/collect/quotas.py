@@ -52,7 +52,7 @@ class QuotasCollector:
                 self._due_at = self._team.clock.monotonic() + max(RETRY, error.retry_after or 0.0)
         except Exception as error:  # noqa: BLE001  nothing optional may end the others' polls; the log is loud
             _log.exception("quotas could not be read", extra={"team_name": self._team.rules.name})
-            self._failed(f"an error of the exporter: {type(error).__name__}", "internal")
+            self._failed(f"internal error of the exporter: {type(error).__name__}", "internal")
         else:
             self.quotas = own_quotas(me, self._team.rules.team_id)
             self.status = QuotaStatus(limits=len(self.quotas))

@@ -105,7 +105,7 @@ def _contradictions(present: Mapping[str, str], teams: list[Any], nowhere: str) 
         # A configured team may well have its credential in a variable of this name.
         used = [str(team.get("token_env")) for team in teams if isinstance(team, Mapping)]
         for name in sorted(set(present.values()).difference(used)):
-            yield f"environment variable {name}: found a value beside configured teams; allowed: one of the two"
+            yield f"environment variable {name}: found a value although teams are configured; allowed: one of the two"
     elif "token_env" in present and "token_file" in present:
         yield f"environment variable {TOKEN}: found {TOKEN_FILE} as well; allowed: one of the two"
     elif "token_env" not in present and "token_file" not in present:

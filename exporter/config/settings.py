@@ -60,7 +60,7 @@ class Api(Section):
     ca_file: File | None = Field(None, description="PEM bundle of private authorities; read again when it changes.")
     timeout: Timeout = Field(10.0, description="Longest time for one request, from connect to the last byte.")
     max_requests_per_second: RequestRate = Field(
-        10.0, description="Request rate over all teams; after a pause, a second of it at once."
+        10.0, description="Request rate over all teams; after a pause, one second's worth may go out at once."
     )
     max_concurrency: Concurrency = Field(8, description="Requests under way at once, over all teams.")
     max_response_bytes: ByteSize = Field(16_777_216, description="Largest answer read, compressed or not.")
@@ -71,7 +71,7 @@ class Collect(Section):
     """When to poll and how much to keep."""
 
     interval: Interval = Field(30.0, description="Time between two polls of a team.")
-    stale_after: Age = Field(120.0, description="Age at which a team's data is withheld; best several intervals.")
+    stale_after: Age = Field(120.0, description="Age at which a team's data is withheld; should be several intervals.")
     agent_memory: Age = Field(3600.0, description="How long a vanished agent stays visible as disconnected.")
     max_agents: Agents = Field(10_000, description="Agents exposed per team; more are counted only.")
     agent_labels: Flag = Field(default=False, description="Whether to expose a series for each label of an agent.")
@@ -91,7 +91,7 @@ class Origin(Section):
         None, validate_default=True, description="Environment variable that holds the credential."
     )
     token_expires: Moment | None = Field(
-        None, description="When the credential ends, for a key, which cannot tell it itself; shown and alerted on."
+        None, description="When a key expires, as keys do not carry an expiry date; shown and alerted on."
     )
 
     @field_validator("token_env", mode="after")
@@ -128,7 +128,7 @@ class Discover(Origin):
         None, description="Value of the `discovery` label; unique; its position, as `discover[0]`, when not set."
     )
     include: tuple[Pattern, ...] = Field((), description="Only teams whose whole name matches one; all when empty.")
-    exclude: tuple[Pattern, ...] = Field((), description="No teams whose whole name matches one.")
+    exclude: tuple[Pattern, ...] = Field((), description="Teams to exclude: those whose whole name matches one.")
     interval: Interval | None = Field(None, description="Time between two polls, instead of `collect.interval`.")
 
     def wants(self, name: str) -> bool:

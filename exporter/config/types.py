@@ -73,7 +73,7 @@ Age = Annotated[float, *_duration("1s", "1y")]
 
 def _no_bool(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("a boolean is no number")  # noqa: TRY004  pydantic reads ValueError alone as a refusal
+        raise ValueError("a boolean is not a number")  # noqa: TRY004  pydantic reads ValueError alone as a refusal
     return value
 
 

@@ -108,7 +108,7 @@ class WebFile(Section):
         http = self.http_server_config
         lines = []
         if http.http2 and "http2" in http.model_fields_set:
-            lines.append("web configuration: http2 is on, but HTTP/1.1 is all that is spoken")
+            lines.append("web configuration: http2 is on, but only HTTP/1.1 is served")
         if self.basic_auth_users and self.tls_server_config is None:
             lines.append("web configuration: passwords travel unencrypted without tls_server_config")
         return lines
@@ -168,7 +168,7 @@ def _user(name: object, text: object) -> tuple[str, str] | None:
     if match is None:
         return "something that is not a bcrypt hash", "a hash such as `htpasswd -nBC 10 ''` prints"
     if int(match["cost"]) not in COSTS:
-        return f"a hash of cost {match['cost']}", f"costs from {COSTS[0]} to {COSTS[-1]}; more keeps a scrape waiting"
+        return f"a hash of cost {match['cost']}", f"costs from {COSTS[0]} to {COSTS[-1]}; a higher cost delays scrapes"
     return None
 
 
@@ -185,19 +185,23 @@ def _contradictions(tls: TlsServer) -> Iterator[tuple[str, str, str]]:
         yield (
             "client_allowed_sans",
             f"{tls.client_auth_type} beside it",
-            "RequireAndVerifyClientCert only, as others need no name",
+            "RequireAndVerifyClientCert only: the other types require no name",
         )
     if TLS_VERSIONS.index(tls.min_version) > TLS_VERSIONS.index(tls.max_version):
         yield "min_version", tls.min_version, f"at most max_version, {tls.max_version}"
     if len(tls.curve_preferences) > 1:
-        yield "curve_preferences", "several", f"one of {', '.join(CURVES)}; Python's ssl takes no order of curves"
+        yield "curve_preferences", "several", f"one of {', '.join(CURVES)}; Python's ssl cannot rank curves"
     yield from _suite_contradictions(tls)
 
 
 def _suite_contradictions(tls: TlsServer) -> Iterator[tuple[str, str, str]]:
     chosen = set(tls.cipher_suites)
     if chosen & set(SUITES_13) not in (set(), set(SUITES_13)):
-        yield "cipher_suites", "some suites of TLS 1.3", "all three of them or none; they cannot be chosen, all are on"
+        yield (
+            "cipher_suites",
+            "some suites of TLS 1.3",
+            "all three or none; they are always on and cannot be chosen one by one",
+        )
     if chosen and not chosen & SUITES.keys() and tls.min_version != "TLS13":
         yield "cipher_suites", "no suite of TLS 1.2", "at least one, or min_version TLS13"
 

@@ -82,7 +82,7 @@ def canonical_name(text: str) -> str:
 ClientAuth = Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"]
 Inline = Annotated[None, BeforeValidator(_refused), Allowed(f"null; {_FILES_ONLY}", secret=True)]
 ClientAuthType = Annotated[
-    ClientAuth, _one_of(get_args(ClientAuth), "; Python's ssl asks for no certificate that it does not verify")
+    ClientAuth, _one_of(get_args(ClientAuth), "; Python's ssl cannot request a certificate without verifying it")
 ]
 Version = Annotated[Literal["TLS10", "TLS11", "TLS12", "TLS13"], _one_of(TLS_VERSIONS)]
 Suite = Annotated[str, _choice((*SUITES, *SUITES_13)), _one_of((*SUITES, *SUITES_13))]

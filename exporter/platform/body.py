@@ -79,7 +79,7 @@ class _Gunzip:
             except zlib.error:
                 raise Undecodable("the gzip body is damaged") from None
             if self._inflater.unused_data:
-                raise Undecodable("the gzip body goes on after its end")
+                raise Undecodable("the gzip body has trailing data")
             chunk = self._inflater.unconsumed_tail
 
     def end(self) -> None:
@@ -94,4 +94,4 @@ def _decoder(encoding: str) -> _Identity | _Gunzip:
         case "gzip" | "x-gzip":
             return _Gunzip()
         case _:
-            raise Undecodable("the body has an encoding that was not asked for")
+            raise Undecodable("the body has a content encoding that was not requested")

@@ -62,7 +62,7 @@ def connection_error(error: Exception, timeout: float) -> tuple[type[PlatformErr
     if (refused := _tls_cause(error)) is not None:
         why = getattr(refused, "verify_message", None) or refused.reason or "no reason given"
         if refused.reason in _NOT_TLS:
-            why = "TLS is not spoken there; the base URL may have to begin with http:, or to name another port"
+            why = "the server does not speak TLS; the base URL may need http: or another port"
         return TlsFailed, f"TLS failed: {why}"
     return ConnectFailed, _why_broken(error.__cause__ if isinstance(error, ConnectionBroken) else error)
 

@@ -183,7 +183,7 @@ class Session:
         if failure is not None:
             event(_log, logging.ERROR, "session not renewed", file=str(self._file), error=str(failure))
         else:
-            event(_log, logging.INFO, "session is renewed again", file=str(self._file))
+            event(_log, logging.INFO, "session renewal works again", file=str(self._file))
 
     def _delay(self, failure: PlatformError) -> float:
         ours = min(RETRY_DELAY * 2.0 ** min(self._failures - 1, 9), MAX_RETRY_DELAY)
@@ -223,7 +223,7 @@ class Session:
         except OSError as error:
             why = error.strerror or "no reason given"
             raise Unauthorized(
-                f"{self._file}: the rotated refresh token is not used until it can be written ({why})"
+                f"{self._file}: the new refresh token will not be used until it can be written ({why})"
             ) from None
         self._unwritten = None
 

@@ -120,7 +120,7 @@ def _check_replaceable(path: Path) -> None:
     if not os.access(path.parent, os.W_OK):
         raise UnusableError(f"{path.parent}: the folder is not writable; {WANTED}")
     if _is_mount_point(path):
-        raise UnusableError(f"{path}: is mounted by itself; mount its folder instead; {WANTED}")
+        raise UnusableError(f"{path}: is mounted as a single file; mount its folder instead; {WANTED}")
     if mode & stat.S_IROTH:
         event(_log, logging.WARNING, "refresh token file is readable by every user of this machine", file=str(path))
 
@@ -169,7 +169,7 @@ def _locked(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        problem = "this refresh token is in use already, and two that share one sign each other out"
+        problem = "this refresh token is in use already; two exporters sharing one would sign each other out"
         raise UnusableError(f"{path}: {problem}") from None
     return descriptor
 
@@ -236,7 +236,7 @@ def _recover(path: Path) -> None:
     with suppress(OSError):
         if _is_newer(fresh, path):
             fresh.replace(path)
-            event(_log, logging.WARNING, "finished the rotation that a crash had cut off", file=str(path))
+            event(_log, logging.WARNING, "finished a token rotation that a crash had interrupted", file=str(path))
         else:
             fresh.unlink()
 

@@ -45,7 +45,7 @@ class Trust:
             try:
                 await asyncio.to_thread(self.reload)
             except ConfigError as error:
-                event(_log, logging.ERROR, "the old CA bundle stays in force", error=str(error))
+                event(_log, logging.ERROR, "the previous CA bundle stays in use", error=str(error))
             else:
                 event(_log, logging.INFO, "CA bundle read again", file=str(self._path))
         if self._context is None:

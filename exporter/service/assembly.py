@@ -98,7 +98,7 @@ class Assembler:
     def _platform(self, api: Api) -> Platform:
         proxy = environment_proxy(api.base_url)
         if proxy is not None:
-            event(_log, logging.INFO, "the platform is asked through a proxy", proxy=str(proxy))
+            event(_log, logging.INFO, "requests to the platform go through a proxy", proxy=str(proxy))
         return Platform(
             api.base_url,
             limits=Limits(api.timeout, api.max_response_bytes),

@@ -32,8 +32,8 @@ def warnings(settings: Settings) -> list[str]:
     allowed = 60 * settings.api.max_requests_per_second
     short = [
         (
-            f"{least:.0f} requests a minute are needed at least, and api.max_requests_per_second allows {allowed:.0f}:"
-            " polls take longer than their interval"
+            f"at least {least:.0f} requests a minute are needed, but api.max_requests_per_second allows {allowed:.0f}:"
+            " polls will take longer than their interval"
         )
     ]
     return [*(short if least > allowed else []), *settings.warnings()]

@@ -90,12 +90,12 @@ def _team(discover: Discover, found: FoundTeam, taken: _Taken, *, readable: bool
     """The team to poll. Of two found teams with one name, the later bears its id beside it."""
     if not readable:
         # The platform lists all teams of a device key's user, and answers for that of the key whatever is asked.
-        raise LeftOut("a device key reads one team alone, so include that one")
+        raise LeftOut("a device key reads only one team, so include that one alone")
     team = discover.team(found.name, found.team_id)
     if team is not None and team.name in taken.found:
         team = discover.team(f"{team.name} ({found.team_id})", found.team_id)
     if team is None or team.name in taken.found:
         raise LeftOut("its name or id cannot be used")
     if team.name in taken.names:
-        raise LeftOut(f"its name is that of {taken.names[team.name]}")
+        raise LeftOut(f"its name is already used by {taken.names[team.name]}")
     return team

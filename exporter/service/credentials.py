@@ -67,7 +67,7 @@ def warnings(settings: Settings, sources: Mapping[OriginKey, TokenSource], now: 
         source = sources[origin_key(origin)]
         ends = source.expires_at or origin.token_expires
         if source.kind == "jwt" and not source.renews:
-            yield from _ending(f"{name}: the JWT", ends, now, "; configure a session by refresh_token_file")
+            yield from _ending(f"{name}: the JWT", ends, now, "; configure a session with refresh_token_file")
         elif not source.renews:
             yield from _ending(f"{name}: the key", ends, now, ", as token_expires says")
     keys: dict[object, list[str]] = {}
@@ -77,7 +77,7 @@ def warnings(settings: Settings, sources: Mapping[OriginKey, TokenSource], now: 
             keys.setdefault(source.current(), []).append(team.name)
     for names in keys.values():
         if len(names) > 1:
-            yield f"teams {', '.join(names)}: one key, which reads one team, so each of them shows that one"
+            yield f"teams {', '.join(names)}: they share one key, which reads a single team, so all show that team"
 
 
 def _ending(what: str, ends: float | None, now: float, advice: str) -> Iterator[str]:
@@ -119,6 +119,6 @@ def _misuses(origin: Origin, kind: str) -> Iterator[str]:
         case Team(team_id=None) if kind == "jwt":
             yield "team_id: found none; allowed: the team's id, which a user JWT needs"
         case Team(agents_path="/agents") if kind == "integration":
-            yield "agents_path: found /agents; allowed: /r/agents, an sk- key may use runtime paths only"
+            yield "agents_path: found /agents; allowed: /r/agents, because an sk- key may use only runtime paths"
         case Discover() if kind == "integration":
-            yield "found an sk- key; allowed: a dk- key or a user JWT, an sk- key cannot list its teams"
+            yield "found an sk- key; allowed: a dk- key or a user JWT, because an sk- key cannot list teams"

@@ -60,7 +60,7 @@ class Reloader:
         log.configure(settings.log.level, settings.log.format)
         event(_log, logging.INFO, "configuration reloaded", teams=len(settings.teams))
         if settings.web != self._settings.web:
-            event(_log, logging.WARNING, "changes of the section web need a restart")
+            event(_log, logging.WARNING, "changes to the web section need a restart")
         self._settings = settings
 
     async def renew(self) -> None:
@@ -85,8 +85,8 @@ class Reloader:
     def _refuse(self, error: Exception) -> Sequence[str]:
         self._service.exporter.note_reload(ok=False)
         if not isinstance(error, ConfigError):
-            _log.error("reading the configuration failed inside the exporter", exc_info=error)
-            return (f"an error of the exporter, see its log: {type(error).__name__}",)
+            _log.error("internal error while reading the configuration", exc_info=error)
+            return (f"an internal error, see the log: {type(error).__name__}",)
         for mistake in error.mistakes:
             event(_log, logging.ERROR, "configuration not reloaded", mistake=mistake)
         return error.mistakes

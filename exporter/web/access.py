@@ -77,9 +77,8 @@ class AccessControl:
         rules = await asyncio.to_thread(self._read)
         if (rules.context is None) != (self._rules.context is None):
             found = "nothing" if rules.context is None else "a section where there was none"
-            raise ConfigError(
-                [f"{self._path}: tls_server_config: found {found}; allowed: TLS is turned on and off by a restart only"]
-            )
+            allowed = "no change, because turning TLS on or off needs a restart"
+            raise ConfigError([f"{self._path}: tls_server_config: found {found}; allowed: {allowed}"])
         return rules
 
     def apply(self, rules: AccessRules) -> None:
@@ -114,7 +113,7 @@ class AccessControl:
             # The connection was opened before certificates were required.
             return line(403, "A client certificate is required now.")
         if tls.client_allowed_sans and names_of(certificate).isdisjoint(tls.client_allowed_sans):
-            return line(403, "No name of the client certificate is allowed.")
+            return line(403, "None of the client certificate's names is allowed.")
         return None
 
     async def _refusal(self, request: web.Request) -> web.Response | None:

@@ -169,7 +169,7 @@ class _Routes:
         """Tell whether this process works; the platform is not asked."""
         if self._source.healthy():
             return line(200, "Healthy.")
-        return line(503, "Not healthy: the poll schedule stands still.")
+        return line(503, "Not healthy: the poll schedule is stalled.")
 
     async def ready(self, _: web.Request) -> web.Response:
         """Tell whether each team was polled and each discovery made once, and which were not."""
@@ -234,7 +234,7 @@ async def _plain_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        return line(404, "Not found. / leads to all there is.")
+        return line(404, "Not found. / links to every page.")
     except web.HTTPMethodNotAllowed as refused:
         allowed = ", ".join(sorted(refused.allowed_methods))
         return line(405, f"Method not allowed. Allowed here: {allowed}.", **{hdrs.ALLOW: allowed})

@@ -127,7 +127,7 @@ def _collector_facts(collector: CollectorStatus, now: float) -> str:
     if collector.items_reported is not None:
         facts["Listed"] = f"{collector.items_reported:,} {escape(collector.name)}"
     if collector.truncated:
-        facts["Complete"] = '<strong class="bad">no: the list could not be read as a whole</strong>'
+        facts["Complete"] = '<strong class="bad">no: the list could not be read completely</strong>'
     facts["Polled every"] = span(collector.interval)
     if collector.backoff_until is not None:
         facts["Next poll"] = _held_back(collector.backoff_until, now)

@@ -65,7 +65,7 @@ def _one_team(status: ExporterStatus, name: str) -> Iterator[str]:
 
 def _discovery(discovery: DiscoveryStatus, now: float) -> str:
     state = state_of_discovery(discovery)
-    sign = "… looking" if discovery.last_attempt_at is None else _DISCOVERY_STATES.get(state, "! look at this")
+    sign = "… looking" if discovery.last_attempt_at is None else _DISCOVERY_STATES.get(state, "! needs attention")
     asked = f"{discovery.polled:,} polled, {len(discovery.left_out):,} left out, {discovery.not_wanted:,} not wanted"
     last = discovery.last_success_at
     known = f"{asked}; asked {ago(last, now)}" if last is not None else "no teams known yet"
@@ -105,4 +105,4 @@ def _reload(status: ExporterStatus) -> str:
     if status.last_reload_ok:
         return ""
     used = "" if status.last_reload_ok_at is None else f" of {time_of(status.last_reload_ok_at, status.now)}"
-    return f'<p class="wait">The changed configuration has mistakes, which the log names; the one{used} is in use.</p>'
+    return f'<p class="wait">The changed configuration has mistakes (see the log); the one{used} is in use.</p>'

@@ -48,7 +48,7 @@ class AcceptErrorThrottle:
         if now < self._next:
             return False
         self._next = now + ACCEPT_ERROR_EVERY
-        record.msg, record.args, record.exc_info = "no more connections are accepted: no descriptor is left", (), None
+        record.msg, record.args, record.exc_info = "not accepting connections: out of file descriptors", (), None
         return True
 
 
@@ -68,7 +68,7 @@ class _Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer bytes that are not HTTP, which is no error of ours, or a request whose handler failed, which is."""
         if not isinstance(exc, HttpProcessingError):
-            _log.error("a request failed inside the exporter", exc_info=exc)
+            _log.error("internal error while handling a request", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError
         response = line(status, HTTPStatus(status).phrase + ".")

@@ -104,15 +104,15 @@ def _problem(key: str, error: Exception) -> str:
         return _no_file(error)
     reason = getattr(error, "reason", None) or "no PEM"
     if reason == "KEY_VALUES_MISMATCH":
-        return "found a key of another certificate; allowed: the key of cert_file"
+        return "found the key of another certificate; allowed: the key of cert_file"
     if isinstance(error, _EncryptedError):
         return "found an encrypted key; allowed: a key without a password"
     allowed = {
-        "cert_file": "a certificate as PEM, followed by its intermediate ones, and its key in key_file",
+        "cert_file": "a PEM certificate followed by its intermediates, with its key in key_file",
         "client_ca_file": "certificates as PEM",
     }
     words = reason.lower().replace("_", " ")
-    return f"found what OpenSSL refuses ({words}); allowed: {allowed.get(key, 'what it offers')}"
+    return f"found something that OpenSSL rejects ({words}); allowed: {allowed.get(key, 'what it offers')}"
 
 
 class _EncryptedError(ValueError):

@@ -53,7 +53,7 @@ def _without_failures(status: ExporterStatus) -> tuple[State, str]:
     left_out = sum(len(each.left_out) for each in status.discoveries)
     rest = f"{left_out} discovered {'team is' if left_out == 1 else 'teams are'} left out"
     if not teams:
-        found = f"none that was found is polled{f', {rest}' if left_out else ''}"
+        found = f"none of those discovered is polled{f', {rest}' if left_out else ''}"
         return "wait", f"No team: {found}" if status.discoveries else "No teams are configured"
     up = f"{visible(teams[0].name)} is up" if len(teams) == 1 else f"All {len(teams)} teams are up"
     return ("wait", f"{up}, {rest}") if left_out else ("good", up)

@@ -43,7 +43,7 @@ async def test_every_endpoint_has_a_line(platform: SimulatedPlatform, run_comman
     assert {state for state, _ in found.values()} == {"ok"}
     words = {key: text for key, (_, text) in found.items()}
     assert words["render", "/r/tasks"].startswith("integration key, for /r/ paths, of one team; team_id ")
-    assert "is not checked, for the key has its own; 5 tasks; 8 requests in " in words["render", "/r/tasks"]
+    assert "is not checked, because the key determines its team; 5 tasks; 8 requests in " in words["render", "/r/tasks"]
     assert re.fullmatch(
         r"device key, for all paths, of one team; 3 agents; 1 request in [0-9.]+ s, every 30s",
         words["film", "/agents"],
@@ -56,7 +56,7 @@ async def test_every_endpoint_has_a_line(platform: SimulatedPlatform, run_comman
 
 
 FAULTS: dict[str, tuple[str, str]] = {
-    "status=401": ("401: simulated fault", "make a new one and put it where this one is"),
+    "status=401": ("401: simulated fault", "create a new one and replace this one"),
     "status=403": ("403: simulated fault", "sk- keys are for /r/ paths alone"),
     "status=404": ("404: simulated fault", "it usually ends in /api/v1"),
     "status=429": ("429: simulated fault", "lower api.max_requests_per_second"),
@@ -166,7 +166,7 @@ async def test_a_session_in_use_is_left_alone(
     config = {"api": API, "teams": [{"name": "other"}], "discover": discover}
     done = await run_command("check", config, arguments=["--online"])
     assert done.code == 0, done.stdout + done.stderr
-    assert f"discover[0]  left alone: {operator.path} is in use, by a running exporter" in done.stdout
+    assert f"discover[0]  skipped: {operator.path} is in use by a running exporter" in done.stdout
     assert rows(done)["other", "/r/tasks"][0] == "ok"
     assert (operator.trades, operator.saved) == (trades, saved)
 
@@ -214,7 +214,7 @@ async def test_who_is_left_out_is_listed(
         arguments=["--online"],
     )
     assert done.code == 1
-    assert 'team "Render" is wanted and left out: its name is that of a configured team' in done.stdout
+    assert 'team "Render" is wanted and left out: its name is already used by a configured team' in done.stdout
     done = await run_command(
         "check", {"api": API, "teams": [], "discover": [{**discover, "include": ["none"]}]}, arguments=["--online"]
     )

@@ -122,7 +122,7 @@ async def test_a_reload_changes_who_is_wanted(
     assert samples.value("cyberun_collector_interval_seconds", team_name="Film", collector="tasks") == 2
     (render,) = samples.series("cyberun_team_info", team_name="Render")
     assert render["credential_kind"] == "integration"
-    assert "its name is that of a configured team" in exporter.logs
+    assert "its name is already used by a configured team" in exporter.logs
     assert operator.alive
 
 
@@ -159,7 +159,7 @@ async def test_a_device_key_finds_its_team(
     discover = {"token_file": str(path)}
     exporter = await exporter_factory({"api": API, "collect": COLLECT, "teams": [], "discover": [discover]}, tokens={})
     await exporter.wait_ready()
-    assert "a device key reads one team alone, so include that one" in exporter.logs
+    assert "a device key reads only one team, so include that one alone" in exporter.logs
     await up(exporter)
     narrowed = await exporter_factory(
         {"api": API, "collect": COLLECT, "teams": [], "discover": [{**discover, "include": ["Film"]}]}, tokens={}

@@ -89,7 +89,7 @@ async def test_running_out_of_descriptors_is_outlived(
     for _, writer in clients:
         writer.close()
     await is_up(exporter)
-    assert exporter.logs.count("no descriptor is left") == 1
+    assert exporter.logs.count("out of file descriptors") == 1
     assert exporter.logs.count("\n") < 20
     assert (await exporter.get("/-/healthy")).status == 200
     resource.prlimit(exporter.pid, resource.RLIMIT_NOFILE, (soft, hard))

@@ -197,7 +197,7 @@ async def test_a_full_disk_is_outlived(
     async def down() -> bool:
         team = (await exporter.json("/api/v1/status"))["teams"][0]
         error = team["collectors"][0]["attempts"][0]["error"] or ""
-        return "the rotated refresh token is not used until it can be written (File too large)" in error
+        return "the new refresh token will not be used until it can be written (File too large)" in error
 
     await wait_until(down, within=20)
     assert operator.trades == 2
@@ -245,8 +245,8 @@ async def test_one_file_has_one_exporter(
     assert second.code == 2
     assert second.stderr.splitlines() == [
         (
-            f"team {name}: {operator.path}: this refresh token is in use already,"
-            " and two that share one sign each other out"
+            f"team {name}: {operator.path}: this refresh token is in use already;"
+            " two exporters sharing one would sign each other out"
         )
         for name in ("render", "film")
     ]

@@ -51,7 +51,7 @@ def test_warning(capsys: pytest.CaptureFixture[str]) -> None:
     """What is allowed but hardly meant is told."""
     check(settings(api={"max_requests_per_second": 0.1}), ENVIRON, Shard())
     [warning] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
-    assert warning.startswith("warning    64 requests a minute are needed at least")
+    assert warning.startswith("warning    at least 64 requests a minute are needed")
 
 
 def test_shard(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +60,7 @@ def test_shard(capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(2):
         check(settings(), ENVIRON, Shard(number, 2))
         lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
-        assert lines[1] == f"shard      {number} of 2, counted from 0: its teams alone"
+        assert lines[1] == f"shard      {number} of 2, counted from 0: only its own teams"
         shown += [line.split()[0] for line in lines[3:]]
     assert sorted(shown) == ["audio", "film-and-more", "render"]
 

@@ -35,7 +35,8 @@ def team(kind: str, team_id: str | None) -> TeamStatus:
             "device",
             TEAM_ID,
             (
-                f"device key, for all paths, of one team; team_id {TEAM_ID} is not checked, for the key has its own;"
+                f"device key, for all paths, of one team; team_id {TEAM_ID} is not checked,"
+                " because the key determines its team;"
                 " 6 tasks; 7 requests in 0.2 s, every 30s"
             ),
         ),
@@ -86,7 +87,7 @@ def test_what_becomes_of_provisioning(filtered: bool | None, words: str) -> None
 def test_part_of_a_list_is_said() -> None:
     """A list that could not be read whole is no failure, but not silent."""
     line = _collected(team("device", None), collector(truncated=True), "/r/tasks", 7)
-    assert (line.ok, line.words.endswith("; only a part of them could be read")) == (True, True)
+    assert (line.ok, line.words.endswith("; only some of them could be read")) == (True, True)
 
 
 def test_a_failure_inside_the_exporter_is_one() -> None:

@@ -75,7 +75,8 @@ def test_freshness(history: History, clock: FakeClock, age: float, *, fresh: boo
 def test_own_mistakes_are_told_without_their_text(history: History, clock: FakeClock) -> None:
     """An error of ours is named by its kind; its text, which may hold anything, stays in the log."""
     status = poll(history, clock, KeyError("sk-secret"))
-    assert (status.attempts[0].reason, status.attempts[0].error) == (INTERNAL, "an error of the exporter: KeyError")
+    attempt = status.attempts[0]
+    assert (attempt.reason, attempt.error) == (INTERNAL, "internal error of the exporter: KeyError")
 
 
 def test_backoff_starts_at_the_third_failure(history: History, clock: FakeClock) -> None:

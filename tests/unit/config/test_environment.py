@@ -124,10 +124,16 @@ def test_variables_of_kubernetes_and_empty_ones_are_passed_over(name: str, value
             f'{P}TEAM_ID: found "a b"; allowed: the team\'s id as the platform writes it: 1 to ',
         ),
         ({"TOKEN_FILE": "t"}, f"{P}TOKEN: found CYBERUN_EXPORTER_TOKEN_FILE as well; allowed: one of the two"),
-        ({"TEAMS": "[{name: a, token_env: A}]"}, f"{P}TOKEN: found a value beside configured teams; allowed: one of"),
+        (
+            {"TEAMS": "[{name: a, token_env: A}]"},
+            f"{P}TOKEN: found a value although teams are configured; allowed: one of",
+        ),
         ({"TEAMS": "{"}, f"{P}TEAMS: line 1, column 2: found malformed YAML ("),
         ({"WEB__CONFIG_FILE": " "}, f'{P}WEB__CONFIG_FILE: found " "; allowed: the path of a file, not a credential'),
-        ({"DISCOVER": "[{token_env: A}]"}, f"{P}TOKEN: found a value beside configured teams; allowed: one of the two"),
+        (
+            {"DISCOVER": "[{token_env: A}]"},
+            f"{P}TOKEN: found a value although teams are configured; allowed: one of the two",
+        ),
         (
             {"DISCOVER": "[{token_env: CYBERUN_EXPORTER_TOKEN, include: ['(']}]"},
             f'{P}DISCOVER: discover[0].include[0]: found "("; allowed: a regular expression such as render-.*',

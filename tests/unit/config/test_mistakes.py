@@ -200,9 +200,9 @@ def test_long_values_are_cut_and_control_characters_shown(tmp_path: Path) -> Non
         (b"api:\n  x: 1\n y: 2", "line 3, column 2: found malformed YAML ("),
         (
             b"api: {timeout: 1s, timeout: 2s}",
-            "line 1, column 20: found malformed YAML (key timeout stands twice); allow",
+            "line 1, column 20: found malformed YAML (key timeout appears twice); allow",
         ),
-        (b"api: {}\nlog: {}\napi: {}", "line 3, column 1: found malformed YAML (key api stands twice); allowed: "),
+        (b"api: {}\nlog: {}\napi: {}", "line 3, column 1: found malformed YAML (key api appears twice); allowed: "),
         (b"a: 1\n---\nb: 1", "line 2, column 1: found malformed YAML ("),
         (b"a: !!python/object:os.system x", "line 1, column 4: found malformed YAML ("),
         (b"a: 2024-99-99", "found malformed YAML (month must be in 1..12"),

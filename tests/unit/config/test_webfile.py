@@ -79,7 +79,7 @@ rate_limit: {{interval: 500ms, burst: 5}}
     assert file.basic_auth_users == {"prom": HASH}
     assert file.rate_limit is not None
     assert (file.rate_limit.interval, file.rate_limit.burst) == (0.5, 5)
-    assert file.warnings() == ["web configuration: http2 is on, but HTTP/1.1 is all that is spoken"]
+    assert file.warnings() == ["web configuration: http2 is on, but only HTTP/1.1 is served"]
     assert HASH not in repr(file)
 
 
@@ -119,7 +119,7 @@ CASES = {
             (
                 f'tls_server_config.client_auth_type: found "{name}"; allowed: NoClientCert, '
                 "VerifyClientCertIfGiven or RequireAndVerifyClientCert; "
-                "Python's ssl asks for no certificate that it does not verify"
+                "Python's ssl cannot request a certificate without verifying it"
             )
         ]
         for name in ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert", "requireandverifyclientcert")
@@ -140,7 +140,7 @@ CASES = {
     "client_allowed_sans: [a]}": [
         (
             "tls_server_config.client_allowed_sans: found VerifyClientCertIfGiven beside it; "
-            "allowed: RequireAndVerifyClientCert only, as others need no name"
+            "allowed: RequireAndVerifyClientCert only: the other types require no name"
         )
     ],
     f"tls_server_config: {{{FILES}, min_version: SSL3}}": [
@@ -152,7 +152,7 @@ CASES = {
     f"tls_server_config: {{{FILES}, cipher_suites: [TLS_AES_128_GCM_SHA256], min_version: TLS13}}": [
         (
             "tls_server_config.cipher_suites: found some suites of TLS 1.3; "
-            "allowed: all three of them or none; they cannot be chosen, all are on"
+            "allowed: all three or none; they are always on and cannot be chosen one by one"
         )
     ],
     f"tls_server_config: {{{FILES}, cipher_suites: [TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384, "
@@ -162,7 +162,7 @@ CASES = {
     f"tls_server_config: {{{FILES}, curve_preferences: [X25519, CurveP256]}}": [
         (
             "tls_server_config.curve_preferences: found several; allowed: one of CurveP256, CurveP384, CurveP521, "
-            "X25519; Python's ssl takes no order of curves"
+            "X25519; Python's ssl cannot rank curves"
         )
     ],
     "http_server_config: {headers: {X-Powered-By: me}}": [
@@ -192,7 +192,7 @@ CASES = {
         "basic_auth_users.a:b: found an invalid user name; allowed: printable text without a colon",
     ],
     f"basic_auth_users: {{prom: '{HASH.replace('10', '31')}'}}": [
-        "basic_auth_users.prom: found a hash of cost 31; allowed: costs from 4 to 16; more keeps a scrape waiting"
+        "basic_auth_users.prom: found a hash of cost 31; allowed: costs from 4 to 16; a higher cost delays scrapes"
     ],
     "basic_auth_users: [SECRET]": [
         "basic_auth_users: found something else; allowed: a mapping of user names to bcrypt hashes"

@@ -285,11 +285,11 @@ async def test_a_body_comes_whole_and_decompressed(server: Server, client: Clien
         ("gzip", packed(BODY)[:-1], "decode", "the gzip body is cut short"),
         ("gzip", packed(BODY)[:20], "decode", "the gzip body is cut short"),
         ("gzip", packed(BODY)[:-8] + b"\0" * 8, "decode", "the gzip body is damaged"),
-        ("gzip", packed(BODY) + b"x", "decode", "the gzip body goes on after its end"),
-        ("gzip", packed(BODY) * 2, "decode", "the gzip body goes on after its end"),
-        ("br", BODY, "decode", "the body has an encoding that was not asked for"),
-        ("deflate", BODY, "decode", "the body has an encoding that was not asked for"),
-        ("gzip, gzip", packed(packed(BODY)), "decode", "the body has an encoding that was not asked for"),
+        ("gzip", packed(BODY) + b"x", "decode", "the gzip body has trailing data"),
+        ("gzip", packed(BODY) * 2, "decode", "the gzip body has trailing data"),
+        ("br", BODY, "decode", "the body has a content encoding that was not requested"),
+        ("deflate", BODY, "decode", "the body has a content encoding that was not requested"),
+        ("gzip, gzip", packed(packed(BODY)), "decode", "the body has a content encoding that was not requested"),
         ("", b" " * 100_001, "too_large", "the body is larger than 100000 bytes"),
         ("gzip", packed(b" " * 100_001), "too_large", "the body is larger than 100000 bytes"),
         ("gzip", packed(b" " * 50_000_000), "too_large", "the body is larger than 100000 bytes"),
@@ -720,7 +720,7 @@ async def test_a_platform_without_tls_is_a_tls_failure(server: Server) -> None:
     async with Wiring(credential()).client(server.base_url.replace("http:", "https:")) as client:
         failure = await client.failure()
     assert failure.reason == "tls"
-    assert "TLS is not spoken there; the base URL may have to begin with http:" in str(failure)
+    assert "the server does not speak TLS; the base URL may need http:" in str(failure)
 
 
 async def test_a_bundle_is_trusted_alone(ca_file: Path) -> None:

@@ -288,7 +288,7 @@ async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
     authority.now += MAX_RETRY_DELAY
     caplog.set_level(logging.INFO)
     assert await token_of(session, authority) != token
-    assert [record.getMessage() for record in caplog.records] == ["session not renewed", "session is renewed again"]
+    assert [record.getMessage() for record in caplog.records] == ["session not renewed", "session renewal works again"]
 
 
 async def test_the_wait_that_the_platform_asks_for_is_kept(authority: Authority) -> None:
@@ -371,7 +371,7 @@ async def test_on_a_full_disk_the_jwt_serves_and_the_token_is_kept(
     assert authority.saved == f"rt-{MARKER}-0"
     error = await failure(session, authority)
     assert str(error) == (
-        f"{authority.file}: the rotated refresh token is not used until it can be written (No space left on device)"
+        f"{authority.file}: the new refresh token will not be used until it can be written (No space left on device)"
     )
     assert len(authority.sent) == 1
     assert [record.levelname for record in caplog.records] == ["ERROR"]

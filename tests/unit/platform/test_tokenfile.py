@@ -117,7 +117,7 @@ def test_a_file_has_one_user(path: Path, tmp_path: Path) -> None:
     first = opened(path)
     link = tmp_path / "link"
     link.symlink_to(path)
-    words = f"{path}: this refresh token is in use already, and two that share one sign each other out"
+    words = f"{path}: this refresh token is in use already; two exporters sharing one would sign each other out"
     for each in (path, link):
         assert refusal(each) == words
         opened(each, lock=False).release()

@@ -146,7 +146,7 @@ async def test_a_bundle_that_changed_is_read_again(tmp_path: Path, caplog: pytes
     assert await reason(after, trust) is None
     assert await reason(before, trust) is not None
     assert [record.getMessage() for record in caplog.records if record.name == "exporter.platform.trust"] == [
-        "the old CA bundle stays in force",
+        "the previous CA bundle stays in use",
         "CA bundle read again",
     ]
 

@@ -89,4 +89,4 @@ def test_requests_per_minute(intervals: tuple[str | None, ...], least: float, mo
 def test_doubt_about_the_rate(rate: float, *, short: bool) -> None:
     """Fewer requests allowed than needed is told before it is felt."""
     told = warnings(settings_of(None, api={"max_requests_per_second": rate}))
-    assert any("requests a minute are needed at least" in each for each in told) == short
+    assert any("requests a minute are needed, but" in each for each in told) == short

@@ -79,7 +79,10 @@ def test_a_configured_name_is_left_to_the_team_that_has_it() -> None:
     one = settings({"token_env": "ONE", "name": "Film"}, teams=[{"name": "Render", "token_env": "KEY"}])
     choices = chosen(one, ONE={A: "Render", B: "Film", C: "Audio"})
     assert polled(choices) == ["Audio ONE"]
-    assert left_out(choices) == {A: "its name is that of a configured team", B: "its name is that of a discovery"}
+    assert left_out(choices) == {
+        A: "its name is already used by a configured team",
+        B: "its name is already used by a discovery",
+    }
 
 
 def test_found_teams_of_one_name_both_get_in() -> None:
@@ -111,7 +114,7 @@ def test_a_device_key_reads_one_team() -> None:
     found = {A: "Render", B: "Film"}
     choices = chosen(settings({"token_env": "ONE"}), "device", ONE=found)
     assert polled(choices) == []
-    assert set(left_out(choices).values()) == {"a device key reads one team alone, so include that one"}
+    assert set(left_out(choices).values()) == {"a device key reads only one team, so include that one alone"}
     (narrowed,) = chosen(settings({"token_env": "ONE", "include": ["Film"]}), "device", ONE=found)
     assert (polled([narrowed]), narrowed.not_wanted) == (["Film ONE"], (FoundTeam(A, "Render"),))
 

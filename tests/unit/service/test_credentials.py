@@ -64,10 +64,10 @@ def test_mistakes_are_told_together(tmp_path: Path) -> None:
         )
     assert caught.value.mistakes == (
         "team a: team_id: found none; allowed: the team's id, which a user JWT needs",
-        "team b: agents_path: found /agents; allowed: /r/agents, an sk- key may use runtime paths only",
+        "team b: agents_path: found /agents; allowed: /r/agents, because an sk- key may use only runtime paths",
         "team c: UNSET: the environment variable is not set; expected one sk- key, dk- key or user JWT",
         f"team d: {tmp_path}/none: no such file; expected one sk- key, dk- key or user JWT",
-        "discover[0]: found an sk- key; allowed: a dk- key or a user JWT, an sk- key cannot list its teams",
+        "discover[0]: found an sk- key; allowed: a dk- key or a user JWT, because an sk- key cannot list teams",
         (
             f"discover[1]: {tmp_path}/gone: no such file;"
             " expected a refresh token in a file that can be replaced when it is rotated"
@@ -122,7 +122,7 @@ def test_keys_tell_credentials_apart() -> None:
 
 
 NOW = 1_800_000_000.0
-SESSION = "; configure a session by refresh_token_file"
+SESSION = "; configure a session with refresh_token_file"
 
 
 def jwt(expires: float | None) -> str:
@@ -170,7 +170,7 @@ def test_one_key_for_two_teams_is_told() -> None:
     one = settings(teams)
     sources = open_credentials(one, ENVIRON | {"SAME": ENVIRON["SK"], "OTHER": "sk-OTHER"}, {}, lock=False)
     assert list(warnings(one, sources, NOW)) == [
-        "teams a, b: one key, which reads one team, so each of them shows that one"
+        "teams a, b: they share one key, which reads a single team, so all show that team"
     ]
 
 

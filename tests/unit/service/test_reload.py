@@ -130,7 +130,7 @@ async def test_what_needs_a_restart_is_said(monkeypatch: pytest.MonkeyPatch, cap
     assert caplog.messages == []
     rig.settings = settings(web={"telemetry_path": "/m"})
     await rig.reloader.reload()
-    assert caplog.messages == ["changes of the section web need a restart"]
+    assert caplog.messages == ["changes to the web section need a restart"]
 
 
 @pytest.mark.parametrize("part", ["settings", "web", "credential"])
@@ -138,7 +138,7 @@ async def test_an_error_of_ours_ends_nothing(part: str, caplog: pytest.LogCaptur
     """Whatever goes wrong while the files are read, what is in force stays; the log has the traceback."""
     rig = Rig()
     rig.wrong, rig.error = {part}, TypeError("cadata should be an ASCII string")
-    assert await rig.reloader.reload() == ("an error of the exporter, see its log: TypeError",)
+    assert await rig.reloader.reload() == ("an internal error, see the log: TypeError",)
     assert (rig.applied, rig.noted) == ([], [False])
     assert [record.exc_info for record in caplog.records if record.exc_info]
 

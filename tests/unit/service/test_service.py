@@ -198,7 +198,9 @@ async def test_who_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) 
         find(service, "JWT", {"a": "render"})
         for _ in range(3):
             await service._found()
-    assert [record.__dict__["fields"]["why"] for record in caplog.records] == ["its name is that of a configured team"]
+    assert [record.__dict__["fields"]["why"] for record in caplog.records] == [
+        "its name is already used by a configured team"
+    ]
 
 
 async def test_a_reload_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ async def test_unknown_paths(client: ClientSession, path: str) -> None:
     async with client.get(path) as answer:
         assert answer.status == 404
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-        assert await answer.text() == "Not found. / leads to all there is.\n"
+        assert await answer.text() == "Not found. / links to every page.\n"
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])

@@ -107,7 +107,7 @@ def test_a_team_shows_everything_known(status_of: StatusOf, down_team: TeamStatu
         "✗ failed 3 times in a row",
         "✗ auth",
         "Listed 4,200 tasks",
-        "no: the list could not be read as a whole",
+        "no: the list could not be read completely",
         "What to do: the credential is unknown, expired or revoked",
         "20 s ago 08:53:00",
         "80 ms",
@@ -131,7 +131,7 @@ def test_clock_skew(status_of: StatusOf, skew: float | None, said: bool) -> None
 def test_a_refused_configuration_is_said(status_of: StatusOf) -> None:
     """When a reload failed, the page says since when the running configuration is in use."""
     refused = replace(status_of(), last_reload_ok=False, last_reload_ok_at=1_759_990_000.0)
-    assert "has mistakes, which the log names; the one of 06:06:40 UTC is in use" in text(refused)
+    assert "has mistakes (see the log); the one of 06:06:40 UTC is in use" in text(refused)
     assert "mistakes" not in text(status_of())
 
 
@@ -193,11 +193,11 @@ FAILING = replace(DISCOVERY, success=False, reason="auth", error="GET /users/me:
         (replace(DISCOVERY, success=False, last_attempt_at=None), 1, "wait: Starting: looking for teams: discover[0]"),
         (FAILING, 0, "bad: Teams cannot be discovered: discover[0]: GET /users/me: 401: no"),
         (FAILING, 1, "bad: Teams cannot be discovered: discover[0]: GET /users/me: 401: no"),
-        (replace(DISCOVERY, polled=0), 0, "wait: No team: none that was found is polled"),
+        (replace(DISCOVERY, polled=0), 0, "wait: No team: none of those discovered is polled"),
         (
             replace(DISCOVERY, polled=0, left_out=(LeftOutTeam("zoo", "taken"),)),
             0,
-            "wait: No team: none that was found is polled, 1 discovered team is left out",
+            "wait: No team: none of those discovered is polled, 1 discovered team is left out",
         ),
         (
             replace(DISCOVERY, left_out=(LeftOutTeam("zoo", "taken"), LeftOutTeam("b", "taken"))),
@@ -219,7 +219,7 @@ def test_each_discovery_is_shown(status_of: StatusOf, up_team: TeamStatus) -> No
     failing = replace(FAILING, name="discover[2]")
     said = text(replace(status_of(up_team), discoveries=(DISCOVERY, left_out, failing)))
     order = (
-        "Discovery discover[1] ! look at this 2 polled, 1 left out, 1 not wanted; asked 9 s ago Left out: zoo",
+        "Discovery discover[1] ! needs attention 2 polled, 1 left out, 1 not wanted; asked 9 s ago Left out: zoo",
         "Discovery discover[2] ✗ failed no teams known yet GET /users/me: 401: no What to do: the credential",
         "render ✓ up",
         "Discovery discover[0] ✓ ok 2 polled, 0 left out, 1 not wanted; asked 9 s ago",

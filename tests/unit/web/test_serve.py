@@ -188,7 +188,7 @@ def test_a_lack_of_descriptors_is_told_now_and_then() -> None:
     lines = [record("socket.accept() out of system resource\nsocket: <...>") for _ in range(3)]
     assert [thin(line) for line in lines] == [True, False, False]
     assert (lines[0].getMessage(), lines[0].exc_info) == (
-        "no more connections are accepted: no descriptor is left",
+        "not accepting connections: out of file descriptors",
         None,
     )
     other = record("Task was destroyed")

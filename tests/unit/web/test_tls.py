@@ -230,13 +230,13 @@ BROKEN: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "no PEM": (
         lambda files: (files.folder / "server.pem").write_text("nonsense"),
-        "cert_file: found what OpenSSL refuses (",
+        "cert_file: found something that OpenSSL rejects (",
     ),
     "encrypted key": (_encrypt, "key_file: found an encrypted key; allowed: a key without a password"),
-    "other key": (_other_key, "key_file: found a key of another certificate; allowed: the key of cert_file"),
+    "other key": (_other_key, "key_file: found the key of another certificate; allowed: the key of cert_file"),
     "no authority": (
         lambda files: (files.folder / "ca.pem").write_text(""),
-        "client_ca_file: found what OpenSSL refuses (",
+        "client_ca_file: found something that OpenSSL rejects (",
     ),
 }
 
