@@ -57,12 +57,12 @@ async def test_every_endpoint_has_a_line(platform: SimulatedPlatform, run_comman
 
 FAULTS: dict[str, tuple[str, str]] = {
     "status=401": ("401: simulated fault", "create a new one and replace this one"),
-    "status=403": ("403: simulated fault", "sk- keys are for /r/ paths alone"),
+    "status=403": ("403: simulated fault", "sk- keys are accepted only on /r/ paths"),
     "status=404": ("404: simulated fault", "it usually ends in /api/v1"),
     "status=429": ("429: simulated fault", "lower api.max_requests_per_second"),
     "status=418": ("418: simulated fault", "check team_id and agents_path"),
-    "status=502": ("502: simulated fault", "tell who runs it"),
-    "redirect=https://sso.test/": ("302", "set api.base_url to where it leads"),
+    "status=502": ("502: simulated fault", "contact whoever runs it"),
+    "redirect=https://sso.test/": ("302", "set api.base_url to the redirect's target"),
     "hang": ("no complete answer within 2 s", "raise api.timeout"),
     "reset": ("the connection broke", "check the host and port of api.base_url"),
     "html": ("the body is not JSON", "look for a login page"),
