@@ -7,9 +7,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from exporter.errors import TooLarge, Undecodable
 
 _STEP = 256 * 1024
-"""Bytes decompressed before others get their turn: about a millisecond's work."""
+"""Bytes decompressed before the event loop may run others: about a millisecond's work."""
 _CHUNKS = 64
-"""Chunks read before others get theirs: a peer may send the tiniest ones."""
+"""Chunks read before the event loop may run others: a peer may send the tiniest ones."""
 
 
 async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int, announced: int | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""One request to the platform, and who is told about it."""
+"""One request to the platform, and the interface that records requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Call:
 
 
 class RequestLog(Protocol):
-    """Whoever wants to know what the client did. Paths are templates, never URLs."""
+    """Records what the client did. Paths are templates, never URLs."""
 
     def request(self, team: str, path: str) -> None:
         """A request is being sent, a repetition included."""

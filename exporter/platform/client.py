@@ -71,7 +71,7 @@ class Platform:
             base_url: with the version prefix, as `https://core.cyberun.cloud/api/v1`.
             limits: of each request.
             pacer: of all requests.
-            log: is told what happens.
+            log: records every request.
             trust: whose certificates the platform may show.
             user_agent: the header.
             proxy: from `environment_proxy`; None connects directly.

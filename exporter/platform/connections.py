@@ -1,9 +1,10 @@
 """Connections to the platform that are safe to reuse: watched while they are idle, kept alive, and never old.
 
-aiohttp pools connections; here it learns four things. A connection that receives bytes while no answer is awaited is
-closed, for the next answer on it might be another request's. One that a middlebox forgot is noticed by TCP, or told
-from a platform that broke off an answer. None outlives a change of the platform's address for long. And whatever
-comes is parsed in small steps, so that no peer can stop the event loop with tiny pieces.
+aiohttp pools connections; this module adds four rules. A connection that receives bytes while no answer is awaited is
+closed: the next answer on it might belong to another request. A connection that a middlebox forgot is detected by TCP
+keep-alive, or recognised when it breaks before the first byte of an answer. No connection is reused for long after
+the platform's address may have changed. Everything received is parsed in small steps, so tiny pieces cannot block the
+event loop.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ _KEEPALIVE: Final = [
     if hasattr(socket, name)
 ]
 _STEP: Final = 8 * 1024
-"""Bytes parsed before others get their turn: a step of the tiniest chunks takes some milliseconds."""
+"""Bytes parsed before the event loop may run others: a step of the tiniest chunks takes some milliseconds."""
 
 
 def connector(*, pooled: bool) -> aiohttp.TCPConnector:
@@ -80,7 +81,7 @@ class WatchedRequest(aiohttp.ClientRequest):
 
 
 async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request: what breaks is told to us and not repeated by aiohttp.
+    """Send a request once: a broken connection is reported to us, and aiohttp does not repeat the request.
 
     Raises:
         ConnectionBroken: the connection broke, which is the cause.

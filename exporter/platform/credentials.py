@@ -69,7 +69,7 @@ class TokenSource(Protocol):
 
 
 MAX_BYTES = 64 * 1024
-"""A larger file is no credential; a JWT has a few KiB at most."""
+"""Limit for a credential file; a JWT has a few KiB at most."""
 
 _PRINTABLE = bytes(range(0x21, 0x7F))
 _NONE = SecretStr("")
@@ -161,7 +161,7 @@ class Credential:
         """Read the file whatever it looks like, as after a 401.
 
         Returns:
-            Whether the credential is now another one. A file that became unusable is no change: `current` says so.
+            Whether the credential changed. An unusable file does not count as a change; `current` raises then.
         """
         before = self._token
         if self._path is not None:

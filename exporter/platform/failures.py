@@ -44,12 +44,12 @@ def error_message(body: bytes) -> str:
 
 
 def error_for_status(status: int) -> type[PlatformError]:
-    """The error that a status other than 200 stands for."""
+    """The error class for a status other than 200."""
     return _LEAVES.get(status) or _FAMILIES.get(status // 100) or ServerFailed
 
 
 def connection_error(error: Exception, timeout: float) -> tuple[type[PlatformError], str]:
-    """The error that a request without a whole answer stands for, and why, in words.
+    """The error for a request that got no complete answer, and the reason in words.
 
     The texts of aiohttp's own errors are not repeated: some quote headers.
 

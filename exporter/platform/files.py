@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class UnusableError(Exception):
-    """There is no usable credential in a place. Says which place and why, and quotes nothing that is there."""
+    """A file or variable holds no usable credential. The message names it and says why, and quotes nothing of it."""
 
 
 class Signature(NamedTuple):
