@@ -1,7 +1,7 @@
 """The commands: arguments, exit codes, what is printed.
 
-Each command is the module of its name, with a function `run`, and is loaded only when it is called: a health check must
-not pay for what serves.
+Each command is the module of its name, with a function `run`, and is loaded only when it is called, so that a
+health check does not load the server.
 """
 
 import io
@@ -17,7 +17,7 @@ from exporter.redact import redact
 
 FAILED, BAD_USAGE = 1, 2
 PRINTING = ("check", "metrics", "once", "simulate")
-"""Commands whose output is what they are for."""
+"""Commands that exist to print something: without standard output they fail."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,13 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments.parse(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a table
-    elif sys.stdout is None and given.command in PRINTING:  # as `>&-` leaves it
+    elif sys.stdout is None and given.command in PRINTING:  # started with `>&-`
         print("cyberun-exporter: standard output is closed", file=sys.stderr)
         return FAILED
     if given.command in ("serve", "demo"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to reload yet, and no reason to end
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to reload yet, and it must not end the process
     try:
-        # A broken pipe is how `once | head` ends.
+        # `once | head` ends with a broken pipe.
         with suppress(BrokenPipeError, KeyboardInterrupt):
             code: int = import_module(f"exporter.cli.{given.command}").run(given)
             return code

@@ -1,6 +1,6 @@
-"""The command line. Flags are named as the official exporters name them; credentials have none.
+"""The command line. Flags have the names that the official exporters use; credentials are never flags.
 
-Values that a health check needs are named tuples: the module of dataclasses takes as long to load as all the rest.
+Values that a health check needs are named tuples: importing `dataclasses` takes as long as everything else together.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from exporter.redact import redact
 from exporter.service.shard import Shard
 
 LARGEST: Final = 100_000
-"""A bound for numbers, to keep typing errors small."""
+"""Largest number a flag accepts, to catch typing errors."""
 COMMANDS: Final = {
     "serve": "poll and serve (the default)",
     "check": "validate the configuration and credentials, print a summary",
@@ -46,7 +46,7 @@ class Arguments(NamedTuple):
     simulation: Simulation = Simulation()
     shard: Shard = Shard()
     online: bool = False
-    """Whether `check` asks the platform, too."""
+    """Whether `check` also asks the platform."""
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -136,7 +136,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Looks the version up when it is asked for: that takes longer than a health check."""
+    """Looks the version up only on demand: that takes longer than a health check."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         python = ".".join(map(str, sys.version_info[:3]))

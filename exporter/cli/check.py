@@ -1,4 +1,4 @@
-"""`check`: what the configuration means, without asking anybody."""
+"""`check`: what the configuration means, without asking the platform."""
 
 import os
 import time
@@ -21,7 +21,7 @@ from exporter.web.access import AccessControl
 
 
 def run(given: Arguments) -> int:
-    """Print what the configuration means, and with `--online` what comes of asking the platform."""
+    """Print what the configuration means, and with `--online` how the platform answers."""
     settings = start_settings(given)
     check(settings, os.environ, given.shard)
     return run_once(online(settings, os.environ, given.shard)) if given.online else 0

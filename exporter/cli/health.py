@@ -1,6 +1,6 @@
 """`health`: ask the exporter on this machine, for the health check of an image.
 
-Nothing that serves is loaded for it: an image asks every few seconds, beside GPU work.
+It loads nothing of the server: an image runs it every few seconds, beside GPU work.
 """
 
 import os
@@ -27,7 +27,7 @@ OK: Final = 200
 def run(given: Arguments) -> int:
     """Ask the running exporter; 0 when it is healthy, else 1.
 
-    Without flags, those of the one exporter that runs here count, as in a container that was started with some.
+    Without flags, it uses those of the exporter that runs here, such as the ones a container was started with.
     """
     if not given.overrides.get("web") and given.config_file is None:
         others = list(running_exporters())
@@ -38,11 +38,11 @@ def run(given: Arguments) -> int:
 def health(running: Running) -> int:
     """Ask the running exporter's health check; 0 when it is healthy, else 1.
 
-    Whether it serves TLS is found out, not read: the file that says so may have changed since the exporter read it. Its
-    certificate is not verified, as it is for another name than that of the loopback. An exporter that hangs up
-    for want of a certificate of ours counts as healthy: its event loop was there to do so.
+    Whether it serves TLS is tried, not read from the configuration, which may have changed since the exporter read it.
+    The certificate is not verified, because it names another host than loopback. An exporter that hangs up because we
+    have no client certificate counts as healthy: its event loop is running.
     """
-    address = running.addresses[0]  # they are all served by one event loop
+    address = running.addresses[0]  # one event loop serves all addresses
     problems: list[str] = []
     for ask in (_ask_https, _ask_http) if running.tls else (_ask_http, _ask_https):
         try:
@@ -59,9 +59,9 @@ def health(running: Running) -> int:
 
 
 def running_exporters(proc: Path = Path("/proc")) -> Iterator[Arguments]:
-    """The arguments of each exporter that runs here and serves, as far as we may see them."""
+    """The arguments of each serving exporter on this machine, as far as we may see them."""
     for folder in proc.glob("[0-9]*"):
-        # Other users' processes and those that end meanwhile cannot be read.
+        # Processes of other users, or that end meanwhile, cannot be read.
         with suppress(OSError, SystemExit):
             words = (folder / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
             if (flags := _flags(words)) is not None:
@@ -78,7 +78,7 @@ def _flags(words: list[str]) -> list[str] | None:
 
 
 def _anchored(found: Arguments, folder: Path) -> Arguments:
-    """Its paths are relative to its own working folder."""
+    """Paths on its command line, which are relative to its own working folder."""
     if found.config_file is None:
         return found
     return found._replace(config_file=(folder / "cwd").readlink() / found.config_file)
@@ -106,12 +106,12 @@ def _ask_https(address: ListenAddress) -> int:
         ):
             return _status(connection)
     except (ConnectionResetError, ssl.SSLEOFError):
-        # It hung up on us for want of a certificate. One that hangs would not, nor would one that speaks no TLS.
+        # It hung up because we have no certificate. A stuck exporter would not, nor would one without TLS.
         return OK
 
 
 def _status(connection: socket.socket) -> int:
-    """Ask, and read the first line of the answer: http.client would load ssl, and what reads e-mails."""
+    """Ask, and read the first line of the answer. `http.client` would load ssl and the e-mail parser."""
     connection.sendall(REQUEST)
     with connection.makefile("rb") as answer:
         line = answer.readline(LONGEST_LINE)

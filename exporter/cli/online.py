@@ -16,7 +16,7 @@ from exporter.service.shard import Shard
 from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, QuotaStatus, TeamStatus
 
 LONGEST_LIST: Final = 20
-"""Names of teams that a line holds."""
+"""Most team names on one line."""
 USES: Final = {
     "integration": "integration key, for /r/ paths, of one team",
     "device": "device key, for all paths, of one team",
@@ -28,18 +28,18 @@ _O = TypeVar("_O", bound=Origin)
 
 
 class _Line(NamedTuple):
-    """What came of one endpoint."""
+    """The result of one endpoint."""
 
     name: str
     path: str
     ok: bool
     words: str
     warning: bool = False
-    """What is optional is missing: no failure."""
+    """Something optional is missing, which is not a failure."""
 
 
 async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
-    """Poll every team once and print a line for each of its endpoints. Sessions that an exporter holds are left alone.
+    """Poll every team once and print a line for each endpoint. Sessions that a running exporter holds are skipped.
 
     Returns:
         1 when any of them failed, else 0.
@@ -47,7 +47,7 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
     Raises:
         ConfigError: a credential, the CA bundle or the proxy cannot be used.
     """
-    logging.getLogger("exporter").setLevel(logging.ERROR)  # what fails is told here
+    logging.getLogger("exporter").setLevel(logging.ERROR)  # failures are printed here
     settings, held = _free(shard.part(settings), environ)
     async with started(settings, environ, shard) as service:
         await service.look()
@@ -59,13 +59,13 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
 
 
 def _free(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """The settings without what is read with a session that somebody else holds, and a line for each of those."""
+    """The settings without teams and discoveries whose session another process holds, and a line for each of those."""
     named: list[tuple[str, Origin]] = [(team.name, team) for team in settings.teams]
     named += settings.discoveries()
     held = {name: origin for name, origin in named if origin.refresh_token_file and _is_held(origin, environ)}
     rest = {
         "teams": tuple(_without(settings.teams, held)),
-        # A name by position would be another one without those before it.
+        # Keep names by position: they would change when earlier entries are removed.
         "discover": tuple(
             each.model_copy(update={"name": name}) for name, each in settings.discoveries() if name not in held
         ),

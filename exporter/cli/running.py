@@ -1,4 +1,4 @@
-"""Running a command in an event loop, to an end that nothing can hold up."""
+"""Runs a command in an event loop and makes sure that nothing can delay its end."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STOPPED = 1
-"""Exit code of a command that was stopped before it had its result."""
+"""Exit code of a command that was stopped before it had a result."""
 
 
 def run_loop(command: Coroutine[Any, Any, int]) -> int:
@@ -23,7 +23,7 @@ def run_loop(command: Coroutine[Any, Any, int]) -> int:
 
 
 def run_once(command: Coroutine[Any, Any, int]) -> int:
-    """Run a command that ends by itself; SIGTERM and SIGINT cancel it, and what it holds is closed first."""
+    """Run a command that ends by itself; SIGTERM and SIGINT cancel it, and it closes its resources first."""
     return run_loop(_until_stopped(command))
 
 
@@ -56,8 +56,8 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
 class _DaemonThreads(ThreadPoolExecutor):
     """A thread for each call, which does not keep the process from ending.
 
-    asyncio's own pool is waited for at the end, and a name that is being resolved or a file of a share that is gone can
-    take minutes. In the pool such calls also take the threads that others need.
+    asyncio waits for its own pool at exit, and resolving a name or reading a file on a lost network share can take
+    minutes. In the pool such calls would also occupy threads that other calls need.
     """
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -72,7 +72,7 @@ def _call(future: Future[T], call: Callable[[], T]) -> None:
         return
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001  whatever it is, it is the caller's
+    except BaseException as error:  # noqa: BLE001  passed on to the caller, whatever it is
         future.set_exception(error)
     else:
         future.set_result(result)

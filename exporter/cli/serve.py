@@ -46,11 +46,11 @@ async def serve(
         settings: the configuration.
         environ: where credentials may be.
         shard: this process' part of the teams.
-        load: reads the configuration anew, at SIGHUP and when asked over HTTP; None where there is nothing to read.
-        ready: called when the addresses are listened on.
+        load: reads the configuration again, on SIGHUP and on request over HTTP; None where there is nothing to read.
+        ready: called once the exporter listens on all addresses.
 
     Returns:
-        0; 1 when polling ended unexpectedly, which only a mistake of the exporter's does.
+        0; 1 when polling ended unexpectedly, which only a bug in the exporter causes.
 
     Raises:
         ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
@@ -94,13 +94,13 @@ async def _serve(
             begin()
             freeze_startup_objects()
             code = await _poll_until(stop, service)
-            closing = asyncio.create_task(service.close())  # meanwhile the web side ends its answers
+            closing = asyncio.create_task(service.close())  # meanwhile the web server finishes its responses
         await closing
         return code
 
 
 def freeze_startup_objects() -> None:
-    """Exempt what is loaded by now from garbage collections, which would walk it for 30 ms each time."""
+    """Exempt objects loaded so far from garbage collection, which would spend 30 ms walking them each time."""
     gc.collect()
     gc.freeze()
 

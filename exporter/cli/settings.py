@@ -18,7 +18,7 @@ def read_settings(given: Arguments) -> Settings:
 
 
 def start_settings(given: Arguments) -> Settings:
-    """Read the configuration, and log as it says from now on.
+    """Read the configuration and apply its log settings.
 
     Raises:
         ConfigError: it has mistakes.

@@ -1,4 +1,4 @@
 """The configuration: YAML, environment and flags become frozen settings, or a list of mistakes.
 
-Empty, so that who needs one module loads no other: `exporter.config.load.load` is where to begin.
+Empty, so that importing one module loads no other; start reading at `exporter.config.load.load`.
 """

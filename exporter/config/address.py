@@ -55,7 +55,7 @@ def parse_addresses(value: object) -> tuple[ListenAddress, ...]:
     """One address or several: a list, or one text with commas between them, as a variable holds.
 
     Raises:
-        ValueError: one of them is none, or there is none.
+        ValueError: one of them is not an address, or there is none.
     """
     found = value.split(",") if isinstance(value, str) else value
     if not isinstance(found, list) or not found:

@@ -19,7 +19,7 @@ SHORTHAND: Final = {
 }
 """The variables that describe a single team, by the team's key."""
 REVISION: Final = f"{PREFIX}REVISION"
-"""Set by the image's build; no setting."""
+"""Set by the image's build; not a setting."""
 _ANY_TEAM: Final = (
     f"at least one, in a file given as --config.file, or {TOKEN_FILE} or {TOKEN} in the environment;"
     " `cyberun-exporter demo` shows a simulated fleet"

@@ -1,4 +1,4 @@
-"""Mistakes in words: one line each, with where, what was found and what is allowed. Free of credentials."""
+"""Words each mistake as one line: where it is, what was found and what is allowed. Free of credentials."""
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from exporter.config.variables import Loc
 from exporter.redact import quoted, redact
 
 LONGEST: Final = 80
-"""Characters of what was found that are shown: a line stays readable."""
+"""Most characters shown of a wrong value, so that the line stays readable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def explain(error: ValidationError, sources: Sequence[Source], model: type[BaseM
 
     Args:
         error: what the validation of the model raised.
-        sources: where the values came from, the strongest first.
+        sources: where the values came from, highest precedence first.
         model: what was validated.
     """
     details = error.errors(include_url=False)
@@ -51,7 +51,7 @@ def explain(error: ValidationError, sources: Sequence[Source], model: type[BaseM
     return [
         f"{_origin(loc, sources).where(loc)}: {text}"
         for item in details
-        # A team with a misspelt key most likely has its credential there: one mistake, not two.
+        # A misspelt key is most likely the missing credential: report one mistake, not two.
         if item["type"] != "clash" or item["loc"][-1] != "token_env" or item["loc"][:-1] not in misspelt
         for loc, text in _texts(item, model)
     ]
@@ -76,7 +76,7 @@ def _texts(item: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Loc, st
 
 
 def _quoting(value: object, kind: Any) -> str:
-    """Advice where YAML has made something else of what was meant as text, as of `123`, `off` and `2027-01-31`."""
+    """Advice for text that YAML read as another type, such as `123`, `off` or `2027-01-31`."""
     if isinstance(value, bool | int | float | date) and _is_text(kind):
         return "; quote it if it is meant as text"
     return ""
@@ -92,7 +92,7 @@ def nearest(key: str, known: Sequence[str], prefix: str = "") -> str:
     Args:
         key: the unknown key.
         known: those that exist, in the order to print them.
-        prefix: what all of them start with, which makes none of them more alike.
+        prefix: what all of them start with; ignored when comparing.
     """
     rest = {option.removeprefix(prefix): option for option in known}
     near = difflib.get_close_matches(key.removeprefix(prefix), rest)
@@ -101,7 +101,7 @@ def nearest(key: str, known: Sequence[str], prefix: str = "") -> str:
 
 
 def _origin(loc: Loc, sources: Sequence[Source]) -> Source:
-    """The strongest source that holds the key, or else as much of its path as any does."""
+    """The source with the highest precedence that sets the key, or otherwise the longest part of its path."""
     return max(sources, key=lambda source: _held(loc, source.values))
 
 
@@ -120,7 +120,7 @@ def _held(loc: Loc, values: Any) -> int:
 def _found(loc: Loc, value: object, kind: Any) -> str:
     if value is not None and any(allowed.secret for allowed in _allowed(kind)):
         return "a value"
-    # What is pasted where a variable's name belongs may be a secret of any form.
+    # Text in place of a variable's name may be a pasted secret in any form.
     return "something that is not a name" if loc[-1] == "token_env" and isinstance(value, str) else shown(value)
 
 
@@ -185,7 +185,7 @@ def words(kind: Any) -> str:
 
 
 def _allowed(kind: Any) -> Iterator[Allowed]:
-    """What is said about a type or about one of its options."""
+    """The `Allowed` of a type and of its options."""
     for part in get_args(kind):
         if isinstance(part, Allowed):
             yield part

@@ -1,7 +1,7 @@
-"""Where an exporter that runs already listens, found without loading what validates the settings.
+"""Where a running exporter listens, found without loading the validation of settings.
 
-A health check asks it every few seconds, beside GPU work, so it must cost next to nothing. What has mistakes counts as
-absent: the running exporter goes by the configuration it has read, and an edit that broke the file since does no harm.
+A health check asks it every few seconds, beside GPU work, so it must cost next to nothing. A value with a
+mistake counts as absent: the running exporter still uses the configuration it has read, whatever an edit broke since.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ def find(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
 
 
 def _sections(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The section as each source has it, the strongest first."""
+    """The section in each source, highest precedence first."""
     yield flags.get("web", {})
     yield {key: environ.get(variable(("web", key))) for key in ("listen_address", "config_file")}
     if path is not None:

@@ -228,7 +228,7 @@ def _repeated_names(teams: tuple[Team, ...]) -> Iterator[Clash]:
 
 
 def _taken_names(teams: tuple[Team, ...], discover: tuple[Discover, ...]) -> Iterator[Clash]:
-    """Requests of discoveries are counted beside those of teams, so a name is for one of them alone."""
+    """Requests of discoveries are counted beside those of teams, so no two may share a name."""
     first = {team.name: f"teams[{i}]" for i, team in enumerate(teams)}
     for i, each in enumerate(discover):
         if each.name is not None and (taken := first.setdefault(each.name, f"discover[{i}]")) != f"discover[{i}]":

@@ -11,14 +11,14 @@ from exporter.config.yamlfile import parse_yaml, read
 from exporter.errors import ConfigError
 
 _FLAGS: Final[Mapping[Loc, str]] = {("web", "config_file"): "web.config.file"}
-"""Flags that are named otherwise than their keys, as the official exporters name them."""
+"""Flags whose names differ from their keys, to match the official exporters."""
 
 
 def from_file(path: Path, mistakes: list[str]) -> Source:
     """The configuration file; unknown sections are left out and added to `mistakes`.
 
     Raises:
-        ConfigError: the file is missing, unreadable, no UTF-8, no YAML or no mapping.
+        ConfigError: the file is missing, unreadable, not UTF-8, not YAML or not a mapping.
     """
     document = parse_yaml(read(path), str(path))
     if not isinstance(document, dict | None):

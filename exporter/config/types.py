@@ -1,7 +1,7 @@
 """Named types of configuration values.
 
 Each type carries in `Allowed` the words that mistakes and the reference page use for what it accepts, so its
-validator needs none: whatever it refuses is answered with those words.
+validator needs none: those words answer whatever it refuses.
 """
 
 import re
@@ -112,7 +112,7 @@ _LONGEST_NAME = 100
 
 
 def trimmed(text: str) -> str:
-    """A name as it is shown: without blanks around it, and with plain spaces for those that do not break a line."""
+    """A name as it is shown: without blanks around it, and with plain spaces in place of no-break spaces."""
     return text.translate(_NO_BREAK).strip()
 
 
@@ -175,7 +175,7 @@ VariableName = Annotated[
 AgentsPath = Annotated[Literal["/agents", "/r/agents"], Allowed("/agents or /r/agents")]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"],
-    # The official exporters' word, beside Python's.
+    # "warn" is the official exporters' word, "warning" Python's.
     BeforeValidator(lambda found: "warning" if found == "warn" else found),
     Allowed("debug, info, warn or error"),
 ]

@@ -6,7 +6,7 @@ Loc = tuple[int | str, ...]
 """A key path, such as ("teams", 0, "name")."""
 PREFIX: Final = "CYBERUN_EXPORTER_"
 LISTS: Final = ("teams", "discover")
-"""Keys at the top that are no section: one variable holds all of it."""
+"""Top-level keys that are not sections: one variable holds the whole value."""
 
 
 def variable(loc: Loc) -> str:

@@ -1,7 +1,7 @@
 """The web configuration file: TLS, authentication and headers, in the format of Prometheus' exporter-toolkit.
 
-What Python's ssl cannot do exactly as the format says is a mistake, so that no file protects less here than it does in
-front of another exporter.
+An option that Python's ssl cannot apply exactly as specified is a mistake, so that a file never protects less here than
+it does with another exporter.
 """
 
 import re
@@ -56,7 +56,7 @@ class TlsServer(Section):
 
     @property
     def needs_client_certificate(self) -> bool:
-        """Whether nobody gets in without a certificate."""
+        """Whether every client must present a certificate."""
         return self.client_auth_type == "RequireAndVerifyClientCert"
 
     @property
@@ -66,10 +66,10 @@ class TlsServer(Section):
 
 
 class HttpServer(Section):
-    """What else is said to browsers.
+    """HTTP options.
 
     Attributes:
-        http2: accepted, as the format has it; the exporter speaks HTTP/1.1, which every client of HTTP/2 speaks too.
+        http2: accepted because the format has it; the exporter speaks HTTP/1.1, as does every HTTP/2 client.
     """
 
     http2: Flag = True
@@ -89,7 +89,7 @@ class HttpServer(Section):
 
 
 class RateLimit(Section):
-    """How many requests are answered: a bucket of `burst` tokens, which gains one each `interval` seconds."""
+    """How many requests are answered: a bucket of `burst` tokens, refilled with one every `interval` seconds."""
 
     interval: Between = 0.0
     burst: Burst = 0
@@ -116,7 +116,7 @@ class WebFile(Section):
     @field_validator("tls_server_config", "http_server_config", "rate_limit", mode="before")
     @classmethod
     def _empty_section(cls, value: Any) -> Any:
-        return {} if value is None else value  # whoever writes the section of TLS wants TLS: its files are missed
+        return {} if value is None else value  # an empty TLS section still means TLS: report its missing files
 
     @field_validator("tls_server_config", mode="after")
     @classmethod
@@ -173,7 +173,7 @@ def _user(name: object, text: object) -> tuple[str, str] | None:
 
 
 def _contradictions(tls: TlsServer) -> Iterator[tuple[str, str, str]]:
-    """Values that are each right on their own: key, what was found, what is allowed."""
+    """Values that are valid alone but contradict each other: key, what was found, what is allowed."""
     has_ca = tls.client_ca_file is not None or tls.client_ca is not None
     if tls.client_ca_file is not None and tls.client_ca is not None:
         yield "client_ca", "client_ca_file as well", "one of the two"

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field, PlainValidator
 from exporter.config.types import Allowed, parse_duration
 
 TLS_VERSIONS: Final = ("TLS10", "TLS11", "TLS12", "TLS13")
-"""From old to new."""
+"""Oldest first."""
 SUITES_13: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
-"""Those of TLS 1.3, which are always on."""
+"""The suites of TLS 1.3, which are always on."""
 SUITES: Final = {
     f"TLS_ECDHE_{key}_WITH_{cipher}": f"ECDHE-{key}-{name}"
     for key in ("ECDSA", "RSA")
@@ -23,7 +23,7 @@ SUITES: Final = {
         ("AES_256_CBC_SHA", "AES256-SHA"),
     )
 }
-"""Those up to TLS 1.2 that the format knows, with OpenSSL's names."""
+"""The suites up to TLS 1.2 that the format knows, with OpenSSL's names."""
 CURVES: Final = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 """With OpenSSL's names."""
 HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -33,7 +33,7 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "X-XSS-Protection": (),
     "Strict-Transport-Security": (),
 }
-"""The headers that may be set, each with its values; none stands for any text."""
+"""The headers that may be set, each with its allowed values; an empty tuple allows any text."""
 COSTS: Final = range(4, 17)
 """bcrypt's cost: each step doubles the time; 16 is several seconds, as long as a scrape may take."""
 

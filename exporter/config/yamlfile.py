@@ -11,7 +11,7 @@ from exporter.redact import quoted, redact
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, where YAML libraries silently keep the last."""
+    """Refuses a key that appears twice in one mapping, where YAML libraries silently keep the last."""
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
         node: MappingNode = super().compose_mapping_node(anchor)
@@ -45,7 +45,7 @@ def read(path: Path) -> str:
     """The text of a YAML file.
 
     Raises:
-        ConfigError: it is missing, unreadable or no UTF-8.
+        ConfigError: it is missing, unreadable or not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")

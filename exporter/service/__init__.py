@@ -1,1 +1,1 @@
-"""The running service: what is made of what, which teams there are, and how a new configuration takes over."""
+"""The running service: how its parts are assembled, which teams there are, and how a new configuration takes over."""

@@ -1,4 +1,4 @@
-"""What a configuration is made into: connections, credentials and discoveries, opened and closed together."""
+"""The parts that a configuration needs: connections, credentials and discoveries, opened and closed together."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """What one configuration works with. Frozen: another configuration makes another one.
+    """The open parts of one configuration. Frozen: another configuration gets another assembly.
 
     Attributes:
         settings: the configuration, with the teams of all shards.
@@ -44,13 +44,13 @@ class Assembly:
     discoveries: Mapping[OriginKey, Discovery]
 
     def findings(self, settings: Settings) -> Mapping[OriginKey, Findings]:
-        """What its discoveries know that holds with these settings as well: nothing, if the platform is another one."""
+        """What its discoveries found, as far as it is valid with these settings: nothing if the platform differs."""
         same = settings.api.base_url == self.settings.api.base_url
         return {key: each.findings for key, each in self.discoveries.items()} if same else {}
 
 
 class Assembler:
-    """Opens assemblies; those that overlap in time share what they agree about. Mutable: it knows what is open."""
+    """Opens assemblies; those open at the same time share equal parts. Mutable: it knows what is open."""
 
     def __init__(self, environ: Mapping[str, str], shard: Shard, counters: ApiCounters) -> None:
         self._environ = environ
@@ -121,7 +121,7 @@ def _discoveries(
     platform: Platform,
     found: Mapping[OriginKey, Findings],
 ) -> dict[OriginKey, Discovery]:
-    """One for each credential: another choice among the teams of the same credential shares its looks."""
+    """One for each credential: entries with the same credential but other patterns share its findings."""
     discoveries: dict[OriginKey, Discovery] = {}
     for name, each in settings.discoveries():
         if (key := origin_key(each)) not in discoveries:

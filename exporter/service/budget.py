@@ -16,8 +16,8 @@ from exporter.fleet.timings import Timings
 LEAST_PER_POLL = len(FINAL_TASK_STATUSES) + len(ACTIVE_TASK_STATUSES) + 1
 """Requests of one poll of one team: a page per status and one of agents."""
 MOST_PER_POLL = LEAST_PER_POLL + len(ACTIVE_TASK_STATUSES) + 2
-"""With more than a page of tasks in each active status, of a platform that filters by `provisioning` too; every further
-hundred agents costs one more."""
+"""With more than a page of tasks in each active status, on a platform that also filters by `provisioning`; every
+further hundred agents cost one more."""
 
 
 def requests_per_minute(settings: Settings) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What becomes of the teams that discoveries find: polled, left out for a reason, or not wanted."""
+"""Decides which discovered teams are polled, which are left out for a reason, and which are not wanted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from exporter.service.discovery import Discovery, Findings, FoundTeam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What becomes of the teams that one discovery found.
+    """The decision about the teams that one discovery found.
 
     Attributes:
         name: of the discovery.
         findings: what it found.
-        teams: those to poll that nobody else polls.
+        teams: those to poll because of this discovery alone.
         polled: names of all that are polled: these, and those that are configured or that an earlier discovery found.
         left_out: those that are wanted and cannot be polled, and why.
         not_wanted: those that the patterns leave out.
@@ -37,7 +37,7 @@ class LeftOut(ExporterError):
 
 
 class _Taken:
-    """Names and ids that are in use. Mutable: they become more."""
+    """Names and ids in use. Mutable: each chosen team adds its own."""
 
     def __init__(self, settings: Settings) -> None:
         self.names = {name: "a discovery" for name, _ in settings.discoveries()}
@@ -87,9 +87,9 @@ def _choice(name: str, discover: Discover, findings: Findings, kind: str, taken:
 
 
 def _team(discover: Discover, found: FoundTeam, taken: _Taken, *, readable: bool) -> Team:
-    """The team to poll. Of two found teams with one name, the later bears its id beside it."""
+    """The team to poll. Of two discovered teams with the same name, the second gets its id appended."""
     if not readable:
-        # The platform lists all teams of a device key's user, and answers for that of the key whatever is asked.
+        # The platform lists all teams of a device key's user, but always answers for the key's own team.
         raise LeftOut("a device key reads only one team, so include that one alone")
     team = discover.team(found.name, found.team_id)
     if team is not None and team.name in taken.found:

@@ -24,7 +24,7 @@ def open_credential(origin: Origin, environ: Mapping[str, str], *, lock: bool) -
     Args:
         origin: says where it is.
         environ: where it may be.
-        lock: whether to keep other processes from a refresh token, as whoever uses it must.
+        lock: whether to lock a refresh token against other processes, which its user must do.
 
     Raises:
         ConfigError: it cannot be used.
@@ -39,10 +39,10 @@ def open_credential(origin: Origin, environ: Mapping[str, str], *, lock: bool) -
 def open_credentials(
     settings: Settings, environ: Mapping[str, str], known: Mapping[OriginKey, TokenSource], *, lock: bool
 ) -> dict[OriginKey, TokenSource]:
-    """Read the credentials of all teams and discoveries, those that are known already aside.
+    """Read the credentials of all teams and discoveries, reusing those already known.
 
     Raises:
-        ConfigError: with a line for each that cannot be used, or not for what it is wanted for.
+        ConfigError: with a line for each that cannot be used, or not for its purpose.
     """
     sources: dict[OriginKey, TokenSource] = {}
     mistakes: list[str] = []
@@ -96,7 +96,7 @@ def _named(settings: Settings) -> Iterator[tuple[str, Origin]]:
 
 
 async def close_credentials(sources: Collection[TokenSource]) -> None:
-    """Release them when no renewal is under way any more: its new refresh token would be lost."""
+    """Release them once no renewal is under way: a new refresh token must not be lost."""
     try:
         await asyncio.gather(*(source.finish_renewal() for source in sources))
     finally:
@@ -104,13 +104,13 @@ async def close_credentials(sources: Collection[TokenSource]) -> None:
 
 
 def release(sources: Iterable[TokenSource]) -> None:
-    """Let go of where they are kept."""
+    """Release their files."""
     for source in sources:
         source.release()
 
 
 def origin_key(origin: Origin) -> OriginKey:
-    """What tells one credential from another."""
+    """What distinguishes one credential from another."""
     return origin.token_file, origin.refresh_token_file, origin.token_env
 
 

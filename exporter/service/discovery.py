@@ -1,4 +1,4 @@
-"""Which teams a credential can read: asked of the platform, again and again, for teams come and go."""
+"""Which teams a credential can read. The platform is asked repeatedly, because teams come and go."""
 
 import asyncio
 import logging
@@ -13,9 +13,9 @@ from exporter.platform.pacing import Backoff
 from exporter.platform.team import TeamClient
 
 INTERVAL: Final = 300.0
-"""Seconds between two looks."""
+"""Seconds between two discoveries of the teams of one credential."""
 RETRY: Final = 30.0
-"""Seconds until the next look after one that failed."""
+"""Seconds until the next attempt after a failed one."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,15 +30,15 @@ class FoundTeam:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the looks of one credential have brought so far.
+    """What has been found with one credential so far.
 
     Attributes:
-        teams: of the last look that succeeded; the oldest first, as far as their ids tell, so that a name that two of
-            them bear always goes to the same one.
+        teams: from the last success; oldest first, as far as their ids tell, so that of two teams with the same name
+            always the same one keeps it.
         attempted: whether the platform was asked at all.
         attempted_at: when it was last asked, in monotonic seconds.
-        succeeded_at: when it last told.
-        failure: why the last look brought nothing; None when it did.
+        succeeded_at: when it last answered.
+        failure: why the last attempt failed; None when it succeeded.
     """
 
     teams: tuple[FoundTeam, ...] = ()
@@ -49,7 +49,7 @@ class Findings:
 
 
 class Discovery:
-    """Asks which teams one credential can read. Mutable: `findings` are replaced by each look.
+    """Asks which teams one credential can read. Mutable: each attempt replaces `findings`.
 
     Attributes:
         name: stands in for a team's name in logs and in the metrics about requests.
@@ -65,7 +65,7 @@ class Discovery:
         self._backoff = Backoff(RETRY, random=random)
 
     async def look(self) -> None:
-        """Ask once; what fails is counted and logged, and leaves the teams as they were."""
+        """Ask once; a failure is counted and logged, and leaves the teams as they were."""
         now = self._clock()
         try:
             teams = _found(await self._client.teams(some=bool(self.findings.teams)))
@@ -81,7 +81,7 @@ class Discovery:
     async def keep_looking(
         self, tell: Callable[[], Awaitable[None]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """Look until cancelled, and tell after each look."""
+        """Ask repeatedly until cancelled, and report after each attempt."""
         while True:
             await self.look()
             await tell()

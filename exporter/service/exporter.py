@@ -15,7 +15,7 @@ from exporter.platform.clock import Clock
 from exporter.status import DiscoveryStatus, ExporterStatus, TeamStatus
 
 TEAMS_AT_A_TIME: Final = 50
-"""Teams whose metrics are rendered before polls get their turn: about 4 ms' worth."""
+"""Teams rendered before the event loop runs other tasks: about 4 ms of work."""
 
 
 class Exporter:
@@ -34,10 +34,10 @@ class Exporter:
         self.discovered = True
         """Whether every discovery of teams was tried; there may be none."""
         self.discoveries: tuple[DiscoveryStatus, ...] = ()
-        """As of the last look of any."""
+        """As of the last attempt of any discovery."""
 
     def set_teams(self, teams: Sequence[Team], *, stale_after: float) -> None:
-        """Serve these teams and no others; those that were there before keep their data and their beat."""
+        """Serve exactly these teams; those that were there before keep their data and schedule."""
         for name, team in self._teams.items():
             if team not in teams:
                 team.retire()
@@ -93,13 +93,13 @@ class Exporter:
         return self._payload.exposition(rendered, openmetrics=openmetrics)
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  not ours to raise
-        """One team alone, polled now: together with whoever else asks, and not more often than once a second.
+        """Poll one team now and return its metrics; concurrent requests share a poll, at most one a second.
 
         Args:
-            name: of a team there is.
+            name: of an existing team.
             openmetrics: the format, as in `exposition`.
-            timeout: seconds after which what is known by then is the answer, and the team counts as down; the poll
-                goes on.
+            timeout: seconds after which the answer is what is known by then, and the team counts as down; the poll
+                continues.
         """
         team = self._teams[name]
         probe = self._probes.get(name)
@@ -138,5 +138,5 @@ class Exporter:
         )
 
     def healthy(self) -> bool:
-        """Whether the event loop, which answers this, and the poll schedule advance."""
+        """Whether the poll schedule advances; that this is answered shows that the event loop does."""
         return self._schedule.advances()

@@ -17,7 +17,7 @@ from exporter.web.access import AccessControl
 _log = logging.getLogger(__name__)
 
 WATCH_EVERY: Final = 2.0
-"""Seconds between two looks at whether the web configuration or its certificates were written."""
+"""Seconds between two checks whether the web configuration or its certificates changed."""
 
 
 class Reloader:
@@ -31,22 +31,22 @@ class Reloader:
         self._load = load
         self._access = access
         self._settings_ok = True
-        """Whether the settings on disk are those in force, as far as the last reload told."""
+        """Whether the last reload succeeded, so that the settings on disk are those in use."""
         self._one = asyncio.Lock()
 
     async def reload(self) -> Sequence[str]:
-        """Read the configuration and the web configuration, and go by both, or change nothing.
+        """Read the configuration and the web configuration, and apply both or neither.
 
         Returns:
             The mistakes, a line each; none when the new configuration is in force.
         """
         async with self._one:
             try:
-                # Thousands of teams take a second to read: not in the loop that answers scrapes.
+                # Reading thousands of teams takes a second, too long for the loop that answers scrapes.
                 settings = await asyncio.to_thread(self._load)
                 rules = await self._access.read() if self._access else None
                 await self._service.apply(settings)
-            except Exception as error:  # noqa: BLE001  no mistake in a file may end what runs well without it
+            except Exception as error:  # noqa: BLE001  no mistake in a file may end a running exporter
                 self._settings_ok = False
                 return self._refuse(error)
             if self._access and rules:
@@ -64,13 +64,13 @@ class Reloader:
         self._settings = settings
 
     async def renew(self) -> None:
-        """Go by the web configuration and its certificates if they were written since; or by the old ones still."""
+        """Apply the web configuration and its certificates if they changed; with a mistake, keep the old ones."""
         if self._access is None:
             return
         try:
             if not await asyncio.to_thread(self._access.changed):
                 return
-        except RuntimeError:  # this machine has no thread for it now; it may have one at the next look
+        except RuntimeError:  # no thread is available now; try again at the next check
             return
         async with self._one:
             try:
@@ -93,7 +93,7 @@ class Reloader:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Reload at each SIGHUP, and watch the web configuration, until the block ends; what is not handled ends it."""
+        """Reload at each SIGHUP and watch the web configuration until the block ends; an unhandled error ends it."""
         loop, asked = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, asked.set)
         try:
@@ -104,7 +104,7 @@ class Reloader:
                     task.cancel()
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would end the process while it stops
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the signal would otherwise kill a stopping process
 
     async def _whenever(self, asked: asyncio.Event) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The running exporter: one assembly in force, and the data that outlives it."""
+"""The running exporter: the current assembly, and the data that outlives it."""
 
 import asyncio
 import logging
@@ -28,21 +28,21 @@ from exporter.service.shard import Shard
 from exporter.status import DiscoveryStatus, LeftOutTeam
 
 STOP_TIMEOUT: Final = 4.0
-"""Seconds that a stopping exporter waits for a renewal under way, whose new refresh token would be lost."""
+"""Seconds that a stopping exporter waits for a session renewal, so that its new refresh token is not lost."""
 _log = logging.getLogger(__name__)
 
 
 class Service:
-    """The exporter as it runs. Mutable: `apply` puts another assembly in the place of the one in force."""
+    """The exporter as it runs. Mutable: `apply` replaces the current assembly."""
 
     def __init__(self, assembler: Assembler, counters: ApiCounters, assembly: Assembly, opened: AsyncExitStack) -> None:
-        """Begin with an assembly.
+        """Start with an assembly.
 
         Args:
             assembler: opens the next ones.
             counters: of all requests.
             assembly: the first one.
-            opened: closes it; from now on that is this object's business.
+            opened: closes it; this object takes ownership.
         """
         self.counters = counters
         self._assembler = assembler
@@ -60,11 +60,11 @@ class Service:
 
     @property
     def assembly(self) -> Assembly:
-        """What is in force."""
+        """The assembly in use."""
         return self._assembly
 
     async def apply(self, settings: Settings) -> None:
-        """Go by these settings. Teams whose credential and platform stay the same keep data, counters and schedule.
+        """Apply these settings. Teams whose credential and platform stay the same keep data, counters and schedule.
 
         Raises:
             ConfigError: a credential, the CA bundle or the proxy cannot be used; then nothing has changed.
@@ -80,7 +80,7 @@ class Service:
             task.add_done_callback(self._retiring.discard)
 
     def _start_discoveries(self, before: Mapping[OriginKey, Discovery]) -> None:
-        """Count for those in force, no longer for those of before, and have them look at once."""
+        """Count for the current discoveries, no longer for the previous ones, and have them ask at once."""
         names = set()
         for key, discovery in self._assembly.discoveries.items():
             renews = self._assembly.credentials[key].renews
@@ -91,7 +91,7 @@ class Service:
         self._changed.set()
 
     def _set_teams(self, *, same_platform: bool = True) -> None:
-        """Poll the teams that are configured, and those that were found and are wanted."""
+        """Poll the configured teams, and the discovered ones that are wanted."""
         now, settings = self._assembly, self._assembly.settings
         choices = self.choices()
         found = [team for choice in choices for team in choice.teams]
@@ -103,13 +103,13 @@ class Service:
         self.exporter.discoveries = tuple(map(_discovery_status, choices))
         left_out = {team: why for choice in choices for team, why in choice.left_out.items()}
         for team, why in left_out.items():
-            if self._left_out.get(team) != why:  # once, not after every look
+            if self._left_out.get(team) != why:  # once, not after every attempt
                 fields = {"team": team.name, "team_id": team.team_id, "why": why}
                 event(_log, logging.WARNING, "discovered team left out", **fields)
         self._left_out = left_out
 
     def choices(self) -> tuple[Choice, ...]:
-        """What becomes of the teams that each discovery found."""
+        """The decision about the teams that each discovery found."""
         now = self._assembly
         return choose(now.settings, now.credentials, now.discoveries)
 
@@ -132,7 +132,7 @@ class Service:
         )
 
     async def look(self) -> bool:
-        """Find the teams of every credential that is to be discovered, once.
+        """Discover the teams of every such credential, once.
 
         Returns:
             Whether each of them could be asked.
@@ -143,13 +143,13 @@ class Service:
         return not any(discovery.findings.failure for discovery in discoveries)
 
     async def run(self) -> None:
-        """Poll and discover until cancelled. What is not handled there ends the process."""
+        """Poll and discover until cancelled. An unhandled error ends the process."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.exporter.run())
             group.create_task(self._keep_looking())
 
     async def _keep_looking(self) -> None:
-        """Look with the discoveries in force; with others as soon as a reload brings others."""
+        """Run the current discoveries; after a reload, the new ones."""
         while True:
             self._changed.clear()
             async with asyncio.TaskGroup() as group:
@@ -164,7 +164,7 @@ class Service:
             self._set_teams()
 
     async def close(self) -> None:
-        """Let go of all that is open, once; a renewal under way has `STOP_TIMEOUT`."""
+        """Close everything that is open, once; a session renewal under way has `STOP_TIMEOUT`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._opened.aclose()
@@ -213,13 +213,13 @@ def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:
 
 
 def _longest_wait(teams: int, settings: Settings) -> float:
-    """Seconds that a poll may wait for permits if every team polls at once."""
+    """Seconds that a poll may wait for permits when all teams poll at once."""
     return MOST_PER_POLL * teams / settings.api.max_requests_per_second
 
 
 @asynccontextmanager
 async def started(settings: Settings, environ: Mapping[str, str], shard: Shard) -> AsyncIterator[Service]:
-    """The exporter of these settings, ready to poll; what it opened is closed with the block.
+    """The exporter for these settings, ready to poll; everything it opened is closed when the block ends.
 
     Raises:
         ConfigError: a credential, the CA bundle or the proxy cannot be used.

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:  # the command line needs shards before it knows whether it needs settings
+if TYPE_CHECKING:  # a health check needs the command line, but not the settings
     from exporter.config.settings import Settings
 
 
@@ -13,13 +13,13 @@ class Shard(NamedTuple):
     total: int = 1
 
     def holds(self, team: str) -> bool:
-        """Whether the team is this shard's: by a hash of its name that is the same everywhere."""
+        """Whether the team belongs to this shard, by a hash of its name that is equal on every machine."""
         from hashlib import blake2s  # noqa: PLC0415  a health check does without
 
         digest = blake2s(team.encode(), digest_size=8).digest()
         return int.from_bytes(digest) % self.total == self.number
 
     def part(self, settings: "Settings") -> "Settings":
-        """The same settings with this shard's teams alone; those to be discovered are not known yet."""
+        """The same settings with only this shard's teams; discovered teams are not known yet."""
         teams = tuple(team for team in settings.teams if self.holds(team.name))
         return settings.model_copy(update={"teams": teams})

@@ -1,4 +1,4 @@
-"""What several assemblies may hold at once, so that a reload keeps what did not change."""
+"""Resources that several assemblies hold at once, so that a reload keeps those that did not change."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 class Shared(Generic[K, R]):
-    """Resources by key. Mutable: each is open while somebody holds it, and closed when the last holder lets go."""
+    """Resources by key. Mutable: each stays open until its last holder releases it."""
 
     def __init__(self, close: Callable[[Collection[R]], Awaitable[None]]) -> None:
         self._close = close
@@ -24,8 +24,8 @@ class Shared(Generic[K, R]):
         """Hold resources until the block ends.
 
         Args:
-            obtain: is given what is open, and returns what is wanted: some of these, and new ones. If it raises, it
-                leaves no new one open.
+            obtain: receives the open resources and returns those to hold, existing or new. If it raises, it leaves no
+                new one open.
         """
         async with self._lock:
             held = await obtain(self._open)
@@ -37,6 +37,6 @@ class Shared(Generic[K, R]):
             await self._let_go(held)
 
     async def _let_go(self, held: Mapping[K, R]) -> None:
-        async with self._lock:  # whoever wants one of them again waits until it is closed
+        async with self._lock:  # a new holder waits until it is closed
             self._holders.subtract(held.keys())
             await self._close([self._open.pop(key) for key in held if not self._holders[key]])
