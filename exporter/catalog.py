@@ -1,7 +1,7 @@
 """Every metric this exporter can expose: name, kind, help, labels and what bounds each, unit. Data only.
 
 This is the one place where a metric is named. Rendering, the reference page, dashboards and the tests take
-names from here. The order is the order of the payload: what is said about the exporter comes first.
+names from here. Their order is the order of the payload: metrics about the exporter come first.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Kind(Enum):
 
 
 class Scope(Enum):
-    """Who makes a metric's samples, and so how long they live."""
+    """Where a metric's samples come from, which decides how long they are served."""
 
     EXPORTER = "exporter"
     """Made at every scrape; always present."""
@@ -32,7 +32,7 @@ class Scope(Enum):
     AGENTS = "agents"
     """Present while the team's agent data is fresh."""
     ASSIGNMENT = "assignment"
-    """Made of both lists together; present while both are fresh."""
+    """Made from both lists together; present while both are fresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ClosedSet:
 
 
 class Part(Enum):
-    """What a label may have one value for. None of these grows with the work that is done."""
+    """What the number of a label's values may grow with. None of these grows with the number of tasks."""
 
     PROCESS = "the process"
     TEAM = "each team"
@@ -64,7 +64,7 @@ class OnePer:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A label takes at most so many values for each of these, whatever the platform sends."""
+    """A label takes at most this many values for each of these, whatever the platform sends."""
 
     most: int
     part: Part
@@ -102,7 +102,7 @@ class Metric:
         return tuple(label.name for label in self.labels)
 
     def values_of(self, label: str) -> tuple[str, ...] | None:
-        """Every value that this label of it takes; None where they are not a closed set."""
+        """Every value that this label takes; None where they are not a closed set."""
         bounds = (each.bound for each in self.labels if each.name == label)
         return next((bound.values for bound in bounds if isinstance(bound, ClosedSet)), None)
 
@@ -129,7 +129,7 @@ UNSTARTED_TASK_STATUSES: Final = ACTIVE_TASK_STATUSES[:-1]
 AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
 COLLECTORS: Final = ("tasks", "agents")
 MAX_COMBINATIONS: Final = 64
-"""Combinations of labels that one team's execution seconds are told apart by; further ones are OTHER."""
+"""Most label combinations of one team's execution seconds; further ones are OTHER."""
 DISCOVERED_TEAM_STATES: Final = ("polled", "left_out", "not_wanted")
 CREDENTIAL_KINDS: Final = ("integration", "device", "jwt")
 
@@ -143,7 +143,7 @@ AGENT_INFO_LABELS: Final = (
     "platform_arch",
 )
 
-# Seconds to hours, constant: a bucket that moves breaks every quantile across the change.
+# From seconds to hours; never changed, because a moved bucket breaks every quantile across the change.
 WAIT_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 RUN_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 REQUEST_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -13,7 +13,7 @@ ExporterError
     ├── NotFound            not_found     404
     ├── RateLimited         rate_limited  429
     ├── ClientRefused       http_4xx      any other 4xx
-    ├── ServerFailed        http_5xx      5xx, and any status that no other line names
+    ├── ServerFailed        http_5xx      5xx, and any status not listed here
     ├── TooLarge            too_large     more bytes than api.max_response_bytes
     ├── Undecodable         decode        not JSON, truncated, empty, or of an unknown encoding
     └── SchemaMismatch      schema        JSON, but not what the platform documents
@@ -54,7 +54,7 @@ class PlatformError(ExporterError):
         self.retry_after = retry_after
 
     def without_traceback(self) -> Self:
-        """The same error as new: the frames in the traceback of this one may hold a credential."""
+        """A copy without traceback: frames in the traceback of this one may hold a credential."""
         return type(self)(str(self), retry_after=self.retry_after)
 
 
@@ -71,7 +71,7 @@ class ConnectFailed(PlatformError):
 
 
 class StaleConnection(ConnectFailed):
-    """A connection that had been idle gave not a byte of an answer, so a GET may be sent again on a fresh one."""
+    """A connection that had been idle returned no byte of an answer, so a GET may be sent again on a fresh one."""
 
 
 class TlsFailed(PlatformError):
@@ -111,7 +111,7 @@ class RateLimited(PlatformError):
 
 
 class ClientRefused(PlatformError):
-    """A 4xx that no other class names."""
+    """A 4xx without a class of its own."""
 
     reason = "http_4xx"
 
@@ -141,7 +141,7 @@ class SchemaMismatch(PlatformError):
 
 
 Expected: TypeAlias = tuple[type[PlatformError], ...]
-"""Failures that are an answer where they are expected: raised, but not counted."""
+"""Failures that the caller expects as an answer: raised, but not counted."""
 REASONS: tuple[str, ...] = tuple(leaf.reason for leaf in PlatformError.__subclasses__())
 """Every value of the `reason` label, in the order of the tree."""
 

@@ -1,4 +1,4 @@
-"""Logging: one line per event, as logfmt or as JSON, written without ever holding up who logs."""
+"""Logging: one line per event, as logfmt or JSON, written without ever blocking the caller."""
 
 import json
 import logging
@@ -22,9 +22,9 @@ _TAKEN = frozenset({"ts", "level", "logger", "msg"})
 MAX_LINES_WAITING: Final = 1000
 """Lines that may wait for a slow reader."""
 FLUSH_TIMEOUT: Final = 1.0
-"""Seconds that an end of the process waits for the last lines."""
+"""Seconds that a stopping process waits for the last lines."""
 _LONGEST = 16_384
-"""Characters of one value; what comes from outside must not flood the log."""
+"""Most characters of one value, so that text from outside cannot flood the log."""
 _PLAIN = re.compile(r"[^\s\"=\\]+")
 _NOT_IN_KEYS = re.compile(r"[^\w.-]")
 
@@ -50,7 +50,7 @@ def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO | No
 
 
 class BackgroundHandler(logging.Handler):
-    """Writes lines in a thread of its own: a reader that stands still must not stop polls and scrapes. Mutable.
+    """Writes lines in its own thread, so that a stalled reader cannot stop polls and scrapes. Mutable.
 
     Lines wait in a queue; those beyond its length are dropped, and their number is logged once there is room.
 
@@ -74,7 +74,7 @@ class BackgroundHandler(logging.Handler):
                 self._lines.put_nowait(self._dropped_line())
                 self._dropped = 0
             self._lines.put_nowait(f"{self.format(record)}\n")
-        except (queue.Full, RuntimeError):  # no room, or no thread to be had
+        except (queue.Full, RuntimeError):  # no room, or no thread available
             self._dropped += 1
 
     def _start(self) -> None:
@@ -91,7 +91,7 @@ class BackgroundHandler(logging.Handler):
     def _keep_writing(self) -> None:
         while True:
             line = self._lines.get()
-            with suppress(OSError, ValueError):  # nobody reads any more, or the stream was closed
+            with suppress(OSError, ValueError):  # the reader is gone, or the stream was closed
                 self._write(line)
             self._lines.task_done()
 
@@ -102,7 +102,7 @@ class BackgroundHandler(logging.Handler):
 
 
 def _writer(stream: TextIO) -> Callable[[str], object]:
-    """What writes to a stream past its buffer, whose lock would be held while a write waits, also at exit."""
+    """A function that bypasses the stream's buffer, whose lock would be held while a write waits, also at exit."""
     try:
         descriptor = stream.fileno()
     except OSError:  # not a file
@@ -169,7 +169,7 @@ def _key(name: str) -> str:
 
 
 def _clean(value: Any) -> Any:
-    """A value as JSON knows it: numbers, booleans and None as they are, all else as redacted text."""
+    """A JSON value: numbers, booleans and None as they are, everything else as redacted text."""
     if value is None or isinstance(value, bool | int | float):
         return value
     return redact(str(value)[: 2 * _LONGEST])[:_LONGEST]

@@ -75,7 +75,7 @@ def _without(secret: str, text: str) -> str:
 
 
 def _letter(found: re.Match[str]) -> str:
-    """The letter or digit in lower case; nothing for what merely stands between two."""
+    """The letter or digit in lower case; nothing for a separator."""
     digits = found["percent"] or found["escape"] or found["hex"]
     char = chr(int(digits, 16)) if digits else chr(int(found["decimal"])) if found["decimal"] else found["plain"] or ""
     return char.lower() if char.isascii() and char.isalnum() else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 NOTABLE_SKEW: Final = 5.0
-"""Seconds of difference between the platform's clock and ours worth a word: ages of tasks are off by as much."""
+"""Seconds between the platform's clock and ours that deserve a warning: ages of tasks are off by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Attempt:
     reason: str | None
     """Why it failed, from `exporter.errors.REASONS`; None when it succeeded."""
     error: str | None
-    """The same in words, free of credentials; may hold text of the platform, so escape it."""
+    """The same in words, free of credentials; may contain text from the platform, so escape it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class CollectorStatus:
     items: int | None
     """Items read in the last successful poll."""
     items_reported: int | None
-    """What the platform said there were."""
+    """The total that the platform stated."""
     truncated: bool | None
     failures_in_a_row: int
     backoff_until: float | None
@@ -52,7 +52,7 @@ class CollectorStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaStatus:
-    """The last look at a team's quotas, which are optional."""
+    """The last attempt to read a team's quotas, which are optional."""
 
     limits: int
     """How many were found."""
@@ -71,9 +71,9 @@ class FleetStatus:
     agents: int | None = None
     """Connected ones."""
     gpus_in_use: int | None = None
-    """Tasks running on agents, as these state them."""
+    """Tasks running on agents, as the agents report them."""
     gpu_capacity: int | None = None
-    """What agents offer, as these state it."""
+    """GPUs that agents offer, as the agents report them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class TeamStatus:
     """Domain series left out for a limit at the last poll."""
     fleet: FleetStatus = FleetStatus()
     quotas: QuotaStatus | None = None
-    """None before the first look, and for keys that cannot ask."""
+    """None before the first attempt, and for keys that cannot ask."""
     provisioning_filtered: bool | None = None
     """Whether the platform filters tasks by `provisioning`; None before it was asked."""
 
@@ -129,11 +129,11 @@ class DiscoveryStatus:
 
     name: str
     success: bool
-    """Whether the last look succeeded; False before the first."""
+    """Whether the last attempt succeeded; False before the first."""
     last_attempt_at: float | None
     last_success_at: float | None
     reason: str | None
-    """Why the last look failed, from `exporter.errors.REASONS`; None when it succeeded."""
+    """Why the last attempt failed, from `exporter.errors.REASONS`; None when it succeeded."""
     error: str | None
     """The same in words, like `Attempt.error`."""
     polled: int
@@ -146,7 +146,7 @@ class DiscoveryStatus:
 
 @dataclass(frozen=True, slots=True)
 class ExporterStatus:
-    """The whole process."""
+    """The exporter process."""
 
     version: str
     now: float

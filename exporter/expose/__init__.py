@@ -1,1 +1,1 @@
-"""Turns values into the bytes of an exposition. Every name, label and help text comes from the catalogue."""
+"""Renders values as the bytes of an exposition. Every name, label and help text comes from the catalogue."""

@@ -1,4 +1,4 @@
-"""Text that is compressed once and then stands in any number of expositions, without being compressed again.
+"""Text that is compressed once and then reused in any number of expositions.
 
 A `DeflatedText` is a run of raw deflate blocks that ends on a byte boundary and refers to nothing outside itself.
 Such runs can follow one another inside a single gzip member; their checksums are combined, not recomputed.
@@ -12,13 +12,13 @@ from typing import Final
 from isal import isal_zlib
 
 SLICE: Final = 256 * 1024
-"""Bytes that `Exposition.text` yields at most at once."""
+"""Most bytes that `Exposition.text` yields at once."""
 
 # Method deflate, no name, no time, unknown system: RFC 1952.
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _LAST_BLOCK: Final = b"\x03\x00"
 _STORED: Final = 0xFFFF
-"""Most bytes that an uncompressed block can hold."""
+"""Most bytes in an uncompressed block."""
 _RAW_DEFLATE: Final = -15
 _GZIP: Final = 31
 
@@ -66,7 +66,7 @@ def concatenate(parts: Iterable[DeflatedText]) -> DeflatedText:
 
 @dataclass(frozen=True, slots=True)
 class Exposition:
-    """What one scrape returns, ready to send. Immutable, so a slow reader gets what it was promised."""
+    """What one scrape returns, ready to send. Immutable, so later polls cannot change what a slow reader gets."""
 
     gzip: tuple[bytes, ...]
     """One gzip member, in parts to send in order."""

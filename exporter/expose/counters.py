@@ -1,4 +1,4 @@
-"""What happened between the exporter and the platform since the process started."""
+"""Counts what happened between the exporter and the platform since the process started."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -27,7 +27,7 @@ class ApiCounters:
         """The platform's clock minus ours, in seconds, as of its last answer."""
 
     def start(self, team: str, paths: Iterable[str]) -> None:
-        """Let every counter of the team begin at 0, so that its first increase can be seen."""
+        """Start every counter of the team at 0, so that its first increase is visible."""
         for path in paths:
             if path not in self.paths.get(team, ()):
                 self.paths[team] = (*self.paths.get(team, ()), path)
@@ -45,18 +45,18 @@ class ApiCounters:
         self.requests[team, path] += 1
 
     def answered(self, path: str, seconds: float) -> None:
-        """Observe how long a request took, whatever came of it."""
+        """Observe how long a request took, whether or not it succeeded."""
         counts, total = self.seconds.get(path) or ([0] * (len(REQUEST_BUCKETS) + 1), 0.0)
         counts[bisect_left(REQUEST_BUCKETS, seconds)] += 1
         self.seconds[path] = counts, total + seconds
 
     def failed(self, team: str, path: str, reason: str) -> None:
-        """Count a request that gave no usable answer."""
+        """Count a request without a usable answer."""
         self.start(team, (path,))
         self.failures[team, path, reason] += 1
 
     def clock_skew(self, seconds: float) -> None:
-        """Note how far the platform's clock is from ours."""
+        """Note the difference between the platform's clock and ours."""
         self.skew = seconds
 
     def unknown_values(self, fields: Counter[str]) -> None:

@@ -16,7 +16,7 @@ from exporter.platform import wire
 
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
 ALWAYS = 4
-"""Series that every listed agent has: its info, its failed tasks, whether it is connected and when it was last seen."""
+"""Series of every listed agent: its info, its failed tasks, whether it is connected and when it was last seen."""
 _GPU_POSITIONS = [(str(position),) for position in range(wire.MAX_GPUS)]
 
 
@@ -66,7 +66,7 @@ def series_of_agent(agent: Agent, *, with_labels: bool) -> int:
 
 
 def add_agents_snapshot(samples: Samples, team: str, agents: AgentsSnapshot) -> None:
-    """Add what is known about a team's agents together; their own series are added page by page."""
+    """Add the totals over a team's agents; series of single agents are added page by page."""
     add_agent_counts(samples, team, agents.counts)
     add_presence(samples, team, agents.presence, agents.expected)
 
@@ -95,7 +95,7 @@ def add_tasks_snapshot(samples: Samples, team: str, tasks: TasksSnapshot) -> Non
 
 
 def add_workflow_names(samples: Samples, team: str, workflows: Workflows, names: Mapping[str, WorkflowName]) -> None:
-    """Add what the shown workflows are called, as far as it is known."""
+    """Add the names of the shown workflows, as far as they are known."""
     for workflow_id in workflows.shown:
         if name := names.get(workflow_id):
             samples.add(catalog.WORKFLOW_INFO, 1, team, workflow_id, name.slug, name.display_name)
@@ -108,7 +108,7 @@ def add_task_counts(samples: Samples, team: str, counts: Mapping[str, int]) -> N
 
 
 def add_oldest(samples: Samples, team: str, created: Mapping[str, float | None], started: float | None) -> None:
-    """Add when the oldest tasks were created, by status, and when the one running longest started."""
+    """Add when the oldest task of each status was created, and when the longest-running one started."""
     for status, time in created.items():
         if time is not None:
             samples.add(catalog.TASK_OLDEST_CREATED, time, team, status)
@@ -133,7 +133,7 @@ def add_timings(samples: Samples, team: str, timings: Timings) -> None:
 
 
 def add_assignment(samples: Samples, team: str, assignment: Assignment) -> None:
-    """Add what follows from a team's tasks and agents together."""
+    """Add what is derived from a team's tasks and agents together."""
     if assignment.without_eligible_agent is not None:
         samples.add(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT, assignment.without_eligible_agent, team)
     if assignment.on_absent_agents is not None:

@@ -13,7 +13,7 @@ PlatformCollector(registry=REGISTRY)
 
 
 def process_lines(*, openmetrics: bool) -> bytes:
-    """`python_info`, and `process_*` where there is a /proc. Headers included, without an end mark."""
+    """`python_info`, and `process_*` where /proc exists. Includes headers, but no end marker."""
     if openmetrics:
         text: bytes = exposition.generate_latest(REGISTRY)  # type: ignore[no-untyped-call]  # has no annotations
         return text.removesuffix(OPENMETRICS_END)

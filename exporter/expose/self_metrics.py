@@ -17,7 +17,7 @@ REVISION_VARIABLE: Final = "CYBERUN_EXPORTER_REVISION"
 
 
 class SelfMetrics:
-    """What one scrape says about the exporter. Mutable: teams are added one by one, so that polls can go on between."""
+    """What one scrape says about the exporter. Mutable: teams are added one by one, and polls may run in between."""
 
     def __init__(self, counters: ApiCounters) -> None:
         self._counters = counters
@@ -31,7 +31,7 @@ class SelfMetrics:
         self._teams.add(team.name)
 
     def render(self, status: ExporterStatus, *, openmetrics: bool) -> DeflatedText:
-        """Everything: the teams added so far, discoveries, the process. Headers included, without an end mark."""
+        """Everything: the teams added so far, discoveries, the process. Includes headers, but no end marker."""
         for name in self._counters.paths:
             if name not in self._teams:
                 _add_requests(self._samples, name, self._counters)
@@ -42,7 +42,7 @@ class SelfMetrics:
         return concatenate((self.render_teams(openmetrics=openmetrics), process))
 
     def render_teams(self, *, openmetrics: bool) -> DeflatedText:
-        """The teams added so far alone."""
+        """Only the teams added so far."""
         families = self._samples.families()
         return deflate(b"".join(header(metric, openmetrics=openmetrics) + lines for metric, lines in families))
 

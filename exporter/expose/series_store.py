@@ -12,17 +12,17 @@ from exporter.expose.compression import DeflatedText, Exposition, concatenate, d
 from exporter.expose.text import OPENMETRICS_END, Samples, header
 
 SMALL_TEXT: Final = 8 * 1024
-"""Bytes below which a text is compressed together with its neighbours: alone it would take twice the space."""
+"""Texts shorter than this, in bytes, are compressed together: alone each would take twice the space."""
 TEAMS_PER_GROUP: Final = 16
-"""Teams whose small texts are compressed together. More would save a few per cent of space, and have each poll
-compress more of other teams' text."""
+"""Most teams whose small texts are compressed together. More would save a few per cent of space, but make each
+poll recompress more text of other teams."""
 
 _TextsByFamily = Mapping[Metric, Sequence[DeflatedText]]
 
 
 @dataclass(frozen=True, slots=True)
 class CompressedFamilies:
-    """What one poll gave of one scope, by family."""
+    """The samples of one scope from one poll, by family."""
 
     texts: Mapping[Metric, DeflatedText]
     series: int
@@ -74,7 +74,7 @@ class _TeamGroup:
         self._fresh_until = inf
 
     def pack(self, now: float) -> None:
-        """Follow a change of `teams`. Only families that differ from before are compressed again."""
+        """Apply a change of `teams`. Only families that changed are compressed again."""
         before, known = self._sources, self._packed
         self._sources, self._fresh_until = self._collect(now)
         self._packed = {
@@ -83,7 +83,7 @@ class _TeamGroup:
         }
 
     def texts(self, now: float) -> tuple[_TextsByFamily, float]:
-        """What to serve now, and until when. Once some of it is stale the rest is not packed until the next change."""
+        """What to serve now, and until when. Once a part is stale, the rest stays unjoined until the next change."""
         return (self._packed, self._fresh_until) if now < self._fresh_until else self._collect(now)
 
     def _collect(self, now: float) -> tuple[_TextsByFamily, float]:

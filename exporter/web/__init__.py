@@ -1,1 +1,1 @@
-"""HTTP: the metrics, the status for people and for programs, and the probes of an orchestrator."""
+"""HTTP: metrics, status for people and programs, and health probes."""

@@ -1,4 +1,4 @@
-"""Access control by the web configuration file, which is read again when it changes."""
+"""Access control as the web configuration file says; the file is read again when it changes."""
 
 import asyncio
 import ssl
@@ -24,7 +24,7 @@ CHALLENGE: Final = 'Basic realm="cyberun-exporter", charset="UTF-8"'
 
 @dataclass(frozen=True, slots=True)
 class AccessRules:
-    """What the file says, checked and loaded as a whole."""
+    """The file's content, validated and loaded together."""
 
     file: WebFile
     context: ssl.SSLContext | None
@@ -52,12 +52,12 @@ class AccessControl:
 
     @property
     def file(self) -> WebFile:
-        """The file as it is in force."""
+        """The file in use."""
         return self._rules.file
 
     @property
     def wants_passwords(self) -> bool:
-        """Whether users have to name themselves."""
+        """Whether users must authenticate."""
         return bool(self.file.basic_auth_users)
 
     def add_headers(self, response: web.StreamResponse) -> None:
@@ -134,7 +134,7 @@ class AccessControl:
         return line(401, "A user name and a password are required.", **{hdrs.WWW_AUTHENTICATE: CHALLENGE})
 
     def _read(self) -> AccessRules:
-        # Noted before reading: what is written meanwhile is seen the next time.
+        # Taken before reading, so that a change during the read is noticed the next time.
         self._seen = self._signatures()
         file = load_web_file(self._path)
         files = (self._path, *(file.tls_server_config.files if file.tls_server_config else ()))

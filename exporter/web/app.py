@@ -41,17 +41,17 @@ _PAGE_HEADERS: Final[dict[str, str]] = NO_STORE | {
     "X-Frame-Options": "DENY",
 }
 _PARTS_AT_A_TIME: Final = 10
-"""Parts of a page, one for each team, that are rendered before other tasks get their turn: some milliseconds."""
+"""Parts of a page, one for each team, rendered before other tasks may run: some milliseconds of work."""
 
 
 class Source(Protocol):
-    """What the routes show. Every call but `probe` answers at once."""
+    """What the routes show. Every method except `probe` returns at once."""
 
     async def scrape(self, *, openmetrics: bool) -> Exposition:
         """Return the exposition of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  bounds it
-        """Poll one existing team and return its exposition; after `timeout` seconds, what is known by then."""
+        """Poll one existing team and return its exposition; after `timeout` seconds, with what is known by then."""
 
     def status(self) -> ExporterStatus:
         """Return what is known about the polls at this moment."""
@@ -221,7 +221,7 @@ async def _send_parts(request: web.Request, headers: dict[str, str], texts: Iter
 
 
 def _add_headers(access: AccessControl | None, response: web.StreamResponse) -> None:
-    """Name the server without a version, forbid browsers to guess types, and add the web configuration's headers."""
+    """Name the server without a version, forbid content sniffing, and add the web configuration's headers."""
     response.headers[hdrs.SERVER] = "cyberun-exporter"
     response.headers["X-Content-Type-Options"] = "nosniff"
     if access is not None:

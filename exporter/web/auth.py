@@ -12,7 +12,7 @@ from typing import Final
 import bcrypt
 
 MAX_PASSWORD: Final = 72
-"""Bytes of a password that bcrypt looks at."""
+"""Bytes of a password that bcrypt uses."""
 MAX_WAITING: Final = 64
 """Checks that may wait. They run one after the other, so a flood takes one core and no more."""
 
@@ -22,10 +22,10 @@ class BusyError(Exception):
 
 
 class PasswordChecker:
-    """Checks passwords. Mutable: it remembers which were right for which hash, as keyed digests.
+    """Checks passwords. Mutable: it remembers, as keyed digests, which were right for which hash.
 
-    Whoever knows a right password does not queue behind those who guess, not even when the web configuration is read
-    again: what is remembered holds as long as the hash does.
+    Clients with a known-good password do not queue behind those who guess, even after the web configuration is read
+    again: a remembered password stays valid as long as its hash.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class PasswordChecker:
         name, password = given
         known = users.get(name, self._some_hash(users, name))
         digest = self._digest(name, password)
-        # Without a remembered digest the comparison still happens, with the key, which equals no digest.
+        # Without a remembered digest, compare with the key, which equals no digest, to take the same time.
         if hmac.compare_digest(self._right.get((name, known), self._key), digest):
             return name in users
         if not await self._check(known, password) or name not in users:
@@ -86,7 +86,7 @@ class PasswordChecker:
 
 
 def _credentials(authorization: Sequence[str]) -> tuple[str, bytes] | None:
-    """The name and the password, as far as bcrypt looks at it; None unless there is exactly one valid header."""
+    """The name and the password, cut to what bcrypt uses; None unless there is exactly one valid header."""
     if len(authorization) != 1:
         return None
     scheme, _, encoded = authorization[0].partition(" ")

@@ -12,7 +12,7 @@ _STATES: Final[dict[State, str]] = {"good": "✓ up", "bad": "✗ down", "wait":
 
 
 def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open_polls: bool = False) -> str:
-    """Show a team. Folded, its line alone is seen; unfolded, what failed stands first, and the polls may be folded."""
+    """Show a team. Folded, only its line is visible; unfolded, failures come first, and the polls may be folded."""
     state = state_of(team)
     failing_first = sorted(team.collectors, key=lambda each: each.success and each.fresh)
     collectors = "".join(_collector(each, status.now, open_polls=open_polls) for each in failing_first)
@@ -23,12 +23,12 @@ def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open
     )
 
 
-def _open(unfolded: bool) -> str:  # noqa: FBT001  an attribute, there or not
+def _open(unfolded: bool) -> str:  # noqa: FBT001  an HTML attribute, present or absent
     return " open" if unfolded else ""
 
 
 def team_line(team: TeamStatus) -> str:
-    """Show a team's line alone, which leads to the rest."""
+    """Show only a team's line, which links to the rest."""
     return f'<p class="card line {state_of(team)}">{_link(team, team.name)}{_line(team)}</p>\n'
 
 
@@ -74,7 +74,7 @@ def _team_facts(team: TeamStatus, now: float) -> str:
 
 
 def _next_poll(team: TeamStatus, now: float) -> str:
-    """When something is polled next: a team whose lists are all held back is not polled by its interval."""
+    """When the team is polled next: once all its lists back off, that is when the first back-off ends."""
     held = [each.backoff_until for each in team.collectors if each.backoff_until is not None]
     if held and len(held) == len(team.collectors):
         return _held_back(min(held), now)
@@ -113,7 +113,7 @@ def _collector_badge(collector: CollectorStatus) -> str:
 
 
 def failure(error: str | None, reason: str | None) -> str:
-    """Say what went wrong, and what to do about it."""
+    """Show what went wrong and what to do about it."""
     advice = ADVICE.get(reason or "", "see the exporter's log, and report what it says")
     return f'<p class="failure">{name_of(error or reason or "failed")}<br><b>What to do:</b> {escape(advice)}.</p>'
 
@@ -147,7 +147,7 @@ def _polls(collector: CollectorStatus, now: float, *, unfolded: bool) -> str:
     if not collector.attempts:
         return ""
     rows = []
-    above = collector.attempts[0].error  # said above the table already
+    above = collector.attempts[0].error  # already shown above the table
     for attempt in collector.attempts:
         rows.append(_poll(attempt, now, explain=attempt.error != above))
         above = attempt.error
@@ -176,12 +176,12 @@ def _facts(facts: dict[str, str]) -> str:
 
 
 def state_badge(state: State, text: str) -> str:
-    """Say a state in words, with its sign and its colour."""
+    """Show a state in words, with its sign and colour."""
     return f'<span class="state {state}">{text}</span>'
 
 
 def name_of(text: str) -> str:
-    """Show text of others, kept from turning the direction of ours."""
+    """Show text from outside, isolated so that it cannot change the direction of surrounding text."""
     return f"<bdi>{escape(text)}</bdi>"
 
 

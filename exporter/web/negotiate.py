@@ -1,6 +1,6 @@
 """Which exposition format and which content coding a client gets. Pure functions of header values.
 
-Both answer for every input: an element that makes no sense is skipped, as if it were not there.
+Both return a choice for every input: a malformed element is ignored.
 """
 
 import re

@@ -15,9 +15,9 @@ from exporter.web.verdict import state_of, state_of_discovery, verdict
 from exporter.web.words import ago, escape, span
 
 FULL_TEAMS: Final = 50
-"""Teams shown with their polls; those after them get their line, which leads to the rest."""
+"""Teams shown with their polls; those after them get only a line, which links to the rest."""
 OPEN_TEAMS: Final = 5
-"""Teams that are down and unfolded: more would push all others off the screen."""
+"""Most teams that are unfolded because they are down: more would push all others off the screen."""
 REFRESH: Final = 15
 """Seconds between two loads of the page."""
 
@@ -29,7 +29,7 @@ _DISCOVERY_STATES: Final = {"good": "✓ ok", "bad": "✗ failed"}
 
 
 def render(status: ExporterStatus, telemetry_path: str, only: str | None = None) -> Iterator[str]:
-    """Yield the page piece by piece; joined they are one HTML document.
+    """Yield the page in pieces, which together are one HTML document.
 
     Args:
         status: what to show.
@@ -94,7 +94,7 @@ as of {time_of(status.now, status.now)}{_skew(status.clock_skew)}</p></header>
 
 
 def _skew(seconds: float | None) -> str:
-    """Mention a difference of clocks that is more than the resolution of the Date header explains."""
+    """Mention a clock difference larger than the resolution of the Date header explains."""
     if seconds is None or abs(seconds) < NOTABLE_SKEW:
         return ""
     return f", the platform's clock is {span(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}"

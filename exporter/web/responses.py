@@ -1,4 +1,4 @@
-"""What all responses of this room have in common."""
+"""What all responses share."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AddHeaders = Callable[[web.StreamResponse], None]
 ADD_HEADERS: Final[web.AppKey[AddHeaders]] = web.AppKey("add_headers")
-"""Where an application keeps what adds the headers that every response has, also one to bytes that are not HTTP."""
+"""The key of the application's function that adds the common headers, also to responses to invalid HTTP."""
 NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 
 

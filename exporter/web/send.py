@@ -1,4 +1,4 @@
-"""Sends a body: at once when it is small, in slices that wait for the reader when it is not."""
+"""Sends a body: a small one at once, a large one in slices that wait for the reader."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ MAX_UNSLICED: Final = 128 * 1024
 SLICE: Final = 256 * 1024
 """Bytes of a slice of a longer one."""
 TIME_SLICE: Final = 0.002
-"""Seconds of sending after which other tasks get their turn: writing to a fast reader never waits."""
+"""Seconds of sending after which other tasks may run: writing to a fast reader never waits."""
 READER_TIMEOUT: Final = 30.0
 """Seconds a reader may take over one slice before its connection is dropped, so that nobody holds old data for ever."""
 
@@ -29,7 +29,7 @@ async def send(
 
 
 async def _stream(request: web.Request, response: web.StreamResponse, parts: Iterable[bytes]) -> web.StreamResponse:
-    """Send slice after slice. A reader that leaves or stalls is no error of ours: its connection just ends."""
+    """Send slice after slice. A reader that leaves or stalls is not our error: its connection just ends."""
     loop = asyncio.get_running_loop()
     try:
         await response.prepare(request)

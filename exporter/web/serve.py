@@ -1,4 +1,4 @@
-"""Serves the application: opens the ports, answers what is no HTTP, and closes without losing an answer."""
+"""Serves the application: opens the ports, answers invalid HTTP, and shuts down without losing a response."""
 
 import asyncio
 import logging
@@ -19,8 +19,8 @@ from exporter.web.responses import ADD_HEADERS, AddHeaders, line
 from exporter.web.sockets import Address, address_of, open_sockets
 
 KEEP_ALIVE: Final = 330.0
-"""Seconds an idle connection is kept: longer than Prometheus keeps its own (5 minutes), so it is never us who hang up
-on a scrape that is just setting out."""
+"""Seconds an idle connection is kept: longer than Prometheus keeps its own (5 minutes), so that we never close one
+just as a scrape begins."""
 MAX_HEADER: Final = 64 * 1024
 """Bytes of one header, and of the request line: browsers send large cookies to a name that they share."""
 BACKLOG: Final = 128
@@ -34,14 +34,14 @@ _log = logging.getLogger(__name__)
 
 
 class AcceptErrorThrottle:
-    """Thins out what asyncio logs while no descriptor is left: it writes a hundred lines a second. Mutable."""
+    """Limits what asyncio logs while no file descriptor is left, a hundred lines a second. Mutable."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._next = 0.0
 
     def __call__(self, record: logging.LogRecord) -> bool:
-        """Whether the line is to be written: any other one, and of these one in `ACCEPT_ERROR_EVERY` seconds."""
+        """Whether to write the line: of these, one in `ACCEPT_ERROR_EVERY` seconds; all others always."""
         if "socket.accept() out of system resource" not in record.getMessage():
             return True
         now = self._clock()
@@ -53,7 +53,7 @@ class AcceptErrorThrottle:
 
 
 class _Protocol(web.RequestHandler):
-    """One connection. Errors are answered like everything else: our headers, no version, no echo of what was sent."""
+    """One connection. Error responses are like all others: our headers, no version, no echo of the request."""
 
     def __init__(self, *args: Any, add_headers: AddHeaders, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -66,7 +66,7 @@ class _Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  the parser's words quote the request
     ) -> web.StreamResponse:
-        """Answer bytes that are not HTTP, which is no error of ours, or a request whose handler failed, which is."""
+        """Answer invalid HTTP, which is the client's error, or a request whose handler failed, which is ours."""
         if not isinstance(exc, HttpProcessingError):
             _log.error("internal error while handling a request", exc_info=exc)
         if request.writer.output_size > 0:
@@ -94,8 +94,8 @@ async def listening(
     Raises:
         OSError: one of the places cannot be listened on.
     """
-    # Handlers are not cancelled when their client leaves: their next write tells them, and a poll that others wait
-    # for as well must go on.
+    # Handlers are not cancelled when their client leaves: their next write fails, and a poll that others also
+    # wait for must go on.
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_PHASE, handler_cancellation=False)
     await runner.setup()
     servers: list[asyncio.Server] = []
@@ -144,7 +144,7 @@ def _throttled_accept_errors() -> Iterator[None]:
 
 
 async def _closed(sockets: Sequence[TransportSocket], deadline: float) -> None:
-    """Let closing connections send what they hold: a handler ends before its last bytes leave, the loop drops them."""
+    """Let closing connections flush: a handler ends before its last bytes are sent, and the loop would drop them."""
     loop = asyncio.get_running_loop()
-    while loop.time() < deadline and any(each.fileno() >= 0 for each in sockets):  # noqa: ASYNC110  nobody tells
+    while loop.time() < deadline and any(each.fileno() >= 0 for each in sockets):  # noqa: ASYNC110  there is no event to wait for
         await asyncio.sleep(0.01)

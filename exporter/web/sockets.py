@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 _EVERY_INTERFACE: Final = (None, "::")
 _UNAVAILABLE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""A name may have addresses that this machine has not: `localhost` has one of IPv6 where IPv6 is switched off."""
+"""A name may have addresses that this machine lacks: `localhost` has an IPv6 one even where IPv6 is off."""
 _ATTEMPTS: Final = 10
-"""Times that a free port is picked: it must be free in each family that the name has an address in."""
+"""Attempts to pick a free port, which must be free in every address family of the name."""
 
 
 class Address(NamedTuple):

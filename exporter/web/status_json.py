@@ -48,5 +48,5 @@ def render(status: ExporterStatus) -> Iterator[str]:
 def _plain(value: Any) -> dict[str, Any]:
     found = {key: getattr(value, key) for key in _KEYS[type(value)]}
     if error := found.get("error"):
-        found["error"] = redact(error)  # text of the platform, which may repeat what it was sent
+        found["error"] = redact(error)  # text from the platform, which may echo what was sent to it
     return found

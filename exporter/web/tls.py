@@ -1,4 +1,4 @@
-"""TLS as the web configuration file describes it, or an error: it is never served with less protection."""
+"""TLS exactly as the web configuration file describes it, or an error: never with less protection."""
 
 import ssl
 import warnings
@@ -19,7 +19,7 @@ VERSIONS: Final = {
 OLD: Final = ("TLS10", "TLS11")
 """Versions that OpenSSL serves only at its lowest security level."""
 SUITES_FOR_OLD: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
-"""Suites for an old version where the file chooses none: Python's default list has none for it."""
+"""Suites for an old version if the file names none: Python's default list has none that it could use."""
 CLIENT_AUTH: Final = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
@@ -120,7 +120,7 @@ class _EncryptedError(ValueError):
 
 
 def _no_password() -> str:
-    raise _EncryptedError  # else OpenSSL would ask on the terminal, and wait
+    raise _EncryptedError  # otherwise OpenSSL would wait for input on the terminal
 
 
 def _load_certificate(context: ssl.SSLContext, tls: TlsServer) -> None:
@@ -130,7 +130,7 @@ def _load_certificate(context: ssl.SSLContext, tls: TlsServer) -> None:
 def _load_authorities(context: ssl.SSLContext, tls: TlsServer) -> None:
     context.verify_mode = CLIENT_AUTH[tls.client_auth_type]
     if tls.client_ca_file is not None or tls.client_ca is not None:
-        # Python takes ASCII alone; other letters may stand in comments between the certificates.
+        # Python accepts only ASCII, but comments between certificates may hold other letters.
         inline = tls.client_ca.encode("ascii", "replace").decode() if tls.client_ca is not None else None
         context.load_verify_locations(cafile=tls.client_ca_file, cadata=inline)
 
@@ -153,7 +153,7 @@ def _choose_curve(context: ssl.SSLContext, tls: TlsServer) -> None:
 
 def _choose_versions(context: ssl.SSLContext, tls: TlsServer) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # an old version is served to those who ask for it
+        warnings.simplefilter("ignore", DeprecationWarning)  # an old version is served only to clients that ask for it
         context.minimum_version = VERSIONS[tls.min_version]
         context.maximum_version = VERSIONS[tls.max_version]
 

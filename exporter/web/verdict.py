@@ -1,4 +1,4 @@
-"""How things stand, in one line: what a person reads first."""
+"""The overall state in one line, which a person reads first."""
 
 from typing import Final, Literal
 
@@ -6,10 +6,10 @@ from exporter.status import CollectorStatus, DiscoveryStatus, ExporterStatus, Te
 from exporter.web.words import listed, utc, visible
 
 State = Literal["bad", "wait", "good"]
-"""Something failed; something is not known yet or wants a look; all is well."""
+"""Bad: something failed. Wait: something is not known yet or needs attention. Good: all is well."""
 
 MAX_ERROR: Final = 120
-"""Characters of an error that fit the line; the whole text stands with the poll."""
+"""Most characters of an error in the line; the poll shows the complete text."""
 
 
 def state_of(team: TeamStatus) -> State:
@@ -21,14 +21,14 @@ def state_of(team: TeamStatus) -> State:
 
 
 def state_of_discovery(discovery: DiscoveryStatus) -> State:
-    """A discovery is bad when its last look failed; it wants a look while teams are left out."""
+    """A discovery is bad when its last look failed; it needs attention while teams are left out."""
     if discovery.success:
         return "wait" if discovery.left_out or not discovery.polled else "good"
     return "wait" if discovery.last_attempt_at is None else "bad"
 
 
 def verdict(status: ExporterStatus) -> tuple[State, str]:
-    """The state of everything, and the line that says why. Never good while something is unknown."""
+    """The overall state, and the line that explains it. Never good while something is unknown."""
     teams = status.teams
     down = [team for team in teams if state_of(team) == "bad"]
     if len(down) == 1:

@@ -1,4 +1,4 @@
-"""Times, lengths and text from outside, written so that a person can read them safely."""
+"""Formats times, durations and text from outside so that a person can read them safely."""
 
 import html
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Final
 from exporter.redact import redact
 
 MAX_TEXT: Final = 400
-"""Characters of one text from outside that are shown."""
+"""Most characters shown of one text from outside."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -17,7 +17,7 @@ _CENTURY: Final = 36525 * _DAY
 
 
 def visible(text: str, most: int = MAX_TEXT) -> str:
-    """Mask credentials, show what does not print (controls, direction overrides) as its escape, cut after `most`."""
+    """Mask credentials, escape unprintable characters (controls, direction overrides), cut after `most`."""
     text = redact(text)
     if len(text) > most:
         text = text[: most - 1] + "…"
@@ -48,11 +48,11 @@ def duration(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Say a length of time in its largest fitting unit, whole: `0 s`, `59 s`, `3 min`, `4 h`, `12 d`."""
+    """Say a duration as a whole number of its largest fitting unit: `0 s`, `59 s`, `3 min`, `4 h`, `12 d`."""
     if seconds >= _CENTURY:
         return "over 100 years"
     for unit, length in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
-        # From two units on: "90 s" says more than "1 min".
+        # A unit is used from two of it on: "90 s" says more than "1 min".
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(seconds, 0.0):.0f} s"
