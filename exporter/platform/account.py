@@ -1,4 +1,4 @@
-"""The user behind a credential, checked at the door: the teams, the quotas and a new pair of tokens.
+"""The user behind a credential, validated: teams, quotas and a new pair of tokens.
 
 Source: the documentation of `GET /users/me` and `POST /auth/refresh`.
 """
@@ -20,7 +20,7 @@ MAX_TOKEN: Final = 32 * 1024
 MAX_TOKENS: Final = 128 * 1024
 """Bytes of the answer that holds a new pair."""
 MAX_LIFETIME: Final = 10.0 * 365 * 86400
-"""Seconds; a longer lifetime is a mistake, and so unknown."""
+"""Seconds; a longer lifetime is implausible and counts as unknown."""
 _TOKEN: Final = re.compile(r"[!-~]+")
 
 
@@ -34,7 +34,7 @@ class OwnTeam:
 
 @dataclass(frozen=True, slots=True)
 class Me:
-    """The answer of `GET /users/me`. The limits stand under `feature_flags`, as JSON gives them."""
+    """The answer of `GET /users/me`. The limits are under `feature_flags`, as plain JSON."""
 
     team_list: Annotated[list[OwnTeam | None], Field(max_length=MAX_ITEMS)] | None = None
     feature_flags: dict[str, Any] | None = None
@@ -60,11 +60,11 @@ def decode_teams(body: bytes, *, some: bool = False) -> list[OwnTeam]:
 
     Args:
         body: as it came.
-        some: whether there must be some: they do not all vanish at once.
+        some: whether at least one is required, because teams do not all vanish at once.
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: there is no list of teams in it, or none that can be told apart.
+        SchemaMismatch: it contains no list of teams, or none of them has an id.
     """
     listed = decode_me(body).team_list
     if listed is None:
@@ -79,7 +79,7 @@ def decode_teams(body: bytes, *, some: bool = False) -> list[OwnTeam]:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The answer of `POST /auth/refresh`. The refresh token is mandatory: the old one died with this answer."""
+    """The answer of `POST /auth/refresh`. The refresh token is mandatory: the old one is already invalid."""
 
     refresh_token: SecretStr
     access_token: SecretStr | None = None
@@ -88,7 +88,7 @@ class Tokens:
 
 
 def decode_tokens(body: bytes) -> Tokens:
-    """Read a new pair of tokens. Its frames hold them, so the caller raises the error anew.
+    """Read a new pair of tokens. Stack frames here hold them, so the caller raises a fresh copy of any error.
 
     Raises:
         Undecodable: the body is not JSON.
@@ -113,12 +113,12 @@ def decode_tokens(body: bytes) -> Tokens:
 
 
 def is_token(value: object) -> TypeGuard[str]:
-    """Whether it can be a token: printable ASCII without spaces, as headers carry it, and not endless."""
+    """Whether it can be a token: printable ASCII without spaces, as headers allow, and of limited length."""
     return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and _TOKEN.fullmatch(value) is not None
 
 
 def _lifetime(value: object) -> float | None:
-    # Compared before anything else: an integer may be too large for a float.
+    # Compare first: an integer may be too large for a float.
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MAX_LIFETIME:
         return float(value)
     return None

@@ -22,13 +22,13 @@ class Call:
     team_id: str | None = None
     """Sent as X-Team-ID when given."""
     fresh: bool = False
-    """Whether to send it on a new connection."""
+    """Whether to use a new connection."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
     def printable(self, text: str) -> str:
-        """Text from outside as one short line, free of credentials and above all of this call's own."""
+        """Text from outside as one short line, free of credentials, especially this call's own."""
         return one_line(text, self.secret.get_secret_value())
 
 

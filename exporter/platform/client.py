@@ -29,21 +29,21 @@ from exporter.platform.team import TeamClient
 from exporter.platform.trust import Trust
 
 _MAX_ERROR_BYTES = 64 * 1024
-"""As much of an error's body as is looked at for the platform's words."""
+"""Most bytes of an error's body that are searched for the platform's message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may cost."""
+    """Limits of one request."""
 
     timeout: float
-    """Seconds from the connect to the last byte; waiting for a permit does not count."""
+    """Seconds from connecting to the last byte, without the wait for a permit."""
     max_response_bytes: int
-    """Of a body, both as sent and decompressed."""
+    """Most bytes of a body, both as sent and decompressed."""
 
 
 class _Sessions(NamedTuple):
-    """Two ways to the platform."""
+    """The two HTTP sessions with the platform."""
 
     pooled: aiohttp.ClientSession
     fresh: aiohttp.ClientSession
@@ -51,9 +51,9 @@ class _Sessions(NamedTuple):
 
 
 class Platform:
-    """The platform, over connections that all teams share. Mutable: it holds them from the first request to `close`."""
+    """The platform, over connections that all teams share. Mutable: it keeps them open until `close`."""
 
-    def __init__(  # noqa: PLR0913  what the assembly decides, each by its name
+    def __init__(  # noqa: PLR0913  dependencies, each passed by keyword
         self,
         base_url: str,
         *,
@@ -72,7 +72,7 @@ class Platform:
             limits: of each request.
             pacer: of all requests.
             log: records every request.
-            trust: whose certificates the platform may show.
+            trust: which certificate authorities are trusted.
             user_agent: the header.
             proxy: from `environment_proxy`; None connects directly.
             clock: Unix seconds.
@@ -97,9 +97,9 @@ class Platform:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections once the requests under way have left.
+        """Close the connections once the requests under way have ended.
 
-        Those that still wait for a permit are sent all the same: a reload costs nobody an answer.
+        Requests that still wait for a permit are sent first, so that a reload loses none.
         """
         self._closed = True
         await self._close_if_unused()
@@ -139,7 +139,7 @@ class Platform:
             The decompressed body of a 200.
 
         Raises:
-            PlatformError: without the secret, in its traceback too: it is raised after the frames that held it ended.
+            PlatformError: also its traceback is free of the secret: it is raised after the frames that held it ended.
         """
         started = asyncio.get_running_loop().time()
         self._sending += 1
@@ -174,7 +174,7 @@ class Platform:
                 return await _body(call, response, self._limits.max_response_bytes)
             raise await self._refused(call, response, (self._limits.timeout - elapsed) / 2)
         finally:
-            response.close()  # back to the pool when it was read to its end; never drained
+            response.close()  # returned to the pool only if it was read to its end; never drained
 
     async def _refused(self, call: Call, response: aiohttp.ClientResponse, time_left: float) -> PlatformError:
         wait = parse_retry_after(response.headers.get("Retry-After"), self._clock() + self._skew)
@@ -190,20 +190,20 @@ class Platform:
     def _note_clock(self, response: aiohttp.ClientResponse, elapsed: float) -> None:
         moment = parse_http_date(response.headers.get("Date", ""))
         if moment is not None:
-            # Date is cut to the second; the platform wrote it about halfway.
+            # Date is truncated to seconds, and was written about halfway through the request.
             self._skew = moment + 0.5 - (self._clock() - elapsed / 2)
             self.log.clock_skew(self._skew)
 
 
 class _Proof(TypedDict, total=False):
-    """The arguments of aiohttp that prove who asks."""
+    """The aiohttp arguments that authenticate the request."""
 
     headers: dict[str, str]
     json: dict[str, str]
 
 
 def _proof(call: Call) -> _Proof:
-    """Open the secret, for the one expression that sends it."""
+    """Reveal the secret, for the one expression that sends it."""
     secret = call.secret.get_secret_value()
     if call.method == "POST":
         return {"json": {"refresh_token": secret}}

@@ -1,4 +1,4 @@
-"""Two clocks: one for people and metrics, which may be set at any time, and one for durations, which nobody sets."""
+"""Two clocks: wall time for people and metrics, which may jump, and monotonic time for durations, which never does."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ monotonic: Final[Callable[[], float]] = time.monotonic if _BOOTTIME is None else
 
 
 class Moment(NamedTuple):
-    """One moment on both clocks."""
+    """The same moment on both clocks."""
 
     wall: float
     monotonic: float
@@ -38,6 +38,6 @@ class Clock:
 
 
 CLOCK: Final = Clock(time.time, monotonic)
-"""What everything goes by but the event loop's own timers: what is old after a suspend counts as old."""
+"""Used for everything except the event loop's own timers; time passes during a suspend, so old data counts as old."""
 AWAKE: Final = Clock(time.time, time.monotonic)
-"""As the event loop's timers count: for what is due when a timer says so."""
+"""Counts like the event loop's timers, for work that a timer starts."""

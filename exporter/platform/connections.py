@@ -18,11 +18,11 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 
 IDLE_LIMIT: Final = 90.0
-"""Seconds that an idle connection is kept: longer than usual intervals, as long as Go's clients keep theirs."""
+"""Seconds that an idle connection is kept: longer than usual intervals, and the same as Go's clients."""
 AGE_LIMIT: Final = 300.0
-"""Seconds after which a connection is not used again, so that a name which moved to another address is noticed."""
+"""Seconds after which a connection is not reused, so that a changed DNS address is noticed."""
 KEEPALIVE_AFTER: Final = 15
-"""Seconds of silence before TCP asks whether the peer is still there; middleboxes forget in minutes."""
+"""Seconds of silence before TCP probes the peer; middleboxes drop idle connections within minutes."""
 KEEPALIVE_INTERVAL: Final = 5
 KEEPALIVE_PROBES: Final = 3
 MAX_FIELD_BYTES: Final = 64 * 1024
@@ -32,7 +32,7 @@ MAX_HEADERS: Final = 1024
 MAX_HEAD_BYTES: Final = 128 * 1024
 """Of an answer before its body, informational answers included."""
 _FIRST_FINAL: Final = 200
-"""Statuses below are informational: the answer is still to come."""
+"""Lower statuses are informational: the real answer follows."""
 _KEEPALIVE: Final = [
     (getattr(socket, name), value)
     for name, value in (
@@ -47,7 +47,7 @@ _STEP: Final = 8 * 1024
 
 
 def connector(*, pooled: bool) -> aiohttp.TCPConnector:
-    """Make connections that are kept for further requests, or used once."""
+    """Make a connector whose connections are kept for further requests, or used once."""
     if pooled:
         return _Connector(limit=0, keepalive_timeout=IDLE_LIMIT)
     return _Connector(limit=0, force_close=True)
@@ -57,7 +57,7 @@ class ConnectionBroken(Exception):
     """Wraps connection errors so that aiohttp does not repeat idempotent requests itself.
 
     Attributes:
-        stale: whether the connection had been idle and gave not a byte of an answer.
+        stale: whether the connection had been idle and returned no byte of an answer.
     """
 
     def __init__(self, *, stale: bool) -> None:
@@ -126,16 +126,16 @@ class WatchedConnection(ResponseHandler):
 
     @property
     def stale(self) -> bool:
-        """Whether it was used before and gave not a byte of an answer to the last request."""
+        """Whether it was used before and returned no byte of an answer to the last request."""
         return self.requests > 1 and self.received == 0
 
     def rest(self) -> bool:
-        """Be idle from now on; return whether it is too old to be used again."""
+        """Become idle; return whether it is too old to be reused."""
         self._idle = True
         return self._loop.time() - self._made_at > AGE_LIMIT
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let TCP watch the peer while nobody speaks."""
+        """Enable TCP keep-alive."""
         super().connection_made(transport)
         found = transport.get_extra_info("socket")
         if found is not None and found.family != socket.AF_UNIX:
@@ -144,14 +144,14 @@ class WatchedConnection(ResponseHandler):
                 found.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def set_response_params(self, **arguments: Any) -> None:
-        """Await an answer: a request is about to be sent."""
+        """Expect an answer: a request is about to be sent."""
         self.requests += 1
         self.received = 0
         self._idle, self._body = False, None
         super().set_response_params(**arguments)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, at most `_STEP` bytes now; no data tells the parser to go on."""
+        """Parse received data, at most `_STEP` bytes now; empty data makes the parser continue."""
         if not data:
             super().data_received(data)
             self._schedule_step()
@@ -170,7 +170,7 @@ class WatchedConnection(ResponseHandler):
         super().feed_data(data, size)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Parse what came before the end."""
+        """Parse what was received before the end."""
         while self._unparsed and self.transport is not None:
             self._parse(self._next())
         super().connection_lost(exc)
@@ -204,7 +204,7 @@ class WatchedConnection(ResponseHandler):
             self._drop()
 
     def _drop(self) -> None:
-        """End the connection at once: whoever waits for more of it fails now and not when the time is over."""
+        """End the connection at once, so that whoever waits for more data fails now and not at the timeout."""
         self._unparsed.clear()
         if self._body is not None and not self._body.is_eof():
             self._body.set_exception(aiohttp.ClientPayloadError())

@@ -1,8 +1,8 @@
 """The credential of one team: where it comes from, what kind it is, when it was read and when it ends.
 
-No message, repr or log line made here holds any part of a credential: they name the file or the variable and say
-what is wrong with it. Exceptions are raised outside of the functions that hold the text, so a traceback that prints
-local variables has none to print.
+No message, repr or log line made here contains any part of a credential: they name the file or variable and say
+what is wrong with it. Exceptions are raised outside the functions that hold the text, so even a traceback with
+local variables shows nothing secret.
 """
 
 import base64
@@ -33,11 +33,11 @@ Refresh = Callable[[SecretStr], Awaitable[Tokens]]
 
 
 class TokenSource(Protocol):
-    """Where a team's token comes from: a key or JWT that somebody put there, or a session that renews itself."""
+    """Where a team's token comes from: a key or JWT that somebody provides, or a session that renews itself."""
 
     @property
     def kind(self) -> CredentialKind:
-        """What it may be used for."""
+        """The kind, which decides what it may be used for."""
 
     @property
     def renews(self) -> bool:
@@ -53,19 +53,19 @@ class TokenSource(Protocol):
 
     @property
     def expired(self) -> bool:
-        """Whether it is known to have ended."""
+        """Whether it is known to have expired."""
 
     async def token(self, refresh: Refresh) -> SecretStr:
-        """The token to send now. Raises Unauthorized when there is none; a session also what its refresh raised."""
+        """The token to send now. Raises Unauthorized if there is none; a session also what its renewal raised."""
 
     async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:
         """The token to send after a 401 on `refused`: the same one when there is no other."""
 
     async def finish_renewal(self) -> None:
-        """Wait until nothing is under way that must not be cut off."""
+        """Wait until no operation is under way that must not be interrupted."""
 
     def release(self) -> None:
-        """Let go of where it is kept."""
+        """Release its file."""
 
 
 MAX_BYTES = 64 * 1024
@@ -86,7 +86,7 @@ class _Token:
 
 
 class Credential:
-    """The credential of one team. Mutable: it follows its file; everything else reads it anew for each request.
+    """The credential of one team. Mutable: it follows its file; callers ask for it again at each request.
 
     Attributes:
         loaded_at: Unix seconds of the last successful read.
@@ -141,14 +141,14 @@ class Credential:
 
     @property
     def expired(self) -> bool:
-        """Whether it is known to have ended."""
+        """Whether it is known to have expired."""
         return self.expires_at is not None and self._clock() >= self.expires_at
 
     def current(self) -> SecretStr:
         """The credential to send now; the file is read again when it looks changed.
 
         Raises:
-            Unauthorized: the file is gone, unreadable or holds no usable credential any more.
+            Unauthorized: the file is gone, unreadable or no longer holds a usable credential.
         """
         if self._path is not None and signature(self._path) != self._token.signature:
             try:
@@ -158,7 +158,7 @@ class Credential:
         return self._token.secret
 
     def reread(self) -> bool:
-        """Read the file whatever it looks like, as after a 401.
+        """Read the file even if it looks unchanged, as after a 401.
 
         Returns:
             Whether the credential changed. An unusable file does not count as a change; `current` raises then.
@@ -174,12 +174,12 @@ class Credential:
         return self.current()
 
     async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:  # noqa: ARG002  for sessions
-        """What is there now: another request of the team may have read the new one already."""
+        """The current token: another request of the team may have read the new one already."""
         self.reread()
         return self.current()
 
     async def finish_renewal(self) -> None:
-        """Return at once: a credential that somebody else puts there is never renewed from here."""
+        """Return at once: a provided credential is never renewed from here."""
 
     def release(self) -> None:
         """Do nothing: the file is open only while it is read."""
@@ -198,7 +198,7 @@ def _load(source: Path | str, value: SecretStr | None = None) -> _Token:
     """The credential in a file, or in a variable that has this value.
 
     Raises:
-        UnusableError: from here, outside of the frames that hold the text.
+        UnusableError: from here, outside the frames that hold the text.
     """
     try:
         if isinstance(source, Path):

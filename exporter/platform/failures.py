@@ -1,4 +1,4 @@
-"""Turns what goes wrong with a request into one of `exporter.errors`, in words that hold no credential."""
+"""Maps what goes wrong with a request to one of `exporter.errors`, in words free of credentials."""
 
 import json
 import os
@@ -25,13 +25,13 @@ _LEAVES: dict[int, type[PlatformError]] = {401: Unauthorized, 403: Forbidden, 40
 _FAMILIES: dict[int, type[PlatformError]] = {3: Redirected, 4: ClientRefused}
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
-"""What OpenSSL calls an answer that is not TLS, by its versions."""
+"""How versions of OpenSSL name an answer that is not TLS."""
 
 
 def error_message(body: bytes) -> str:
     """What the platform says in the body of an error: the licence feature that is missing, then `error_message`.
 
-    A 403 names the feature in its payload (documented), under a name that is not documented.
+    A 403 names the feature in its payload (documented), but the name of that field is not documented.
     """
     try:
         answer = json.loads(body)
@@ -79,7 +79,7 @@ def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
 def _why_broken(error: BaseException | None) -> str:
     match error:
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionError) and not error.os_error.errno:
-            why = "the peer closed the connection during the TLS handshake"  # asyncio's own error, which has no words
+            why = "the peer closed the connection during the TLS handshake"  # asyncio's own error, which has no text
         case aiohttp.ClientConnectorError():
             why = f"no connection: {_os_words(error.os_error)}"
         case aiohttp.ClientHttpProxyError():
@@ -98,7 +98,7 @@ def _why_broken(error: BaseException | None) -> str:
 
 
 def _os_words(error: OSError) -> str:
-    """What the system calls the error: asyncio puts addresses in place of these words."""
+    """The system's text for the error, which asyncio replaces by addresses."""
     if error.errno is not None and error.errno > 0:  # the resolver's numbers are negative
         return os.strerror(error.errno)
     return error.strerror or "no reason given"

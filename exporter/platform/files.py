@@ -1,4 +1,4 @@
-"""Files that are followed: read without waiting, up to a bound, and recognised when they change."""
+"""Files that are followed: read without blocking, up to a size limit, and recognised when they change."""
 
 import os
 import stat
@@ -12,7 +12,7 @@ class UnusableError(Exception):
 
 
 class Signature(NamedTuple):
-    """Another one means that the file was replaced or written to."""
+    """Identifies a file's state: a different signature means that it was replaced or written to."""
 
     mtime_ns: int
     size: int
@@ -30,7 +30,7 @@ class Content:
 
 
 def signature(path: Path) -> Signature | None:
-    """The signature of the file as it is now; None when it cannot be seen."""
+    """The file's current signature; None when it cannot be read."""
     try:
         return _signature(path.stat())
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""JSON in which a part may be wrong: a mistake in an item costs its field, not the page.
+"""Reads JSON that may be partly wrong: a mistake in an item loses its field, not the page.
 
-The strict and quick way comes first. Only an answer that it refuses is read again as plain JSON, its items repaired one
-by one, and checked.
+The strict, fast parser comes first. Only an answer that it refuses is read again as plain JSON, repaired item by item
+and validated.
 """
 
 import json
@@ -16,19 +16,19 @@ from pydantic_core import from_json
 from exporter.errors import SchemaMismatch, Undecodable
 
 MAX_VALUES: Final = 60_000
-"""Values of one answer: a dozen pages of agents. More are refused before any of them is built."""
+"""Most values in one answer: a dozen pages of agents. More are refused before any of them is built."""
 SLOW_VALUES: Final = 8_000
-"""Values from which an answer is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
+"""Number of values from which an answer is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
 SLOW_BYTES: Final = 512 * 1024
-"""The same for its size: four pages of agents."""
+"""Size in bytes from which an answer is read in a thread: four pages of agents."""
 MAX_REPAIRED: Final = 1024 * 1024
-"""Bytes of JSON that is worth repairing."""
+"""Most bytes of JSON that are repaired."""
 _NO_JSON: Final = "json_invalid"
 _REQUIRED: Final = frozenset({"page_meta", "task_list", "agent_list", "workflow_list"})
 
 
 def values_in(body: bytes) -> int:
-    """At least as many values as the JSON in `body` has; what looks like structure inside strings counts as well."""
+    """An upper bound for the number of values in the JSON in `body`; punctuation inside strings counts as well."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
@@ -38,7 +38,7 @@ def takes_long(body: bytes) -> bool:
 
 
 def check_size(body: bytes) -> None:
-    """Refuse what would take seconds and gigabytes to build, whatever its shape.
+    """Refuse JSON that would take seconds and gigabytes to build, whatever its shape.
 
     Raises:
         SchemaMismatch: it has more than `MAX_VALUES` values.
@@ -54,14 +54,14 @@ def validated(adapter: TypeAdapter[Any], body: bytes, name: str, item: TypeAdapt
         adapter: of the answer.
         body: as it came.
         name: of the field that holds the list.
-        item: the adapter of an item, which is repaired on its own: no mistake is held longer than its item.
+        item: the adapter of an item; items are repaired one at a time, so mistakes of only one are held in memory.
 
     Returns:
         The value, and how often each field's value had to be dropped.
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: what is wrong is more than a part of an item, or there is too much of it.
+        SchemaMismatch: more than a part of an item is wrong, or too much is.
     """
     body = body.removeprefix(BOM_UTF8)
     check_size(body)
@@ -84,7 +84,7 @@ def _repaired(item: TypeAdapter[Any], found: Any, name: str, unknown: Counter[st
             item.validate_python(found)
         except ValidationError as error:
             for mistake in error.errors(include_url=False, include_context=False, include_input=False):
-                if not mistake["loc"]:  # not an object at all
+                if not mistake["loc"]:  # not an object
                     found = None
                 unknown[_drop(found, mistake["loc"], name)] += 1
         else:
@@ -93,7 +93,7 @@ def _repaired(item: TypeAdapter[Any], found: Any, name: str, unknown: Counter[st
 
 
 def _completed(adapter: TypeAdapter[Any], answer: Any, unknown: Counter[str]) -> Any:
-    """Read an answer whose items are repaired; of what else is wrong, only what is optional may be dropped."""
+    """Read an answer whose items are repaired; outside the items, only optional values may be dropped."""
     try:
         return adapter.validate_python(answer)
     except ValidationError as error:
@@ -122,7 +122,7 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 def _lenient_json(body: bytes) -> Any:
     """Read JSON that a strict reader refuses for one string or number in it.
 
-    Lone surrogates and invalid UTF-8 are replaced; a number of absurd length becomes infinite, which no field allows.
+    Lone surrogates and invalid UTF-8 are replaced; an overlong number becomes infinite, which no field allows.
     """
     if len(body) > MAX_REPAIRED:
         raise Undecodable("the body is not JSON")

@@ -1,4 +1,4 @@
-"""The paths of the API that this exporter calls, below the base URL; each is also a value of the `path` label."""
+"""The API paths that this exporter calls, below the base URL; each is also a value of the `path` label."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Which HTTP proxy leads to the platform: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, understood as Go does."""
+"""Which HTTP proxy to use: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, interpreted as Go does."""
 
 import ipaddress
 import os
@@ -19,7 +19,7 @@ class Proxy:
     url: str = field(repr=False)
     """May hold a password."""
     variable: str
-    """Of the environment, which names it."""
+    """The environment variable that names it."""
 
     def __str__(self) -> str:
         return f"{redact(self.url)} ({self.variable})"
@@ -53,7 +53,7 @@ def environment_proxy(base_url: str, environ: Mapping[str, str] | None = None) -
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str | None:
-    """The variable in force, small letters first; one that is set to nothing switches it off."""
+    """The variable in use, lower case first; an empty value disables the proxy."""
     name = name if name in environ else name.upper()
     return name if environ.get(name, "").strip() else None
 

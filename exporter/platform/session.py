@@ -1,9 +1,9 @@
 """A user session that renews itself: a refresh token in a file, traded for new JWTs before they end.
 
-A refresh token of the platform lives once: trading it gives a new one and kills the old one at once. So the new one
-is in the file, whole and synced, before it is used, and no two processes may share a file. One loss remains: a crash
-between the platform's answer and the write. Then the token in the file is refused at the next start, and the error
-says what to do.
+A refresh token can be used once: trading it returns a new one and invalidates the old one at once. So the new one is
+written to the file completely and synced before it is used, and no two processes may share a file. One risk remains:
+a crash between the platform's answer and the write. Then the token in the file is refused at the next start, and the
+error says what to do.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """A JWT. Times are monotonic seconds, so a clock that is set stops no renewal; None where the end is not known."""
+    """A JWT. Times are monotonic seconds, so setting the clock prevents no renewal; None: expiry unknown."""
 
     token: SecretStr
     made_at: float
@@ -96,11 +96,11 @@ class Session:
 
     @property
     def expired(self) -> bool:
-        """Whether it is known to have ended."""
+        """Whether it is known to have expired."""
         return self.expires_at is not None and self._clock.monotonic() >= self.expires_at
 
     async def token(self, refresh: Refresh) -> SecretStr:
-        """A JWT that does not end soon, renewed first if need be. All who wait share one renewal.
+        """A JWT that does not expire soon, renewed first if necessary. Concurrent callers share one renewal.
 
         Raises:
             Unauthorized: there is no usable refresh token, or the platform refused it.
@@ -109,7 +109,7 @@ class Session:
         if self._needs_work():
             if self._work is None or self._work.done():
                 self._work = asyncio.create_task(self._advance(refresh))
-            # A caller may be cancelled; the renewal may not, or the new token is lost.
+            # Callers may be cancelled, but the renewal may not, or the new token is lost.
             await asyncio.shield(self._work)
         access = self._access
         if access is None or (access.ends_at is not None and self._clock.monotonic() >= access.ends_at):
@@ -117,7 +117,7 @@ class Session:
         return access.token
 
     async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:
-        """Another JWT than the refused one; the same one if it is so new that its refusal has other reasons."""
+        """A JWT other than the refused one; the same one if it is so new that its refusal must have other reasons."""
         access = self._access
         if access is not None and access.token == refused:
             if self._clock.monotonic() < access.made_at + RETRY_DELAY:
@@ -136,7 +136,7 @@ class Session:
                 event(_log, logging.ERROR, "session not renewed", file=str(self._file), error=str(error))
 
     def release(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         if self._unwritten is not None or (self._work is not None and not self._work.done()):
             event(_log, logging.ERROR, "the newest refresh token may be lost; sign in again", file=str(self._file))
         self._released = True
@@ -158,7 +158,7 @@ class Session:
         return access is None or (access.renew_at is not None and self._clock.monotonic() >= access.renew_at)
 
     async def _advance(self, refresh: Refresh) -> None:
-        """Do what is due: write a token that is not written yet, then trade the one in the file."""
+        """Do the pending work: write a token that is not written yet, then trade the one in the file."""
         replaced = self._file.replaced()
         if replaced:  # somebody has signed in again
             self._refused = self._unwritten = None
@@ -174,7 +174,7 @@ class Session:
             self._note(None)
 
     def _note(self, failure: PlatformError | None) -> None:
-        """Remember how the work ended; log a failure once, not with every poll, and its end."""
+        """Remember the outcome; log a failure once, not with every poll, and log its end."""
         before, self._failure = self._failure, failure
         self._failures = self._failures + 1 if failure else 0
         self._held_until = self._clock.monotonic() + self._delay(failure) if failure else 0.0
@@ -215,7 +215,7 @@ class Session:
             raise SchemaMismatch(f"POST {paths.REFRESH}: the answer holds no access_token")
 
     async def _write(self) -> None:
-        """Write the newest refresh token. Until that works the JWT serves, but is not renewed."""
+        """Write the newest refresh token. Until that succeeds the JWT is used, but not renewed."""
         if self._unwritten is None:
             return
         try:

@@ -103,7 +103,7 @@ class TokenFile:
         self._known, self._signature = token, signature(self.path)
 
     def release(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -134,7 +134,7 @@ def _is_mount_point(path: Path) -> bool:
 
 
 def _read(path: Path, *, ours: bool = False) -> SecretStr:
-    """Read the token; what is wrong is raised from here, outside of the frames that hold the text.
+    """Read the token; what is wrong is raised from here, outside the frames that hold the text.
 
     Args:
         path: the file.
