@@ -1,1 +1,1 @@
-"""Polling: when, how much, and what may still be served. The only mutable cells of the data's way are here."""
+"""Polling: when, how much, and what may still be served. The only mutable state of the data flow is here."""

@@ -1,6 +1,6 @@
 """The agents of one team: all pages of their list, published completely or not at all.
 
-A list that shrank while it was read is read once more; if that does not add up either, the snapshot is truncated.
+A list that shrank while it was read is read once more; if that is incomplete too, the snapshot is truncated.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from exporter.platform import wire
 from exporter.platform.clock import Moment
 
 PAGES_TOGETHER: Final = 4
-"""Pages whose samples are compressed together: about a megabyte of text, and milliseconds of the event loop."""
+"""Pages whose samples are compressed together: about a megabyte of text, and milliseconds of the event loop's time."""
 LABELS_PER_AGENT: Final = 32
-"""Labels held for each agent that may be exposed, over all of them: ten times what agents have, 40 MB at 10,000."""
+"""Most labels held per exposed agent, summed over all agents: ten times what agents usually have, 40 MB at 10,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,29 +42,29 @@ class AgentRules:
 async def collect_agents(
     fetch: FetchAgents, rules: AgentRules, before: Presence, now: Moment, unknown: UnknownValues
 ) -> AgentsResult:
-    """Read the list, twice if it shrank meanwhile.
+    """Read the list, a second time if it shrank meanwhile.
 
     Args:
         fetch: gets a page.
         rules: of this team.
-        before: who was there until now.
+        before: the presence until now.
         now: when the poll began.
-        unknown: is added to, also when the poll fails.
+        unknown: unknown values are added here, also when the poll fails.
 
     Raises:
-        PlatformError: a page could not be had, or the list contradicts itself.
+        PlatformError: a page could not be read, or the list contradicts itself.
     """
     poll = await _AgentsPoll(rules, before).read(fetch, unknown)
     if poll.worth_repeating:
         poll = await _AgentsPoll(rules, before).read(fetch, unknown)
-    # Presence is for all agents at once: too long a step for the event loop.
+    # Presence covers all agents at once, which takes too long for the event loop.
     return await asyncio.to_thread(poll.result, now)
 
 
 class _AgentsPoll:
     """One walk over the list. Mutable: agents are rendered page by page and dropped.
 
-    Held as objects, a large fleet would make every garbage collection stall the event loop.
+    Keeping a large fleet as objects would make every garbage collection stall the event loop.
     """
 
     def __init__(self, rules: AgentRules, before: Presence) -> None:
@@ -98,11 +98,11 @@ class _AgentsPoll:
 
     @property
     def worth_repeating(self) -> bool:
-        """Whether another walk may see what this one missed."""
+        """Whether another walk may find what this one missed."""
         return not self._walk.bounded and not self._walk.saw_all
 
     def result(self, now: Moment) -> AgentsResult:
-        """What the walk shows, rendered; refuse what cannot be right however the list moved."""
+        """The rendered result of the walk; refuse results that no movement of the list could explain."""
         if self._walk.items and not self._roster:
             raise Implausible(f"none of {self._walk.items} agents has an agent_id")
         snapshot = self._snapshot(now)
@@ -151,10 +151,10 @@ class _Rendering:
             self._samples = Samples()
 
     def series(self, agent: Agent) -> int:
-        """How many series the agent would have."""
+        """How many series the agent would add."""
         return families.series_of_agent(agent, with_labels=self._rules.with_labels)
 
     def finished(self, snapshot: AgentsSnapshot) -> CompressedFamilies:
-        """All of them, and those about the fleet as a whole."""
+        """All of them, with those about the whole fleet."""
         families.add_agents_snapshot(self._samples, self._rules.team, snapshot)
         return concatenate_families((*self._compressed, compress_families(self._samples)))

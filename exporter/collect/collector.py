@@ -1,4 +1,4 @@
-"""One list of one team: when it is polled, what came of it, and what may still be served of it."""
+"""One list of one team: when it is polled, with what result, and what may still be served."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ class Collector(ABC, Generic[S]):
 
     @property
     def due(self) -> bool:
-        """Whether neither a back-off nor a wait the platform asked for holds it back."""
+        """Whether no back-off, and no wait that the platform asked for, holds it back."""
         return self._team.hold.over and self._history.due
 
     @property
@@ -56,7 +56,7 @@ class Collector(ABC, Generic[S]):
         return self.snapshot if self._team.clock.monotonic() < self.fresh_until else None
 
     def reconfigure(self) -> None:
-        """Follow the team's rules, which have changed."""
+        """Apply the team's changed rules."""
         self._history.reconfigure(self._team.rules.interval, self._team.rules.stale_after)
 
     def status(self) -> CollectorStatus:
@@ -64,7 +64,7 @@ class Collector(ABC, Generic[S]):
         return self._history.status(self._team.hold.until)
 
     async def poll(self, started: float) -> bool:
-        """Poll, publish and note it, or note why it failed; return whether it succeeded.
+        """Poll and publish, note the result, and return whether it succeeded.
 
         Args:
             started: when, in monotonic seconds; waiting for a permit is a part of the poll.
@@ -74,7 +74,7 @@ class Collector(ABC, Generic[S]):
             result = await self._read(unknown)
         except PlatformError as error:
             self._failed(started, error)
-        except Exception as error:  # noqa: BLE001  a mistake of ours must not end the others' polls; the log is loud
+        except Exception as error:  # noqa: BLE001  our own bug must not end other polls; it is logged with its traceback
             _log.exception("internal error during a poll", extra={"team_name": self._team.rules.name})
             self._history.failed(started, error)
         else:

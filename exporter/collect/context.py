@@ -22,21 +22,21 @@ class TeamRules:
     interval: float
     stale_after: float
     token_expires: float | None
-    """When its credential ends, in Unix seconds, for one that cannot tell it itself."""
+    """When its credential expires, in Unix seconds, as configured for one that does not carry its expiry."""
     agents: AgentRules
     workflows: int = 0
     """How many workflows have series of their own."""
 
 
 class Hold:
-    """Until when the platform asked not to be asked. Mutable; monotonic seconds."""
+    """Until when the platform asked us to wait. Mutable; monotonic seconds."""
 
     def __init__(self, clock: Clock) -> None:
         self.until: float | None = None
         self._clock = clock
 
     def extend(self, seconds: float | None) -> None:
-        """Hold back for so long from now, or longer where that was asked for before; None changes nothing."""
+        """Hold back for this long from now, unless an earlier request lasts longer; None changes nothing."""
         if seconds is not None:
             until = self._clock.monotonic() + seconds
             self.until = max(until, self.until or until)
@@ -52,8 +52,8 @@ class TeamContext:
     """A team as its collectors know it. Mutable: a reload replaces the rules and the client.
 
     Attributes:
-        hold: a wait that the platform asks for concerns the credential, so all lists keep it.
-        retired: the team is gone, or another one has its name: nothing is published any more.
+        hold: a wait that the platform asks for concerns the credential, so all lists respect it.
+        retired: the team is gone, or another one has its name; nothing is published after that.
     """
 
     rules: TeamRules
@@ -72,18 +72,18 @@ class TeamContext:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every path that is going to be asked."""
+        """Every path that will be requested."""
         return (*self.client.paths, *((paths.WORKFLOWS,) if self.rules.workflows else ()))
 
     @property
     def latest_now(self) -> float:
-        """Unix seconds that no clock has reached yet, neither ours nor the platform's by the last `Date` it sent.
+        """Unix seconds that neither our clock nor the platform's, by its last `Date`, has reached yet.
 
         Infinite before the first `Date`.
         """
         return inf if self.counters.skew is None else self.clock.wall() + max(0.0, self.counters.skew)
 
     def publish(self, scope: Scope, families: CompressedFamilies, fresh_until: float | None) -> None:
-        """Serve the families until then; None: as long as any other data of the team."""
+        """Serve the families until that time; None: as long as any other data of the team."""
         if not self.retired:
             self.store.put(self.rules.name, scope, families, fresh_until)

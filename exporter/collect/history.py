@@ -12,11 +12,11 @@ from exporter.status import Attempt, CollectorStatus
 
 ATTEMPTS_KEPT: Final = 8
 INTERNAL: Final = "internal"
-"""Reason of a failure that is our own; in no metric's vocabulary, but logged with its traceback."""
+"""Reason of a failure caused by our own bug; not a metric's label value, but logged with its traceback."""
 
 
 class History:
-    """The polls of one list of one team. Mutable: each poll is noted here."""
+    """The polls of one list of one team. Mutable: each poll is recorded here."""
 
     def __init__(
         self, name: str, interval: float, stale_after: float, *, clock: Clock, random: Callable[[], float]
@@ -31,7 +31,7 @@ class History:
         self._fresh_until: float | None = None
 
     def reconfigure(self, interval: float, stale_after: float) -> None:
-        """Go by another interval and age from the next poll on."""
+        """Use another interval and maximum age from the next poll on."""
         self._backoff.interval = interval
         self._stale_after = stale_after
 
@@ -41,7 +41,7 @@ class History:
         return self._backoff.until is None or self._clock.monotonic() >= self._backoff.until
 
     def succeeded(self, started: float, coverage: Coverage) -> float:
-        """Note a poll that went well; return until when its data is fresh.
+        """Record a successful poll; return until when its data is fresh.
 
         Args:
             started: when, on the monotonic clock; the result is on the same.
@@ -55,7 +55,7 @@ class History:
         return self._fresh_until
 
     def failed(self, started: float, error: Exception) -> None:
-        """Note a poll that failed."""
+        """Record a failed poll."""
         retry_after = error.retry_after if isinstance(error, PlatformError) else None
         self._backoff.failed(self._clock.monotonic(), retry_after)
         reason = error.reason if isinstance(error, PlatformError) else INTERNAL

@@ -1,7 +1,7 @@
-"""`provisioning`: a status that the platform's documentation names on its concept page, but not for the filter.
+"""`provisioning`: a status that the platform documents on its concept page, but not as a value of the filter.
 
-Where the filter is accepted it is an active status like the others. Where it is not, such tasks are in the unfiltered
-list alone: what that holds beyond the statuses that can be asked for is counted, now and then.
+Where the filter accepts it, it is an active status like the others. Where not, such tasks appear only in the
+unfiltered list: from time to time, the tasks there beyond the other statuses are counted.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,19 +11,19 @@ from exporter.errors import ClientRefused, Expected, RequestTimeout, SchemaMisma
 from exporter.platform.clock import Clock
 
 INTERVAL: Final = 3600.0
-"""Seconds until a filter that was refused is tried again."""
+"""Seconds until a refused filter is tried again."""
 LOOK_EVERY: Final = 10
-"""Polls from one look at the unfiltered list to the next."""
+"""Polls between two requests for the unfiltered list."""
 REFUSALS: Final = (ClientRefused, SchemaMismatch, ServerFailed, RequestTimeout)
-"""How platforms answer a filter that they do not know: with an error, or with tasks of any status."""
+"""How platforms answer an unknown filter value: with an error, or with tasks of any status."""
 
 
 class ProvisioningFilter:
-    """What one team's platform makes of the filter. Mutable.
+    """How one team's platform treats the filter. Mutable.
 
     Attributes:
-        accepted: whether it filters; None before it was asked.
-        beyond: tasks that no filter shows, by the last looks; None while unknown.
+        accepted: whether it filters; None before the first attempt.
+        beyond: tasks that no filter shows, by the last two comparisons; None while unknown.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -41,7 +41,7 @@ class ProvisioningFilter:
 
     @property
     def expected(self) -> Expected:
-        """Failures that only say that the filter is not accepted; once it was, only what contradicts that."""
+        """Failures that only mean that the filter is not accepted; once accepted, only those that contradict that."""
         return (ClientRefused, SchemaMismatch) if self.accepted else REFUSALS
 
     def note(self, *, accepted: bool) -> None:
@@ -53,9 +53,9 @@ class ProvisioningFilter:
             self._ask_at = self._clock.monotonic() + INTERVAL
 
     async def unfiltered_total(self, ask: Callable[[], Awaitable[int]]) -> int | None:
-        """How many tasks there are whatever their status; None in polls that do not look.
+        """How many tasks there are in any status; None in polls that do not ask.
 
-        It is asked before the filtered lists: tasks that are created meanwhile make the difference smaller, not larger.
+        Requested before the filtered lists, so that tasks created meanwhile make the difference smaller, not larger.
         """
         if self.accepted is not False:
             return None
@@ -67,9 +67,9 @@ class ProvisioningFilter:
         return total
 
     def compare(self, unfiltered: int, filtered: int) -> int:
-        """Note and return how many tasks no filter shows, by the totals of a poll that looked.
+        """Record and return how many tasks no filter shows, by the totals of a poll that asked.
 
-        The smaller difference of two looks counts: old tasks may be removed during one.
+        The smaller of the last two differences counts, because old tasks may be removed during a poll.
         """
         difference = max(0, unfiltered - filtered)
         before = difference if self._last_difference is None else self._last_difference

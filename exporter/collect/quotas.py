@@ -1,4 +1,4 @@
-"""A team's limits: optional, read rarely, and never the reason why a poll fails."""
+"""A team's limits: optional, read rarely, and never a reason for a poll to fail."""
 
 import logging
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from exporter.fleet.quotas import own_quotas
 from exporter.status import QuotaStatus
 
 INTERVAL: Final = 3600.0
-"""Seconds between two looks at the quotas, which people change rarely; also after a refusal."""
+"""Seconds between two requests for the quotas, which change rarely; also after a refusal."""
 RETRY: Final = 300.0
-"""Seconds until the next look after a failure that may pass."""
+"""Seconds until the next request after a temporary failure."""
 REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
-"""A deployment may not serve quotas, or not to this credential: an answer, and no failure."""
+"""A deployment may not serve quotas, or not to this credential: a valid answer, not a failure."""
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class QuotasCollector:
 
     Attributes:
         quotas: by name; empty while they cannot be read.
-        status: how the last look went; None before the first.
+        status: the result of the last request; None before the first.
     """
 
     quotas: Mapping[str, float]
@@ -37,20 +37,20 @@ class QuotasCollector:
 
     @property
     def due(self) -> bool:
-        """Whether it is time, and the credential may ask at all."""
+        """Whether it is time, and the credential may read them."""
         return self._team.may_manage and self._team.hold.over and self._team.clock.monotonic() >= self._due_at
 
     async def poll(self) -> None:
-        """Ask once. Nothing is raised: without an answer there are no quotas, and that is all."""
+        """Ask once. Raises nothing: without an answer there are simply no quotas."""
         self._due_at = self._team.clock.monotonic() + INTERVAL
         try:
             me = await self._team.client.me(expected=REFUSALS)
         except PlatformError as error:
             self._failed(str(error), error.reason)
             if not isinstance(error, REFUSALS):
-                # A wait that is asked for here concerns this path alone.
+                # A wait that the platform asks for here concerns only this path.
                 self._due_at = self._team.clock.monotonic() + max(RETRY, error.retry_after or 0.0)
-        except Exception as error:  # noqa: BLE001  nothing optional may end the others' polls; the log is loud
+        except Exception as error:  # noqa: BLE001  nothing optional may end other polls; it is logged with its traceback
             _log.exception("quotas could not be read", extra={"team_name": self._team.rules.name})
             self._failed(f"internal error of the exporter: {type(error).__name__}", "internal")
         else:

@@ -1,4 +1,4 @@
-"""When each team is polled: soon for the first time, then in a fixed rhythm, never two polls of a team at once."""
+"""When each team is polled: first soon, then at a fixed interval, and never twice at once."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ GRACE: Final = 120.0
 """Seconds a poll may take on top of its longest request, waiting for a permit included."""
 
 FIRST_ROUND: Final = 30.0
-"""Seconds over which the first polls are spread at most: nobody waits for the longest interval to see data."""
+"""Most seconds over which the first polls are spread, so that nobody waits a long interval for first data."""
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class _ScheduledTeam:
     """A team and when it is polled next. Mutable: `due` moves on; None while a poll is under way.
 
     Attributes:
-        rhythm: one moment of its rhythm, which the teams share evenly; the others are whole intervals away.
+        rhythm: one moment of its schedule; all others are whole intervals away. Teams are spread evenly.
     """
 
     team: Team
@@ -50,7 +50,7 @@ class Schedule:
             await asyncio.Event().wait()
 
     def set_teams(self, teams: Sequence[Team]) -> None:
-        """Poll these and no others. Teams that were there before, with the same interval, keep their rhythm."""
+        """Poll exactly these teams. Those that were there before, with the same interval, keep their schedule."""
         kept = {
             team.rules.name: entry
             for team in teams
@@ -70,7 +70,7 @@ class Schedule:
 
     async def _poll_repeatedly(self, entry: _ScheduledTeam) -> None:
         due = entry.due or self._clock.monotonic()
-        # Two polls soon after one another tell no more than one.
+        # Two polls in quick succession show no more than one.
         rhythm = entry.rhythm if entry.rhythm - due < FIRST_ROUND else entry.rhythm - entry.interval
         while True:
             entry.due = due
@@ -95,7 +95,7 @@ class Schedule:
 
 
 def _scheduled(team: Team, start: float, part: float) -> _ScheduledTeam:
-    """A team that begins now, at its part (from 0 to 1) of the first round and of each interval."""
+    """A team that starts now, at its position (from 0 to 1) in the first round and in each interval."""
     interval = team.rules.interval
     due = start + min(interval, FIRST_ROUND) * part
     return _ScheduledTeam(team, interval, rhythm=start + interval * part, due=due)

@@ -1,4 +1,4 @@
-"""The tasks of one team: counted by the platform's totals, at a number of requests that does not grow with them.
+"""The tasks of one team, counted by the platform's totals, so the number of requests does not grow with their number.
 
 An active status costs its first page, plus the last one where there are more, so that the oldest task is on one of
 the two whichever way the list is sorted. A final status costs one page: the one where new tasks arrive. Statuses are
@@ -29,18 +29,18 @@ async def collect_tasks(
     now: float = inf,
     workflows: int = 0,
 ) -> TasksSnapshot:
-    """Look at every status once.
+    """Read every status once.
 
     Args:
         source: gives the pages.
-        before: the timings until now.
-        unknown: is added to, also when the poll fails.
-        provisioning: what is known about that status of this platform; learns from the poll.
-        now: Unix seconds; no task did anything later. Infinite while the platform's clock is not known.
-        workflows: how many workflows are told apart.
+        before: the timings so far.
+        unknown: unknown values are added here, also when the poll fails.
+        provisioning: what is known about that status on this platform; updated by the poll.
+        now: Unix seconds; the time of no task can be later. Infinite while the platform's clock is not known.
+        workflows: how many workflows have series of their own.
 
     Raises:
-        PlatformError: a page could not be had, or contradicts itself.
+        PlatformError: a page could not be read, or contradicts itself.
     """
     unfiltered = await provisioning.unfiltered_total(source.total_tasks)
     lists = _TaskLists(source, unknown, now)
@@ -59,7 +59,7 @@ async def collect_tasks(
 
 
 class _TaskLists:
-    """Reads pages, as many as it takes. Mutable only in that it counts what it did not understand."""
+    """Reads as many pages as needed. Mutable only because it counts unknown values."""
 
     def __init__(self, source: TaskSource, unknown: UnknownValues, now: float) -> None:
         self._source = source
@@ -73,7 +73,7 @@ class _TaskLists:
         return page
 
     async def scan_active(self, status: str, expected: Expected = ()) -> ActiveStatusScan:
-        """Read both ends of an active status; once more when they do not add up."""
+        """Read both ends of an active status; again if the totals do not add up."""
         scan = await self._both_ends(status, expected)
         if not scan.truncated:
             return scan
@@ -97,7 +97,7 @@ class _TaskLists:
         first = await self._page(status, 1, expected)
         pages = [first] if first.last == 1 else [first, await self._page(status, first.last, expected)]
         tasks = {task.task_id: task for page in pages for task in page.tasks}
-        # A last page that is empty, as its total says, means that the list shrank meanwhile: its real end was not read.
+        # A last page that its own total says is empty means that the list shrank: its real end was not read.
         adds_up = all(page.missing == 0 and page.number <= page.last for page in pages)
         return ActiveStatusScan(
             total=first.total,
@@ -108,10 +108,10 @@ class _TaskLists:
         )
 
     async def scan_final(self, before: Timings, gone: Mapping[str, float]) -> Mapping[str, FinalStatusScan]:
-        """Read the final statuses from the end where tasks arrive, then on for those that left the active ones.
+        """Read the final statuses from the end where tasks arrive, then further for tasks that left the active ones.
 
         Args:
-            before: the timings until now.
+            before: the timings so far.
             gone: tasks that left the active statuses since the last poll: id to creation time.
         """
         scans: dict[str, FinalStatusScan] = {}
@@ -132,7 +132,7 @@ class _TaskLists:
         return scan
 
     async def _read_page(self, status: str, number: int, scan: FinalStatusScan) -> FinalStatusScan:
-        """Read one more page; once more if it is short of what its own total promises."""
+        """Read one more page; again if it is shorter than its own total implies."""
         page = await self._page(status, number)
         if page.missing:
             page = await self._page(status, number)

@@ -21,11 +21,11 @@ from exporter.platform.team import TeamClient
 from exporter.status import FleetStatus, TeamStatus
 
 RECENT: Final = 1.0
-"""Seconds for which the last poll still answers whoever asks for one."""
+"""Seconds for which the last poll also answers further requests for one."""
 
 
 class Team:
-    """One team's polls and data. Mutable: nothing else publishes the team's series."""
+    """One team's polls and data. Mutable: it alone publishes the team's series."""
 
     def __init__(  # noqa: PLR0913  what the assembly decides, each by its name
         self,
@@ -57,7 +57,7 @@ class Team:
 
     @property
     def rules(self) -> TeamRules:
-        """What the configuration says about it now."""
+        """What the current configuration says about it."""
         return self._context.rules
 
     @property
@@ -66,14 +66,14 @@ class Team:
         return self._context.client.agents_path
 
     def is_of(self, team_id: str | None, credential: TokenSource) -> bool:
-        """Whether this is the platform's team of that id, read with that credential."""
+        """Whether this is the platform's team with that id, read with that credential."""
         return self.rules.team_id == team_id and self._context.credential is credential
 
     def reconfigure(self, rules: TeamRules, client: TeamClient) -> None:
-        """Go on by other rules, with the data and the counters of before.
+        """Apply other rules, keeping data and counters.
 
-        A poll under way makes its next request by them. It is not waited for: a platform that hangs must not keep a
-        reload from taking effect.
+        A poll under way uses them from its next request on. It is not awaited: a hanging platform must not delay a
+        reload.
         """
         self._context.rules, self._context.client = rules, client
         self._tasks.reconfigure()
@@ -81,7 +81,7 @@ class Team:
         self._context.counters.start(rules.name, self._context.paths)
 
     def retire(self) -> None:
-        """Publish nothing any more: the team is gone, or another one has its name."""
+        """Stop publishing: the team is gone, or another one has its name."""
         self._context.retired = True
 
     def status(self, next_poll_at: float | None) -> TeamStatus:
@@ -113,18 +113,18 @@ class Team:
         )
 
     async def poll(self) -> None:
-        """Poll what is not held back; what fails is noted, and only a cancellation ends this early."""
+        """Poll the lists that are not held back; failures are recorded, and only a cancellation ends this early."""
         async with self._polling:
             await self._poll()
 
     async def poll_unless_recent(self) -> None:
-        """The same, unless a poll ended within the last second, as one does that was under way until now."""
+        """The same, unless a poll ended within the last second, for example one that was under way until now."""
         async with self._polling:
             if self._polled_at is None or self._context.clock.monotonic() - self._polled_at >= RECENT:
                 await self._poll()
 
     async def _poll(self) -> None:
-        # Waiting for a permit is a part of the poll: it is what grows when the pace is too slow for the intervals.
+        # Waiting for a permit is part of the poll: it grows when the request rate is too low for the intervals.
         clock = self._context.clock.monotonic
         started = clock()
         async with self._context.client.poll_permit(), asyncio.TaskGroup() as group:
@@ -140,16 +140,16 @@ class Team:
         self._transitions.note(self.status(None), self._polled_at - started, self.rules.interval)
 
     async def _publish_assignment(self) -> None:
-        """Publish what follows from both lists together, each as it was read last."""
+        """Publish what is derived from both lists, each as last read."""
         tasks, agents = self._tasks.snapshot, self._agents.snapshot
         if tasks is not None and agents is not None:
-            # It is about all agents at once: too long a step for the event loop.
+            # It covers all agents at once, which takes too long for the event loop.
             rendered = await asyncio.to_thread(_rendered, self.rules.name, tasks, agents)
             fresh_until = min(self._tasks.fresh_until, self._agents.fresh_until)
             self._context.publish(Scope.ASSIGNMENT, rendered, fresh_until)
 
     def _publish_team(self) -> None:
-        """Publish what is true of the team as long as anything of it is fresh."""
+        """Publish what is served of the team while any of its data is fresh."""
         samples = Samples()
         families.add_team(samples, self.rules.name, self.rules.team_id, self._context.credential.kind)
         families.add_quotas(samples, self.rules.name, self._quotas.quotas)

@@ -1,7 +1,7 @@
-"""Reading a list page by page, and whether what was read can be all of it.
+"""Reads a list page by page, and judges whether everything was read.
 
-The list has no cursor, so it may move while it is read. Growing at either end loses nothing that was there at the
-start; shrinking can hide an item between two pages.
+The list has no cursor, so it may move while it is read. If it grows at either end, nothing that was there at the
+start is missed; if it shrinks, an item can slip between two pages.
 """
 
 from exporter.collect.result import Implausible
@@ -25,7 +25,7 @@ class Walk:
         self._short = False
 
     def add(self, page: wire.Page[wire.Agent]) -> int | None:
-        """Note a page; return the number of the one to read next, None at the end."""
+        """Add a page; return the number of the next one to read, None at the end."""
         self._totals.append(page.total)
         self.items += len(page.items)
         self._short = self._short or page.missing > 0
@@ -36,19 +36,19 @@ class Walk:
 
     @property
     def saw_all(self) -> bool:
-        """Whether nothing that was there at the start can have been missed.
+        """Whether everything that was there at the start was certainly read.
 
-        Two items with one id are the platform's, so what counts is how many items there were, not how many ids.
+        The platform may list one id twice, so items count here, not distinct ids.
         """
         return not self.bounded and not self._short and self._totals[0] <= self.items <= self._totals[-1]
 
     @property
     def stood_still(self) -> bool:
-        """Whether every page gave the same total: an item that came twice then is in the list twice."""
+        """Whether every page stated the same total; an item that came twice is then in the list twice."""
         return len(set(self._totals)) == 1
 
     def coverage(self, distinct: int) -> Coverage:
-        """What to report about the walk that saw so many distinct ids.
+        """The coverage of a walk that saw this many distinct ids.
 
         Raises:
             Implausible: it saw more items than any page said there are.

@@ -1,4 +1,4 @@
-"""What the workflows of a team are called: optional, and asked for rarely, a page at a time."""
+"""The names of a team's workflows: optional, and read rarely, a page at a time."""
 
 import logging
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ INTERVAL: Final = 300.0
 MAX_NAMES: Final = 1000
 """Names remembered per team; those learned longest ago are forgotten first."""
 REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
-"""A platform may not list workflows, or not to this credential: an answer, and no failure."""
+"""A platform may not list workflows, or not to this credential: a valid answer, not a failure."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,17 +38,17 @@ class WorkflowNames:
 
     @property
     def due(self) -> bool:
-        """Whether workflows are shown at all, and it is time."""
+        """Whether workflows are shown at all, and a page is due."""
         return self._team.rules.workflows > 0 and self._team.hold.over and self._team.clock.monotonic() >= self._due_at
 
     async def poll(self) -> None:
-        """Read a page. Nothing is raised: workflows without a name are shown by their ids."""
+        """Read a page. Raises nothing: workflows without a name are shown by their ids."""
         self._due_at = self._team.clock.monotonic() + INTERVAL
         try:
             page = await self._team.client.workflows(self._page, expected=REFUSALS)
         except PlatformError as error:
             self._due_at = self._team.clock.monotonic() + max(INTERVAL, error.retry_after or 0.0)
-        except Exception:  # noqa: BLE001  nothing optional may end the others' polls; the log is loud
+        except Exception:  # noqa: BLE001  nothing optional may end other polls; it is logged with its traceback
             _log.exception("names of workflows could not be read", extra={"team_name": self._team.rules.name})
         else:
             self._learn(page)
