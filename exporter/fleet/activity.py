@@ -1,4 +1,4 @@
-"""The tasks seen in active statuses: which started, which left, and whose wait was counted."""
+"""The tasks seen in active statuses: which ones started, which left, and whose wait was counted."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from typing import Final
 from exporter.fleet.tasks import Task
 
 REMEMBERED: Final = 800
-"""Tasks remembered per team: as many as one poll can read of the active statuses."""
+"""Most tasks remembered per team: as many as one poll can read in the active statuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveStatusScan:
-    """What one poll read of one active status: its first page and its last one."""
+    """What one poll read of one active status: its first and its last page."""
 
     total: int
     tasks: Sequence[Task]
@@ -22,20 +22,20 @@ class ActiveStatusScan:
     pages: int
     """How many were read."""
     items: int
-    """What they held, tasks that came twice or without an id included."""
+    """Number of items on the pages, including those that came twice or without an id."""
     truncated: bool
-    """The pages do not hold what their totals promise."""
+    """The pages hold fewer items than their totals state."""
 
     @property
     def complete(self) -> bool:
-        """Whether the tasks read are all there are."""
+        """Whether all tasks of the status were read."""
         return self.items >= self.total
 
 
 Seen = tuple[float | None, float | None, bool]
 """When a task was created and started, in Unix seconds of the platform's clock, and whether its wait was counted.
 
-A plain tuple because there may be hundreds per team: tuples of numbers cost the garbage collector nothing.
+A plain tuple because there may be hundreds per team, and the garbage collector does not track tuples of numbers.
 """
 
 
@@ -44,16 +44,16 @@ class Activity:
     """What is remembered of active tasks between two polls."""
 
     seen: Mapping[str, Seen] = field(default_factory=dict)
-    """By id. The one not seen for the longest time comes first, and is forgotten first."""
+    """By id; the one not seen for the longest time comes first and is forgotten first."""
     listed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The ids read at the last poll, by status."""
     missed: Mapping[str, float] = field(default_factory=dict)
-    """Tasks that were missing at the last poll, id to creation time. Pages move, so they are looked for once more."""
+    """Tasks that were missing at the last poll, id to creation time; one more poll looks for them, as lists move."""
     all_running: bool = False
     """Every running task was read at the last poll."""
     latest_start: float = -inf
     waits_known_until: float = -inf
-    """A task that started by then and is not remembered has no wait to count: it ran at the first poll already, or its
+    """A task that started by then and is not remembered has no wait to count: it already ran at the first poll, or its
     wait was counted before it was forgotten."""
 
     def gone(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, float]:
@@ -73,7 +73,7 @@ class Activity:
         return gone
 
     def started(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, Task]:
-        """The tasks that started since the last poll, as far as can be known, and have not ended: by id."""
+        """The tasks that certainly started since the last poll and have not ended, by id."""
         tasks = (task for scan in active.values() for task in scan.tasks)
         return {
             task.task_id: task for task in tasks if task.started_at is not None and self._new(task, task.started_at)
@@ -86,7 +86,7 @@ class Activity:
         return self.all_running or started_at > self.latest_start
 
     def waited(self, task: Task) -> bool:
-        """Whether the wait of this finished task was counted when it started, as far as is remembered."""
+        """Whether the wait of this finished task is known to have been counted when it started."""
         if before := self.seen.get(task.task_id):
             return before[2]
         return task.started_at is not None and task.started_at <= self.waits_known_until
@@ -98,10 +98,10 @@ class Activity:
 
         Args:
             active: what this poll read of each active status.
-            waited: ids of the tasks whose wait it counted.
+            waited: ids of the tasks whose wait this poll counted.
             ended: ids of all tasks it read in a final status.
-            first: whether it was the first poll. The wait of a task that runs already then never counts: every restart
-                would count it once more.
+            first: whether it was the first poll. The wait of a task that already runs then is never counted, or every
+                restart would count it again.
         """
         ended = frozenset(ended)
         seen = self._seen_after(active, waited, ended, first=first)

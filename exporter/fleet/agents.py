@@ -1,4 +1,4 @@
-"""Agents, from the platform's items to our values."""
+"""Converts the platform's agents to our values."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from exporter.platform import wire
 
 SYNCING: Final = "syncing"
 COMPLETE: Final = 100
-"""The `sync_percent` of a sync that ended."""
+"""The `sync_percent` of a finished sync."""
 
 
 # Here and in tasks.py, `Final` fields instead of `frozen=True`: mypy enforces immutability, and construction is four
 # times faster. There are hundreds of these on a page.
 @dataclass(slots=True, kw_only=True)
 class Gpu:
-    """One GPU, known by its position only. Sizes are whole bytes."""
+    """One GPU, identified only by its position. Sizes are whole bytes."""
 
     position: Final[int]
     device_name: Final[str] = ""
@@ -31,9 +31,9 @@ class Gpu:
 
 @dataclass(slots=True, kw_only=True)
 class Agent:
-    """One listed agent. Every text is fit to be a label value; times are Unix seconds of the platform's clock.
+    """One listed agent. Every text is a valid label value; times are Unix seconds of the platform's clock.
 
-    None and "" stand for what the platform did not say.
+    None and "" stand for values that the platform did not send.
     """
 
     agent_id: Final[str]
@@ -80,7 +80,7 @@ def _agent(item: wire.Agent, agent_id: str, status: str | None) -> Agent:
             optional_label(item.agent_version),
             optional_label(item.tool),
             optional_label(item.tool_version),
-            # The documented sample has it in both places, with different values: the agent's own comes first.
+            # The documented sample has it in both places, with different values: the agent's own takes precedence.
             optional_label(item.comfyui_version or stats.comfyui_version),
             optional_label(stats.pytorch_version),
             optional_label(stats.os_type),
@@ -92,7 +92,7 @@ def _agent(item: wire.Agent, agent_id: str, status: str | None) -> Agent:
 
 
 def _sync(item: wire.Agent, status: str | None) -> tuple[str, float] | None:
-    # The documented sample is `idle` while it downloads; what is left over from a sync that ended is at 100.
+    # The documented sample is `idle` while it downloads; remains of a finished sync are at 100.
     if not item.sync_phase or item.sync_percent is None or (status != SYNCING and item.sync_percent >= COMPLETE):
         return None
     return label_text(item.sync_phase), item.sync_percent / 100
@@ -107,7 +107,7 @@ def _gpus(devices: Sequence[wire.GpuDevice | None]) -> tuple[Gpu, ...]:
                     position=position,
                     device_name=optional_label(gpu.device_name),
                     device_type=optional_label(gpu.device_type),
-                    # As whole numbers, which are half as long in the exposition.
+                    # As integers, which are half as long in the exposition.
                     vram_size=None if gpu.vram_total is None else int(gpu.vram_total),
                     vram_free=None if gpu.vram_free is None else int(gpu.vram_free),
                 )
@@ -116,11 +116,11 @@ def _gpus(devices: Sequence[wire.GpuDevice | None]) -> tuple[Gpu, ...]:
 
 
 def label_set(labels: Sequence[str | None] | None) -> frozenset[str]:
-    """The labels of an agent, or those a task requires. Equal sets are one object: many tasks require the same."""
+    """The labels of an agent, or those a task requires. Equal sets share one object: many tasks have the same."""
     return _label_set(tuple([label_text(label) for label in labels if label])) if labels else frozenset()
 
 
-# Keyed by label texts, which are short; raw texts can be megabytes each, and the cache would keep them.
+# Keyed by cleaned label texts, which are short: the cache must not keep raw texts of megabytes.
 @lru_cache(maxsize=256)
 def _label_set(labels: tuple[str, ...]) -> frozenset[str]:
     return frozenset(labels)

@@ -1,4 +1,4 @@
-"""How the tasks and the agents of a team fit together: what neither list says alone."""
+"""Relates a team's tasks to its agents: what neither list shows alone."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What follows from the last snapshots of both lists. None: it cannot be known."""
+    """What follows from the last snapshots of both lists. None means unknown."""
 
     without_eligible_agent: int | None
     """Waiting tasks that no connected agent can take."""
@@ -19,13 +19,13 @@ class Assignment:
 
 
 def assignment(tasks: TasksSnapshot, agents: AgentsSnapshot) -> Assignment:
-    """Compare both lists, each as it was read last."""
+    """Compare both lists, each as last read."""
     complete = not tasks.coverage.truncated and not agents.coverage.truncated
     failed, seen = tasks.timings.tallies.failed, agents.presence.last_seen
     return Assignment(
         without_eligible_agent=without_eligible_agent(tasks.required_labels, agents.label_sets),
         on_absent_agents=_absent(tasks.running_on, agents.listed) if complete else None,
-        # Those seen are in order already; sorting a large fleet once more would stall the event loop.
+        # Seen agents are already sorted; sorting a large fleet again would stall the event loop.
         failed={agent_id: failed.get(agent_id, 0) for agent_id in seen if agent_id in agents.presence.connected},
     )
 
@@ -36,7 +36,7 @@ def without_eligible_agent(
     """How many tasks no agent can take; None when that is unknown.
 
     Args:
-        required: how many tasks require each set of labels; None when no task says.
+        required: how many tasks require each set of labels; None when no task states any.
         offered: the label sets of the connected agents; None when they are not known. An agent is eligible when its
             set holds all required ones.
     """

@@ -1,15 +1,15 @@
-"""Which tasks of a final status are new since the last poll, read from one end of their list.
+"""Finds the tasks of a final status that are new since the last poll, from one end of their list.
 
-A list of finished tasks is long, has no cursor and an undocumented order, and its tasks are removed at any time. So
-nothing is inferred from a position alone or from a clock of ours. An unknown task counts as new when that is certain:
+A list of finished tasks is long, has no cursor and an undocumented order, and its tasks may be removed at any time. So
+nothing is inferred from a position alone or from our own clock. An unknown task counts as new only when it must be:
 
-- it stands before a known one, in a list that was read without a gap from the end where new tasks arrive;
+- it precedes a known one, in a list that was read without a gap from the end where new tasks arrive;
 - the whole list was known;
 - it was seen active before;
-- by what the list is sorted by, it comes after all that was seen of the list.
+- by the list's sort key, it comes after everything seen of the list so far.
 
-A task nobody saw active can end deep inside a list that is sorted by creation. The length of the list then shows how
-many such tasks there are, and those that ended last are taken for them. So the number of new tasks is never too high.
+A task that was never seen active can end deep inside a list sorted by creation. The list's growth then shows how many
+such tasks there are, and the ones that ended last are taken to be them. So the number of new tasks is never too high.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -39,15 +39,15 @@ class FinalList:
     known: tuple[str, ...]
     """Ids from the arrival end inwards: of the last poll, and as many earlier ones as fit."""
     all_known: bool
-    """Every task of the list was known once, and no id was forgotten since: what is unknown is new."""
+    """Every task of the list was known at some poll, and no id was forgotten since: any unknown task is new."""
     latest: Mapping[Key, float]
-    """The latest times among the tasks seen so far. Unix seconds of the platform's clock."""
+    """The latest time of each sort key among the tasks seen so far. Unix seconds of the platform's clock."""
     surplus: int = 0
-    """Items read that were no further task: they came twice, or without an id."""
+    """Items read that were not a further task: they came twice, or without an id."""
 
     @property
     def newest_first(self) -> bool:
-        """Whether new tasks arrive on the first page, unless the order says otherwise."""
+        """Whether new tasks arrive on the first page, as long as the order shows nothing else."""
         return self.order is None or self.order.newest_first
 
     @property
@@ -63,30 +63,30 @@ NOTHING: Final = FinalList(order=None, total=0, last=1, known=(), all_known=Fals
 class FinalStatusScan:
     """The pages of one final status read in one poll, in the order they were asked for.
 
-    Has no slots: what follows from the pages is worked out once.
+    Has no slots, because derived values are cached properties.
     """
 
     before: FinalList | None
-    """None at the first poll, which only learns where the list stands."""
+    """None at the first poll, which only records the state of the list."""
     seen_active: Container[str] = frozenset()
     """Ids of tasks that were active at an earlier poll and were in no final status since."""
     pages: tuple[ListPage, ...] = ()
     stopped: bool = False
-    """Reading ended before all that is new was read."""
+    """Reading ended before all new tasks were read."""
 
     @property
     def truncated(self) -> bool:
-        """Whether some of what is new may be missing."""
+        """Whether some new tasks may be missing."""
         return self.stopped or not self.stable
 
     @property
     def total(self) -> int:
-        """The list's length, as the first answer states it."""
+        """The list's length, as the first answer stated it."""
         return self.pages[0].total
 
     @cached_property
     def order(self) -> Order | None:
-        """How the list is sorted, as far as this poll or an earlier one shows."""
+        """How the list is sorted, as far as this or an earlier poll shows."""
         page, order = self.pages[0].tasks, self.before.order if self.before else None
         return order if order and order.fits(page) else detect_order(page) or order
 
@@ -98,8 +98,8 @@ class FinalStatusScan:
     def _gapless_pages(self) -> Sequence[ListPage]:
         """The pages read without a gap from the arrival end inwards.
 
-        A last page that is the last no more is left out, and read again later: while it was read, tasks may have
-        moved to it from the next page.
+        A page that is no longer the last one is left out and read again later, because tasks may have moved to it from
+        the next page while it was read.
         """
         if self._newest_first:
             return self.pages
@@ -107,7 +107,7 @@ class FinalStatusScan:
         return self.pages[start:]
 
     def next_page(self, gone: Mapping[str, float]) -> int | None:
-        """The page to read next; None when what is new is complete.
+        """The page to read next; None when all new tasks were read.
 
         Args:
             gone: tasks that left the active statuses since the last poll and were not found yet: id to creation time.
@@ -130,7 +130,7 @@ class FinalStatusScan:
         return self.order is not None and self.order.key is key
 
     def _goes_on(self, before: FinalList) -> bool:
-        """Whether new tasks reach to the inner end of what was read, and no known one stands there."""
+        """Whether new tasks reach the inner end of what was read, without a known one there."""
         if any(task.task_id in self._known for task in self.tasks):
             return False
         if self.order is None:
@@ -139,7 +139,7 @@ class FinalStatusScan:
         return any((time := key.of(task)) is None or time >= horizon for task in self._gapless_pages[-1].tasks)
 
     def _may_hold(self, gone: Mapping[str, float]) -> bool:
-        """Whether one of these stands further inwards, in a list that is sorted by creation."""
+        """Whether one of these must be further inwards, in a list that is sorted by creation."""
         reached = _oldest(Key.CREATED, self.tasks)
         return self._by(Key.CREATED) and any(created <= reached for created in gone.values())
 
@@ -158,7 +158,7 @@ class FinalStatusScan:
 
     @cached_property
     def stable(self) -> bool:
-        """Whether positions show what is new: the known tasks stand in the order they stood in, or they are all."""
+        """Whether positions show what is new: the known tasks kept their order, or all tasks are known."""
         if self.before is None or self.before.all_known:
             return True
         places = {task_id: place for place, task_id in enumerate(self.before.known)}
@@ -167,7 +167,7 @@ class FinalStatusScan:
 
     @cached_property
     def _direction_flipped(self) -> bool:
-        """Whether the list was read from the wrong end until now: then this poll only learns where it stands."""
+        """Whether the list was read from the wrong end until now; then this poll only records its state."""
         before = self.before
         return before is not None and not before.all_known and before.newest_first != self._newest_first
 
@@ -192,7 +192,7 @@ class FinalStatusScan:
         ]
 
     def _is_new(self, task: Task) -> bool:
-        """Whether an unknown task must be new, wherever it stands."""
+        """Whether an unknown task must be new, whatever its position."""
         if self.before is None or self.order is None:
             return self.before is not None and (self.before.all_known or task.task_id in self.seen_active)
         time = self.order.key.of(task)
@@ -201,7 +201,7 @@ class FinalStatusScan:
 
     @cached_property
     def _unexplained(self) -> int:
-        """How many more tasks the list must have got, by its length, than are certainly new."""
+        """How many tasks, by the list's growth, are new beyond those that certainly are."""
         before = self.before or NOTHING
         growth = (self._gapless_pages or self.pages)[0].total - before.total - max(0, self._surplus - before.surplus)
         return max(0, growth - len(self._certain))

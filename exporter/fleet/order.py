@@ -1,4 +1,4 @@
-"""How a list of tasks is sorted. The platform does not say; the times on a page show it."""
+"""Detects how a list of tasks is sorted, which the platform does not document, from the times on a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from typing import Final
 from exporter.fleet.tasks import Task
 
 MIN_MAJORITY: Final = 10
-"""By how many the rises of a page's times must exceed its falls, or the reverse: a few can be in order by chance."""
+"""By how many the rises of a page's times must exceed its falls, or vice versa: a few may be in order by chance."""
 MIN_AGREEMENT: Final = 0.8
 """The share of a page that must agree on a direction: a list sorted by id is nearly, but not quite, sorted by time."""
 
 
 class Key(Enum):
-    """What a list is sorted by."""
+    """The sort key of a list."""
 
     CREATED = "created_at"
     COMPLETED = "completed_at"
@@ -39,7 +39,7 @@ class Order:
 
 
 def detect_order(tasks: Sequence[Task]) -> Order | None:
-    """Detect from one page how its list is sorted; None if that is unclear.
+    """Detect from one page how its list is sorted; None if unclear.
 
     A list too short to show its order fits on one page, and then the order does not matter.
     """
@@ -53,6 +53,6 @@ def detect_order(tasks: Sequence[Task]) -> Order | None:
 
 
 def _falls_and_rises(key: Key, tasks: Sequence[Task]) -> tuple[int, int]:
-    """How often the time falls from one task to the next, and how often it rises."""
+    """How often the time decreases from one task to the next, and how often it increases."""
     times = [time for time in map(key.of, tasks) if time is not None]
     return sum(a > b for a, b in pairwise(times)), sum(a < b for a, b in pairwise(times))

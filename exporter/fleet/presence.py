@@ -1,4 +1,4 @@
-"""Which agents are connected, and which were until recently. The platform only lists those that are."""
+"""Which agents are connected, and which were until recently. The platform lists only connected ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ class Presence:
     connected: frozenset[str] = frozenset()
     """Ids of those that count as connected now."""
     seen_at: Mapping[str, float] = field(default_factory=dict)
-    """As `last_seen`, in monotonic seconds, by which an agent is forgotten: the other clock may be set."""
+    """Like `last_seen`, in monotonic seconds, used to forget agents, because the wall clock may jump."""
 
-    def updated(  # noqa: PLR0913  what was found, and the rules by name
+    def updated(  # noqa: PLR0913  findings and rules, all by keyword
         self,
         listed: frozenset[str],
         left_out: frozenset[str],
@@ -32,7 +32,7 @@ class Presence:
 
         Args:
             listed: ids of the agents it found.
-            left_out: ids of agents it found beyond the limit: they have no series, but are not gone either.
+            left_out: ids of agents beyond the limit, which have no series but are not gone either.
             now: when it found them.
             complete: whether it saw the whole list; if not, agents seen within `memory` stay connected.
             memory: seconds for which a vanished agent is remembered.

@@ -1,4 +1,4 @@
-"""A team's limits, from what the platform says about a credential's user."""
+"""A team's limits, from the platform's answer about a credential's user."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -7,18 +7,18 @@ from exporter.fleet.text import label_text
 from exporter.platform.account import Me
 
 MAX_QUOTAS: Final = 50
-"""More are no quotas but a mistake, or an attack on whoever stores the series."""
+"""Most quotas accepted; more would be a mistake, or an attack on the series storage."""
 
 
 def own_quotas(me: Me, team_id: str | None) -> Mapping[str, float]:
     """The limits that concern the team, by name with the namespace before it: `teams.max_agents`.
 
-    They stand under `feature_flags`: `global` for the deployment, `account` for the user, `teams` by team id. -1 means
+    They are under `feature_flags`: `global` for the deployment, `account` for the user, `teams` by team id. -1 means
     unlimited and is left out; 0 means disabled.
 
     Args:
         me: the answer of `/users/me`.
-        team_id: None where it is not configured; then a single team's limits are the team's own.
+        team_id: None if it is not configured; then the limits are used if the answer names a single team.
     """
     flags = _mapping(me.feature_flags)
     namespaces = {
@@ -38,7 +38,7 @@ def _own(teams: Mapping[str, Any], team_id: str | None) -> Mapping[str, Any]:
 
 def _limits(namespaces: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
     for namespace, flags in namespaces.items():
-        # What is inside a team is inferred by analogy; it may be a flat mapping too.
+        # The structure inside a team is inferred by analogy; it may also be a flat mapping.
         quotas = _mapping(flags["quotas"]) if "quotas" in flags else flags
         for name, limit in quotas.items():
             if _is_limit(limit):
@@ -50,5 +50,5 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _is_limit(value: object) -> bool:
-    # Compared before anything else: an integer may be too large for a float.
+    # Compare first: an integer may be too large for a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63

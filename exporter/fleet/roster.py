@@ -1,4 +1,4 @@
-"""Which listed agents have series of their own, when there may be more than a limit allows."""
+"""Chooses the listed agents that have series of their own, within a limit."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from exporter.fleet.agents import Agent
 
 
 class Roster:
-    """The agents of one walk over the list, each once. Mutable: entered page by page.
+    """The agents of one walk over the list, each once. Mutable: added page by page.
 
     Already exposed agents keep their place, so the limit does not make series flap; free places go to newcomers.
 
@@ -26,7 +26,7 @@ class Roster:
         return len(self.exposed) + len(self.left_out)
 
     def enter(self, agents: Iterable[Agent]) -> tuple[list[Agent], list[Agent]]:
-        """Enter those that are not on it yet: the exposed ones and the left out ones among them."""
+        """Add new agents and return them: those to expose and those left out."""
         admitted, refused = [], []
         for agent in agents:
             if agent.agent_id in self.exposed or agent.agent_id in self.left_out:
@@ -41,6 +41,6 @@ class Roster:
 
     def _has_place(self, agent_id: str) -> bool:
         if agent_id in self._exposed_before:
-            return len(self.exposed) < self._limit  # lowered by a reload, the limit counts for these, too
+            return len(self.exposed) < self._limit  # a limit that a reload lowered applies to these as well
         self._free -= 1
         return self._free >= 0

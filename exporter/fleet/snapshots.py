@@ -1,4 +1,4 @@
-"""What one complete poll of a list shows: everything that is exposed of it, as one frozen value."""
+"""What one complete poll of a list shows: everything exposed about it, as one frozen value."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -14,15 +14,15 @@ from exporter.fleet.timings import Timings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of its list a poll read, and whether that can be all."""
+    """How much of its list a poll read, and whether that may be everything."""
 
     pages: int
     items: int
-    """Read, each counted once."""
+    """Items read, each counted once."""
     reported: int
-    """What the platform said there were."""
+    """The total that the platform stated."""
     truncated: bool
-    """The totals do not add up, or a bound was hit."""
+    """The totals do not add up, or a limit was reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +33,19 @@ class TasksSnapshot:
     counts: Mapping[str, int]
     """Tasks by status; OTHER only while it is known."""
     oldest_created: Mapping[str, float | None]
-    """When the oldest task of each status that was not started yet was created."""
+    """When the oldest task of each unstarted status was created."""
     oldest_started: float | None
-    """When the running task that started first did so."""
+    """When the longest-running task started."""
     required_labels: Mapping[frozenset[str], int] | None
-    """How many of the waiting tasks that were read require each set of labels; None when tasks wait and none of those
-    read says what it requires. Where the platform fills in labels on assignment only, that is always so."""
+    """How many of the waiting tasks read require each set of labels; None when tasks wait and none of those read states
+    any. That is always so if the platform fills in labels only on assignment."""
     retrying: int
-    """Active tasks that were read and have a retry behind them."""
+    """Active tasks, among those read, that were retried."""
     running_on: Mapping[str, int]
-    """How many of the running tasks that were read run on each agent, where they say so."""
+    """How many of the running tasks read run on each agent, where stated."""
     timings: Timings
     unknown: Counter[str]
-    """How many times of finished or started tasks contradict each other, by field."""
+    """Number of contradictory times of finished or started tasks, by field."""
 
 
 def tasks_snapshot(
@@ -55,14 +55,14 @@ def tasks_snapshot(
     beyond: int | None = None,
     workflows: int = 0,
 ) -> TasksSnapshot:
-    """Put together what one poll read.
+    """Build the snapshot from what one poll read.
 
     Args:
         active: by active status.
         final: by final status.
         before: the timings until now.
-        beyond: tasks whose status cannot be asked for; None while unknown.
-        workflows: how many workflows are told apart.
+        beyond: tasks that no status filter returns; None while unknown.
+        workflows: how many workflows have series of their own.
     """
     advance = before.advanced(active, final, workflows)
     counts = {status: scan.total for status, scan in active.items()}
@@ -83,7 +83,7 @@ def tasks_snapshot(
 
 
 def _required_labels(waiting: ActiveStatusScan) -> Mapping[frozenset[str], int] | None:
-    # No labels means unknown, not none required.
+    # Absent labels mean unknown, not that none are required.
     required = Counter(task.labels for task in waiting.tasks if task.labels)
     return required if required or not waiting.total else None
 
@@ -100,20 +100,20 @@ def _coverage(active: Collection[ActiveStatusScan], final: Collection[FinalStatu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentsSnapshot:
-    """A team's agents but for their own series, which are rendered page by page."""
+    """A team's agents, except their own series, which are rendered page by page."""
 
     coverage: Coverage
     counts: Mapping[str, int]
     """Agents by status."""
     presence: Presence
     expected: frozenset[str]
-    """Ids that have a `connected` series also when nobody ever saw them."""
+    """Ids that have a `connected` series even if they were never seen."""
     listed: frozenset[str]
-    """Ids of all listed agents, also of those without series."""
+    """Ids of all listed agents, including those without series."""
     label_sets: frozenset[frozenset[str]] | None
-    """The distinct label sets of the connected agents; None when they are too many to hold."""
+    """The distinct label sets of the connected agents; None if there are too many to keep."""
     running_tasks: int | None
-    """Over all connected agents that state it; None when none does."""
+    """Sum over all connected agents that state it; None when none does."""
     gpu_capacity: int | None
     series_dropped: int
-    """Series of agents left out for a limit."""
+    """Series left out because of the limit."""

@@ -1,7 +1,6 @@
-"""Sums over finished tasks by what they were and where they ran. Like all counters they start at 0 at the first poll.
+"""Sums over finished tasks by kind and agent. Like all counters they start at 0 at the first poll.
 
-Memory is bounded: of agents the ones that failed longest ago are forgotten, and combinations beyond the limit share
-one name.
+Memory is bounded: the agents that failed longest ago are forgotten, and combinations beyond the limit share one name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +12,7 @@ from exporter.catalog import MAX_COMBINATIONS, OTHER
 from exporter.fleet.tasks import Kind, Task, run_seconds
 
 MAX_FAILING_AGENTS: Final = 1000
-"""Agents whose failed tasks are remembered, per team."""
+"""Most agents per team whose failed tasks are remembered."""
 
 
 class Combination(NamedTuple):
@@ -25,12 +24,12 @@ class Combination(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tallies:
-    """What finished since the first poll."""
+    """Sums over the tasks finished since the first poll."""
 
     failed: Mapping[str, int] = field(default_factory=dict)
-    """Failed tasks by the agent that ran them; the agent that failed longest ago comes first."""
+    """Failed tasks by the agent that ran them; the one that failed longest ago comes first."""
     execution: Mapping[Combination, float] = field(default_factory=dict)
-    """Seconds from start to end. A combination that was seen, but none of whose tasks finished since, is at 0."""
+    """Seconds from start to end. A combination that was seen without a task finishing since is at 0."""
 
     def after(self, new: Mapping[str, Iterable[Task]], seen: Iterable[Combination]) -> "Tallies":
         """The tallies after a poll.

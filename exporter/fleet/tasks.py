@@ -1,4 +1,4 @@
-"""Tasks, from the platform's items to our values."""
+"""Converts the platform's tasks to our values."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,12 +12,12 @@ from exporter.fleet.text import label_text, optional_label
 from exporter.platform import wire
 
 FUTURE: Final = 3600.0
-"""Seconds by which a time may be ahead of the clock: machines differ a little. One further ahead is a mistake, and
-would make everything after it look old."""
+"""Seconds by which a time may be ahead of the clock, because machines differ a little. One further ahead is a mistake,
+and would make everything after it look old."""
 
 
 class Kind(NamedTuple):
-    """What a task is and where it goes, as label values; "" where the platform does not say."""
+    """The kind of a task and its target, as label values; "" where the platform does not say."""
 
     gpu_type: str = ""
     dispatch_target: str = ""
@@ -30,7 +30,7 @@ NO_KIND: Final = Kind()
 
 @dataclass(slots=True, kw_only=True)
 class Task:
-    """One listed task. Times are Unix seconds of the platform's clock; None stands for what it did not say."""
+    """One listed task. Times are Unix seconds of the platform's clock; None stands for values that it did not send."""
 
     task_id: Final[str]
     created_at: Final[float | None] = None
@@ -38,9 +38,9 @@ class Task:
     completed_at: Final[float | None] = None
     retries: Final[int] = 0
     labels: Final[frozenset[str]] = frozenset()
-    """The labels it requires, while it has no agent (inferred)."""
+    """The labels it requires, as long as it has no agent (inferred)."""
     agent_id: Final[str] = ""
-    """The agent it runs or ran on."""
+    """The agent that it runs or ran on."""
     kind: Final[Kind] = NO_KIND
     workflow_id: Final[str] = ""
 
@@ -56,18 +56,18 @@ class ListPage:
     items: int
     """How many items the page held, readable or not."""
     missing: int
-    """How many items fewer than its own total promises."""
+    """How many items are missing by its own total."""
     tasks: Sequence[Task]
     """Those of its items that have an id, each once, in the platform's order."""
 
 
 def read_page(page: wire.Page[wire.Task], unknown: Counter[str], now: float = inf) -> ListPage:
-    """The page in our words; what was not understood is counted in `unknown`.
+    """Convert a page; values that were not understood are counted in `unknown`.
 
     Args:
         page: of any status.
-        unknown: is added to.
-        now: Unix seconds; no task did anything later.
+        unknown: unknown values are added here.
+        now: Unix seconds; the time of no task can be later.
     """
     unknown.update(page.unknown)
     return ListPage(
@@ -83,7 +83,7 @@ def read_page(page: wire.Page[wire.Task], unknown: Counter[str], now: float = in
 def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = inf) -> Iterator[Task]:
     """Yield the page's tasks, each once.
 
-    Items without an id or with one that came before, and times that are still to come, are counted in `unknown`.
+    Items without an id or with a repeated one, and times in the future, are counted in `unknown`.
     """
     seen = set[str]()
 
@@ -122,7 +122,7 @@ def oldest(times: Iterable[float | None]) -> float | None:
 
 
 def run_seconds(task: Task) -> float | None:
-    """From start to end; None when one is unknown or they contradict each other."""
+    """Seconds from start to end; None when one is unknown or they contradict each other."""
     if task.started_at is None or task.completed_at is None or task.completed_at < task.started_at:
         return None
     return task.completed_at - task.started_at

@@ -1,4 +1,4 @@
-"""The platform's text as label values: bounded, printable, and still distinct."""
+"""Converts the platform's text to label values: bounded, printable, and still distinct."""
 
 import re
 from hashlib import blake2s
@@ -8,8 +8,8 @@ REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 MAX_LENGTH: Final = 128
 """Longest label value, in characters."""
 
-# Control characters but tab and newline, line and paragraph separators, overrides of the writing direction and
-# lone surrogates: what breaks a parser, a line-wise reader or a reader's eye. Other text stays as it is.
+# Control characters except tab and newline, line and paragraph separators, direction overrides and lone surrogates,
+# which break parsers, line-based tools or display. Other text stays as it is.
 _UNFIT: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -1,7 +1,7 @@
-"""Counters and histograms over tasks: how long they waited and ran, how they ended.
+"""Counters and histograms over tasks: how long they waited and ran, and how they ended.
 
 All start at 0 at the first poll and count each task once. The state between two polls is one frozen value, so a
-poll that fails halfway changes nothing.
+poll that fails midway changes nothing.
 """
 
 from bisect import bisect_left
@@ -30,7 +30,7 @@ class Histogram:
         return cls(tuple(bounds), (0,) * (len(bounds) + 1))
 
     def observed(self, values: Iterable[float]) -> "Histogram":
-        """The histogram with these observations added."""
+        """A histogram with these observations added."""
         counts, total = list(self.counts), self.sum
         for value in values:
             counts[bisect_left(self.bounds, value)] += 1
@@ -58,12 +58,12 @@ class Timings:
     def advanced(
         self, active: Mapping[str, ActiveStatusScan], finals: Mapping[str, FinalStatusScan], workflows: int = 0
     ) -> "Advance":
-        """Count what one complete poll shows.
+        """Count what one complete poll read.
 
         Args:
             active: what was read of each active status.
             finals: what was read of each final status.
-            workflows: how many workflows are told apart.
+            workflows: how many workflows have series of their own.
         """
         new = self._first_ends(finals)
         ended = [task for tasks in new.values() for task in tasks]
@@ -90,7 +90,7 @@ class Timings:
         return Advance(timings, waits.reversed, sum(spans.reversed for spans in runs.values()))
 
     def _first_ends(self, finals: Mapping[str, FinalStatusScan]) -> Mapping[str, list[Task]]:
-        """The tasks that are new in each final status and were in no other one before: a failed task may be retried."""
+        """The tasks new in each final status that were in no other before, because a failed task may be retried."""
         counted = self._known()
         new: dict[str, list[Task]] = {}
         for status, scan in finals.items():
@@ -99,7 +99,7 @@ class Timings:
         return new
 
     def _first_starts(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, Task]:
-        """The tasks that started since the last poll, retries of ended ones aside; none at the first poll."""
+        """The tasks that started since the last poll, except retries of ended ones; none at the first poll."""
         if not self.lists:
             return {}
         known = self._known()

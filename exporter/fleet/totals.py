@@ -1,4 +1,4 @@
-"""What is kept of a fleet when its agents are dropped, page by page."""
+"""Totals of a fleet, kept while its agents are dropped page by page."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ class AgentTotals:
 
     Attributes:
         counts: agents by status.
-        running_tasks: on all that say so; None while none does.
+        running_tasks: summed over agents that state them; None while none does.
         gpu_capacity: likewise.
     """
 
     def __init__(self, max_labels: int) -> None:
-        """Hold the distinct label sets of the agents while they have at most so many labels together."""
+        """Keep the agents' distinct label sets while they have at most this many labels together."""
         self.counts: Counter[str] = Counter()
         self.running_tasks: int | None = None
         self.gpu_capacity: int | None = None
@@ -38,11 +38,11 @@ class AgentTotals:
 
     @property
     def label_sets(self) -> frozenset[frozenset[str]] | None:
-        """The distinct label sets; None when they were too many to hold."""
+        """The distinct label sets; None if there were too many to keep."""
         return None if self._labels_left < 0 else frozenset(self._label_sets)
 
 
 def _sum(before: int | None, numbers: Iterable[int | None]) -> int | None:
-    """The sum of what is known; None when nothing is."""
+    """The sum of the known values; None when there are none."""
     known = [number for number in (before, *numbers) if number is not None]
     return sum(known) if known else None

@@ -1,7 +1,7 @@
-"""Finished tasks by workflow: the workflows with most of them have series of their own, the rest share one name.
+"""Finished tasks by workflow: the busiest workflows have series of their own, the rest share one name.
 
-There may be any number of workflows, so both the series and what is remembered are bounded. A workflow whose place is
-taken by a busier one loses its series; when it comes back they begin at 0, as counters may.
+There may be any number of workflows, so both the series and what is remembered are bounded. A workflow that a busier
+one displaces loses its series; when it returns they start at 0, as counters may.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,14 @@ from exporter.catalog import FINAL_TASK_STATUSES, OTHER
 from exporter.fleet.tasks import Task, run_seconds
 
 MAX_RANKED: Final = 1000
-"""Workflows whose tasks are counted to find the busiest, per team; beyond that the least busy ones are forgotten."""
+"""Most workflows per team that are ranked to find the busiest; beyond that the least busy ones are forgotten."""
 LEAD: Final = 1.25
-"""How much busier a workflow must be to take another one's place: with less, two equal ones would take turns."""
+"""How much busier a workflow must be to displace another one, so that two equally busy ones do not alternate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowName:
-    """What people call a workflow, as label values; "" where the platform does not say."""
+    """A workflow's names, as label values; "" where the platform does not say."""
 
     slug: str
     display_name: str
@@ -27,14 +27,14 @@ class WorkflowName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowTotals:
-    """What finished of one workflow since it has series."""
+    """Totals of one workflow's finished tasks since it has series."""
 
     finished: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(FINAL_TASK_STATUSES, 0))
     execution: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(FINAL_TASK_STATUSES, 0.0))
     """Seconds from start to end, by status."""
 
     def with_task(self, status: str, task: Task) -> "WorkflowTotals":
-        """The totals with one task more."""
+        """The totals with one more task."""
         seconds = run_seconds(task) or 0.0
         return WorkflowTotals(
             finished={**self.finished, status: self.finished[status] + 1},
@@ -44,10 +44,10 @@ class WorkflowTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflows:
-    """What finished since the first poll."""
+    """Sums over the tasks finished since the first poll."""
 
     shown: Mapping[str, WorkflowTotals] = field(default_factory=dict)
-    """By workflow id, and OTHER; empty where no workflows are to be shown."""
+    """By workflow id, and OTHER; empty if no workflows are shown."""
     ranked: Mapping[str, int] = field(default_factory=dict)
     """Finished tasks of every workflow that is remembered."""
 
@@ -71,7 +71,7 @@ class Workflows:
 
 
 class _Places:
-    """Who has series while the tasks of one poll are counted. Mutable."""
+    """The workflows with series, while the tasks of one poll are counted. Mutable."""
 
     def __init__(self, before: Workflows, limit: int) -> None:
         self._limit = limit
@@ -84,12 +84,12 @@ class _Places:
         return self._ranked.get(workflow_id, 0)
 
     def offer(self, workflow_id: str) -> None:
-        """Give the workflow a place if one is free."""
+        """Give the workflow series of its own if the limit allows."""
         if workflow_id and workflow_id not in self._shown and len(self._shown) < self._limit:
             self._shown[workflow_id] = WorkflowTotals()
 
     def count(self, status: str, task: Task) -> None:
-        """Count a finished task where its workflow has its place."""
+        """Count a finished task under its workflow, or OTHER."""
         if task.workflow_id:
             self._ranked[task.workflow_id] = self._rank(task.workflow_id) + 1
             self.offer(task.workflow_id)
@@ -100,7 +100,7 @@ class _Places:
             self._overtake(task.workflow_id)
 
     def _overtake(self, workflow_id: str) -> None:
-        """Let the workflow, whose tasks were `other` until now, take the place of one that is far less busy."""
+        """Let the workflow, counted as `other` until now, displace one that is much less busy."""
         last = min(self._shown, key=self._rank, default=None)
         if workflow_id and last is not None and self._rank(workflow_id) > LEAD * self._rank(last):
             del self._shown[last]
