@@ -6,7 +6,7 @@ from pydantic.fields import FieldInfo
 
 from exporter.config.environment import SHORTHAND, key_paths
 from exporter.config.mistakes import annotated, key_path, words
-from exporter.config.settings import Discover, Section, Settings, Team
+from exporter.config.settings import Discover, Section, Settings, TeamSettings
 from exporter.config.types import format_duration, parse_duration
 from exporter.config.variables import Loc, variable
 
@@ -21,7 +21,7 @@ def reference() -> str:
             *_table("Key", "Environment variable", "Allowed", "Default", "Meaning"),
             *(_row(f"`{key_path(loc)}`", f"`{variable(loc)}`", *_facts(field)) for loc, field in keys),
             "",
-            *_list("## Keys of a team", "teams", Team),
+            *_list("## Keys of a team", "teams", TeamSettings),
             *_list("## Keys of a credential to discover teams with", "discover", Discover),
             "## One team from the environment",
             "",

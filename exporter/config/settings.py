@@ -107,7 +107,7 @@ class Origin(Section):
         return token_env
 
 
-class Team(Origin):
+class TeamSettings(Origin):
     """One team and the credential to read it with."""
 
     name: TeamName = Field(description="Value of the `team_name` label; unique.")
@@ -136,12 +136,12 @@ class Discover(Origin):
         included = not self.include or any(re.fullmatch(pattern, name) for pattern in self.include)
         return included and not any(re.fullmatch(pattern, name) for pattern in self.exclude)
 
-    def team(self, name: str, team_id: str) -> Team | None:
+    def team(self, name: str, team_id: str) -> TeamSettings | None:
         """The team to poll with this credential; None when the name or the id is none that could be configured."""
         origin = {"token_file": self.token_file and str(self.token_file), "token_env": self.token_env}
         origin["refresh_token_file"] = self.refresh_token_file and str(self.refresh_token_file)
         try:
-            team = Team.model_validate({**origin, "name": name, "team_id": team_id})
+            team = TeamSettings.model_validate({**origin, "name": name, "team_id": team_id})
         except ValidationError:
             return None
         return team.model_copy(update={"interval": self.interval, "token_expires": self.token_expires})
@@ -172,7 +172,9 @@ class Settings(Section):
 
     api: Api = Api()
     collect: Collect = Collect()
-    teams: tuple[Team, ...] = Field((), description="The teams to poll; at least one, or something to discover.")
+    teams: tuple[TeamSettings, ...] = Field(
+        (), description="The teams to poll; at least one, or something to discover."
+    )
     discover: tuple[Discover, ...] = Field(
         (), description="Credentials (JWT, dk-) whose teams are found through the platform."
     )
@@ -186,7 +188,7 @@ class Settings(Section):
 
     @field_validator("teams", mode="after")
     @classmethod
-    def _unique_names(cls, teams: tuple[Team, ...]) -> tuple[Team, ...]:
+    def _unique_names(cls, teams: tuple[TeamSettings, ...]) -> tuple[TeamSettings, ...]:
         clashes = list(_repeated_names(teams))
         if clashes:
             raise clashing(*clashes)
@@ -205,7 +207,7 @@ class Settings(Section):
         for i, each in enumerate(self.discover):
             yield each.name or f"discover[{i}]", each
 
-    def interval_of(self, team: Team) -> float:
+    def interval_of(self, team: TeamSettings) -> float:
         """Seconds between two polls of the team."""
         return self.collect.interval if team.interval is None else team.interval
 
@@ -220,14 +222,14 @@ class Settings(Section):
         ]
 
 
-def _repeated_names(teams: tuple[Team, ...]) -> Iterator[Clash]:
+def _repeated_names(teams: tuple[TeamSettings, ...]) -> Iterator[Clash]:
     first: dict[str, int] = {}
     for i, team in enumerate(teams):
         if first.setdefault(team.name, i) != i:
             yield ("teams", i, "name"), f"the name of teams[{first[team.name]}] again", "a name of its own"
 
 
-def _taken_names(teams: tuple[Team, ...], discover: tuple[Discover, ...]) -> Iterator[Clash]:
+def _taken_names(teams: tuple[TeamSettings, ...], discover: tuple[Discover, ...]) -> Iterator[Clash]:
     """Requests of discoveries are counted beside those of teams, so no two may share a name."""
     first = {team.name: f"teams[{i}]" for i, team in enumerate(teams)}
     for i, each in enumerate(discover):

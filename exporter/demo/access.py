@@ -1,4 +1,4 @@
-"""Who may ask what: integration keys, device keys and user sessions, with the rules of the documentation."""
+"""Access rules for integration keys, device keys and user sessions, as documented."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -10,7 +10,7 @@ from exporter.demo.fleet import SimulatedTeam
 from exporter.demo.wire import Item, uuid7
 
 PREFIXES = {"integration": "sk-", "device": "dk-", "jwt": "eyJ"}
-"""What a credential of each kind starts with."""
+"""The prefix of each kind of credential."""
 
 
 class Refused(Exception):
@@ -41,7 +41,7 @@ class User:
         self.refresh_token = ""
 
     def as_json(self, *, nested: bool) -> Item:
-        """The answer of `/users/me`; `nested` says how the limits of a team are given."""
+        """The answer of `/users/me`; `nested` chooses how a team's limits are given."""
         teams = [{"id": team.team_id, "display_name": team.display_name} for team in self.teams]
         limits = {team.team_id: team.quotas for team in self.teams if team.quotas}
         flags = {
@@ -98,10 +98,10 @@ class Access:
         return grant
 
     def refresh(self, refresh_token: object) -> Item:
-        """Trades a refresh token for a new pair; the old one is dead at once.
+        """Trades a refresh token for a new pair; the old one is invalid at once.
 
         Raises:
-            Refused: 400 when it is no text, 401 when it is unknown or was used before.
+            Refused: 400 when it is not text, 401 when it is unknown or was used before.
         """
         if not isinstance(refresh_token, str) or not refresh_token:
             raise Refused(400, "refresh_token is required")
@@ -138,7 +138,7 @@ class Access:
 
 
 def authorise(grant: Grant | None, headers: Mapping[str, str], path: str) -> Grant:
-    """Lets a credential onto a path, or refuses it: 401 unknown, 403 an integration key outside of `/r/`.
+    """Admits a credential to a path, or refuses it: 401 if unknown, 403 for an integration key outside `/r/`.
 
     Raises:
         Refused: as above.

@@ -1,4 +1,4 @@
-"""How an answer leaves: whole, slowly, in part, or never. Everything here ends at once when the server stops."""
+"""Sends answers completely, slowly, in part, or never. Everything here ends at once when the server stops."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ def instead(faults: Mapping[str, Any], now: float) -> Answer | None:
 async def send(
     request: web.Request, answer: Answer, faults: Mapping[str, Any], date: float, stopping: asyncio.Event
 ) -> web.StreamResponse:
-    """Sends an answer as the faults want it sent.
+    """Sends an answer as the faults demand.
 
     Args:
         request: what is answered.
@@ -85,13 +85,13 @@ async def send(
 
 
 async def pause(seconds: float | None, stopping: asyncio.Event) -> None:
-    """Waits for so long, or for ever with None; less when the server stops."""
+    """Waits for this many seconds, or for ever with None; less when the server stops."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), seconds)
 
 
 def reset(request: web.Request) -> web.StreamResponse:
-    """Breaks the connection with a TCP reset; what it returns is never sent."""
+    """Breaks the connection with a TCP reset; the returned response is never sent."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -148,7 +148,7 @@ def _blank(size: int) -> tuple[bytes, int]:
     """Raw deflate blocks of `size` spaces, and their checksum."""
     blank = b" " * (1 << 20)
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    # A full flush forgets what came before, so that the block can be repeated.
+    # After a full flush the block refers to nothing before it, so it can be repeated.
     block = packer.compress(blank) + packer.flush(zlib.Z_FULL_FLUSH)
     crc = 0
     for _ in range(size >> 20):
@@ -157,7 +157,7 @@ def _blank(size: int) -> tuple[bytes, int]:
 
 
 def _bomb(size: int, body: bytes) -> bytes:
-    """A gzip file that unpacks to `size` spaces (in whole MiB) and then `body`: valid JSON for who can hold it."""
+    """A gzip file that unpacks to `size` spaces (in whole MiB) and then `body`: valid JSON given enough memory."""
     blocks, crc = _blank(size)
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     end = packer.compress(body) + packer.flush()

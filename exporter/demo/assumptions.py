@@ -1,4 +1,4 @@
-"""Where the documentation leaves something open, and how the simulated platform behaves there: either way."""
+"""Assumptions where the documentation leaves something open; the simulated platform can behave either way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ OTHERWISE: Final[Mapping[str, Assumptions]] = {
     "uuid_team_ids": replace(ASSUMED, uuid_team_ids=False),
     "unique_agent_ids": replace(ASSUMED, unique_agent_ids=False),
 }
-"""By the name of the one assumption that does not hold."""
+"""By name, each with only that assumption reversed."""
 
 
 def task_as_sent(task: Item, assumed: Assumptions) -> Item:
@@ -71,7 +71,7 @@ def each(listing: Listing, assumed: Assumptions) -> Listing:
 
 
 def turned(listing: Listing, by: int) -> Listing:
-    """The same items in another order: so many of the first come last."""
+    """The same items in another order: this many of the first move to the end."""
     first = by % max(listing.total, 1)
 
     def cut(start: int, count: int) -> list[Any]:
@@ -84,7 +84,7 @@ def turned(listing: Listing, by: int) -> Listing:
 
 
 def with_twin(listing: Listing) -> Listing:
-    """Agents of which the first is there once more, as another machine with the same id."""
+    """The agents, with the first one repeated as another machine with the same id."""
     if not listing.total:
         return listing
 

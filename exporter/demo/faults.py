@@ -1,4 +1,4 @@
-"""Faults on demand: which there are, how they are written, and which of them strike a request."""
+"""Faults on demand: which exist, how they are written, and which apply to a request."""
 
 import math
 import re
@@ -156,7 +156,7 @@ class Fault:
     Attributes:
         team: a team's name or `*`.
         path: a path template or `*`.
-        left: how many more requests it strikes; None without end.
+        left: how many more requests it affects; None without end.
     """
 
     kind: str
@@ -166,15 +166,15 @@ class Fault:
     left: int | None
 
     def strikes(self, team: str | None, path: str) -> bool:
-        """Whether it applies to a request; a request nobody can be told for is struck by `*` alone."""
+        """Whether it applies to a request; a request of an unknown team only matches `*`."""
         return self.team in {EVERY, team} and self.path in {EVERY, path}
 
 
 class Faults:
-    """The faults that are switched on. Mutable.
+    """The active faults. Mutable.
 
     Args:
-        teams: the names that may be used; looked at when a fault is set.
+        teams: the allowed names; read when a fault is set.
     """
 
     def __init__(self, teams: Container[str]) -> None:
@@ -203,7 +203,7 @@ class Faults:
             team: a team's name; None or `*` for all.
             path: a path template such as `/r/tasks`; None or `*` for all.
             value: what the kind takes, as text or as the fitting JSON value.
-            times: how many requests it strikes before it goes off; None for no end.
+            times: how many requests it affects before it is switched off; None for no end.
 
         Raises:
             FaultError: something of this is not allowed.

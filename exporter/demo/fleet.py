@@ -1,4 +1,4 @@
-"""One team of the simulated platform: its tasks and agents, kept sorted so that a page costs a slice."""
+"""One team of the simulated platform: its tasks and agents, kept sorted so that a page is a slice."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
@@ -47,7 +47,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a team is and how it is reached.
+    """A team's identity and how it authenticates.
 
     Attributes:
         kind: integration, device or jwt.
@@ -62,10 +62,10 @@ class Identity:
 
 
 class SimulatedTeam:
-    """A team's tasks and agents. Mutable: tests script it by hand, a `FleetLife` lets it live.
+    """A team's tasks and agents. Mutable: tests script it by hand, a `FleetLife` simulates activity.
 
-    What goes in is copied, what comes out must not be changed: use `move`, `update_agent` and the like.
-    Times may be given as Unix seconds or as text; None takes a field away.
+    Values passed in are copied; returned values must not be changed: use `move`, `update_agent` and the like.
+    Times may be given as Unix seconds or as text; None removes a field.
 
     Attributes:
         token: the credential to poll with: for a JWT team the current access token of its first user.
@@ -141,7 +141,7 @@ class SimulatedTeam:
             insort(view, entry)
 
     def put_tasks(self, tasks: Iterable[Item]) -> None:
-        """Many at once: sorted once instead of per task."""
+        """Adds many tasks at once, sorted once instead of per task."""
         batch = {task["id"]: task for task in tasks}
         for task_id in batch:
             self.remove_task(task_id)
@@ -171,7 +171,7 @@ class SimulatedTeam:
         self.put_task(task)
 
     def remove_task(self, task_id: str) -> None:
-        """Takes a task off the list, as retention does; nothing happens if it is not there."""
+        """Removes a task from the list, as retention does; does nothing if it is not there."""
         task = self._tasks.pop(task_id, None)
         if task is None:
             return
@@ -190,7 +190,7 @@ class SimulatedTeam:
         return entry
 
     def _entry(self, task: Item) -> _Entry:
-        # Without the Z, 14:00:00 sorts before 14:00:00.5; what is no text sorts first.
+        # Without the Z, 14:00:00 sorts before 14:00:00.5; anything that is not text sorts first.
         created, finished = (str(task.get(name) or "").removesuffix("Z") for name in ("created_at", "completed_at"))
         return (finished, created, task["id"]) if self._order.by_finish else (created, "", task["id"])
 

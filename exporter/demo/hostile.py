@@ -1,4 +1,4 @@
-"""Items no platform should send, made from items it does send. Pure functions; the id stays unless said otherwise."""
+"""Items that no platform should send, made from normal ones. Pure functions; the id stays unless noted."""
 
 from collections.abc import Callable, Sequence
 from itertools import cycle
@@ -10,9 +10,9 @@ NASTY: Final = (
     'quote " backslash \\ newline \n return \r tab \t nul \x00 escape \x1b[31m delete \x7f rtl \u202e isolate \u2066 '
     'bom \ufeff separator \u2028 astral \U0001f4a5 <script>alert(1)</script> {label="x"} 1 # HELP # EOF'
 )
-"""Text that breaks whoever forgets to escape."""
+"""Text that breaks code without escaping."""
 DEEP: Final = "\ue000deep\ue000"
-"""Stands for 100,000 nested arrays: no encoder makes them, so `bury` puts them into the finished JSON."""
+"""Placeholder for 100,000 nested arrays: no encoder makes them, so `bury` puts them into the finished JSON."""
 _DEPTH = 100_000
 _LONG = 10_000_000
 _KEPT = {"created_at", "started_at", "completed_at", "connected_at", "last_heartbeat", "task_status", "agent_status"}
@@ -130,7 +130,7 @@ VARIETIES: Final[dict[str, Callable[[Sequence[Item], str], list[Any]]]] = {
     "not_objects": _not_objects,
     "mixed": _mixed,
 }
-"""What the `hostile` fault makes of a page: items and the name of their id to other items."""
+"""The variants of the `hostile` fault: functions from items and the name of their id to changed items."""
 
 
 def bury(body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What was asked of the simulated platform."""
+"""Records requests to the simulated platform."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""How a simulated fleet lives: machines sync, run hot, fail, are lost and return, while tasks come and go.
+"""Simulates a fleet's activity: machines sync, fill their memory, fail, are lost and return, while tasks come and go.
 
-Repeatable: a seed and a start give one history, however the way to a time is cut into advances.
+Repeatable: a seed and a start time give one history, whatever the steps in which time advances.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ _MISHAPS: Final = {LOST: 4, SYNCING: 3, UNHEALTHY: 2, TUNNEL: 2}
 
 
 class FleetLife:
-    """Lets teams live. Mutable; `advance` writes into the teams.
+    """Simulates activity of teams. Mutable; `advance` changes the teams.
 
     Args:
         teams: their tasks and agents should be empty.
         agents: how many, spread over the teams evenly.
         seed: of everything that happens.
         start: Unix seconds of the first moment that is shown.
-        history: seconds lived before `start`; None for what makes an interesting first page.
+        history: seconds simulated before `start`; None for enough to make the first page interesting.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class FleetLife:
         self.advance(start)
 
     def advance(self, to: float) -> None:
-        """Lives on until this time, in Unix seconds; a time in the past changes nothing."""
+        """Simulates up to this time, in Unix seconds; a time in the past changes nothing."""
         for life in self._lives:
             life.timeline.advance(to)
 
 
 class _TeamLife:
-    """The machines of one team and what befalls them. Mutable."""
+    """The machines of one team and what happens to them. Mutable."""
 
     def __init__(self, team: SimulatedTeam, agents: int, random: Random, start: float) -> None:
         self.timeline = Timeline(start)
@@ -101,7 +101,7 @@ class _TeamLife:
         self.timeline.after(_HEARTBEAT, partial(self._heartbeat, machine, session))
 
     def _breathe(self, machine: Machine) -> None:
-        """What runs needs a little more or less memory than before."""
+        """Running jobs need a little more or less memory than before."""
         for slot, job in enumerate(machine.jobs):
             if job is not None and job.running:
                 machine.use[slot] = min(max(machine.use[slot] + self._random.uniform(-0.03, 0.03), 0.3), 0.99)
@@ -141,7 +141,7 @@ class _TeamLife:
         self.timeline.after(_HEARTBEAT, partial(self._heartbeat, machine, machine.session))
 
     def _withdraw(self, machine: Machine) -> None:
-        """A machine that ran empty does what it wanted to."""
+        """An idle machine enters the state it was waiting for."""
         wanted, machine.wants = machine.wants, None
         if wanted == SYNCING:
             self._sync(machine, self._random.randint(1, 4))

@@ -56,7 +56,7 @@ class Machine:
         state: one of the constants of this module.
         wants: the state it changes to as soon as nothing runs on it.
         silent: it has stopped sending heartbeats and will be lost.
-        session: counts connections, so that events of an earlier one can be told.
+        session: counts connections, so that events of an earlier one can be ignored.
         jobs: what is on each GPU.
         use: share of each GPU's memory in use, 0 to 1.
     """
@@ -78,7 +78,7 @@ class Machine:
 
     @property
     def takes_tasks(self) -> bool:
-        """Whether a task may be assigned to it, a free GPU supposed."""
+        """Whether a task may be assigned to it, provided that a GPU is free."""
         return self.state == READY and self.wants is None and not self.silent
 
     @property
@@ -109,7 +109,7 @@ class Machine:
             agent["current_task_id"] = running[0]
         if self.sync is not None:
             agent |= {"sync_phase": self.sync.phase, "sync_detail": self.sync.detail, "sync_percent": self.sync.percent}
-            return agent  # as on the platform, a syncing agent has no tool running that could tell its GPUs
+            return agent  # as on the platform, a syncing agent runs no tool that could report its GPUs
         return agent | {"system_stats": self._stats()}
 
     def _stats(self) -> Item:
@@ -130,7 +130,7 @@ class Machine:
 
 
 def build(random: Random, team: str, number: int, now: float) -> Machine:
-    """A machine of 1 to 5 equal cards; the first of a team has large ones, so that every usual task has a place."""
+    """A machine of 1 to 5 equal cards; the first of a team has large ones, so that every usual task fits somewhere."""
     card = CARDS[0] if number == 1 else random.choice(CARDS)
     gpus = random.choice((1, 1, 2, 2, 3, 4, 5))
     labels = ["gpu", card.label, "comfyui", random.choice(("eu-west", "us-east"))]

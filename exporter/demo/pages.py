@@ -1,4 +1,4 @@
-"""One page of a list, and what faults make of it. No I/O."""
+"""Makes one page of a list and applies faults to it. No I/O."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def paging(query: Mapping[str, str]) -> tuple[int, int]:
     """`current_page` and `per_page` of a query.
 
     Raises:
-        Refused: 400 when one is no whole number or out of range.
+        Refused: 400 when one is not a whole number or is out of range.
     """
     return (
         _number(query, "current_page", 1, _LARGEST),

@@ -30,16 +30,16 @@ class Life(Protocol):
     """Something that changes teams as time passes."""
 
     def advance(self, to: float) -> None:
-        """Lives on until this time, in Unix seconds."""
+        """Simulates up to this time, in Unix seconds."""
 
 
 class SimulatedPlatform:
-    """The documented API over teams kept in memory. Mutable: teams are scripted while it serves.
+    """The documented API for teams kept in memory. Mutable: teams may be changed while it serves.
 
     Args:
-        seed: of ids and credentials; the same seed and clock give the same ones.
-        clock: gives Unix seconds; every time the platform shows comes from it.
-        assumed: how it behaves where the documentation leaves that open.
+        seed: of ids and credentials; the same seed and clock always give the same ones.
+        clock: returns Unix seconds; all times that the platform shows come from it.
+        assumed: how it behaves where the documentation leaves something open.
         token_lifetime: seconds until a JWT expires.
 
     Attributes:
@@ -79,9 +79,9 @@ class SimulatedPlatform:
 
         Args:
             name: unique.
-            team_id: made up if None.
-            token: the key; made up if None. A JWT cannot be chosen.
-            kind: integration, device or jwt; None for what the token looks like, integration without one.
+            team_id: generated if None.
+            token: the key; generated if None. A JWT cannot be chosen.
+            kind: integration, device or jwt; None takes the kind of the token, or integration without one.
             quotas: limits as `/users/me` shows them, -1 for unlimited.
         """
         if name in self.teams:
@@ -104,7 +104,7 @@ class SimulatedPlatform:
     async def serve(
         self, *, host: str = "127.0.0.1", port: int = 0, ssl_context: SSLContext | None = None
     ) -> AsyncIterator[str]:
-        """Serves until the block ends; gives the base URL. May be entered again, also on the same port."""
+        """Serves until the block ends; yields the base URL. May be entered again, even on the same port."""
         app = self._app()
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
         await runner.setup()

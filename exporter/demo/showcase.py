@@ -1,4 +1,4 @@
-"""The platform that demonstrations show: a few teams, each with another kind of credential, and a living fleet."""
+"""The platform for demonstrations: a few teams with different kinds of credentials, and an active fleet."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def demo_platform(
     faults: str = "",
     clock: Callable[[], float] = time.time,
 ) -> SimulatedPlatform:
-    """A platform whose fleet lives by `clock`, with about twenty minutes of history.
+    """A platform whose fleet follows `clock`, with about twenty minutes of history.
 
     The first team has an integration key, `research` a device key, `batch` a JWT session, all others integration keys.
     The JWT lives 30 days, so that a demonstration may do without refreshing it.
@@ -30,11 +30,11 @@ def demo_platform(
         agents: over all teams.
         seed: of credentials and everything that happens.
         faults: as `Faults.parse` reads it.
-        clock: gives Unix seconds.
+        clock: returns Unix seconds.
 
     Raises:
         FaultError: `faults` cannot be read.
-        ValueError: there is no such number of teams or agents.
+        ValueError: the number of teams or agents is out of range.
     """
     if teams < 1 or agents < 0:
         raise ValueError(f"{teams} teams and {agents} agents; allowed: at least 1 team and 0 agents")

@@ -1,6 +1,6 @@
 """Where each field, status and rule of the simulated platform comes from: the documentation, or our reading of it.
 
-The documentation is that of docs.cyberun.cloud. What is inferred and names an assumption can be the other way: see
+The documentation is that of docs.cyberun.cloud. Inferred behaviour that names an assumption can be reversed: see
 `Assumptions`. docs/simulator.md shows all of this.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Source(StrEnum):
-    """How something is known."""
+    """The source of a fact."""
 
     DOCUMENTED = "documented"
     INFERRED = "inferred"
@@ -22,7 +22,7 @@ class Rule:
     """How the platform behaves.
 
     Attributes:
-        assumption: the field of `Assumptions` that turns it around; "" where nothing does.
+        assumption: the field of `Assumptions` that reverses it; "" where none does.
     """
 
     text: str
@@ -70,7 +70,7 @@ FIELDS: Final[Mapping[Source, Mapping[str, tuple[str, ...]]]] = {
         ),
     },
 }
-"""Of what is sent; `*` stands for names and ids that the platform chooses."""
+"""The source of each field sent; `*` stands for names and ids that the platform chooses."""
 
 STATUSES: Final[Mapping[Source, Mapping[str, tuple[str, ...]]]] = {
     Source.DOCUMENTED: {
@@ -78,7 +78,7 @@ STATUSES: Final[Mapping[Source, Mapping[str, tuple[str, ...]]]] = {
         "an agent": ("idle", "busy", "syncing", "tunnel", "unhealthy"),
     },
 }
-"""What can be the status of something."""
+"""The source of each status."""
 
 _DOCUMENTED: Final = (
     "lists are paged by `current_page` from 1 and `per_page` from 1 to 100, 20 by default",

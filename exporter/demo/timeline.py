@@ -6,12 +6,12 @@ from itertools import count
 
 
 class Timeline:
-    """What will happen when. Mutable.
+    """The queue of future events. Mutable.
 
-    Every event sees its own time as `now`, so what happens does not depend on how the way is cut into advances.
+    Every event sees its own time as `now`, so the result does not depend on the steps in which time advances.
 
     Attributes:
-        now: time of the event that happens, in Unix seconds.
+        now: time of the current event, in Unix seconds.
     """
 
     def __init__(self, start: float) -> None:
@@ -20,11 +20,11 @@ class Timeline:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
-        """Lets something happen so many seconds from `now`."""
+        """Schedules an event this many seconds from `now`."""
         heappush(self._events, (self.now + seconds, next(self._order), event))
 
     def advance(self, to: float) -> None:
-        """Lets everything happen that is due by this time; a time in the past changes nothing."""
+        """Runs all events that are due by this time; a time in the past changes nothing."""
         while self._events and self._events[0][0] <= to:
             self.now, _, event = heappop(self._events)
             event()

@@ -1,4 +1,4 @@
-"""What the platform's JSON is made of: statuses, times, ids, paths."""
+"""The parts of the platform's JSON: statuses, times, ids, paths."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -19,9 +19,9 @@ PATHS: Final = (TASKS, RUNTIME_AGENTS, AGENTS, ME, WORKFLOWS, REFRESH)
 
 FINAL_STATUSES: Final = ("completed", "failed", "cancelled")
 STATUSES: Final = ("pending", "waiting", "queued", "running", *FINAL_STATUSES)
-"""What the `status` filter of the task list accepts."""
+"""The values that the `status` filter of the task list accepts."""
 PROVISIONING: Final = "provisioning"
-"""A status of tasks that the documentation names, though not among those of the filter."""
+"""A task status that the documentation names, but not as a value of the filter."""
 
 
 def rfc3339(moment: float) -> str:

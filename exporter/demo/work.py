@@ -13,7 +13,7 @@ from exporter.demo.machines import Machine
 from exporter.demo.timeline import Timeline
 from exporter.demo.wire import rfc3339, uuid7
 
-_LOAD = 0.55  # of the GPUs that fit, on average; the crest of a wave asks for more than there are
+_LOAD = 0.55  # average share of the fitting GPUs in use; at the peak of a wave demand exceeds supply
 _SWELL = 0.7
 _WAVE = 480.0
 _LEAST_PER_SECOND = 0.02
@@ -51,9 +51,9 @@ class Job:
     """A task that has not ended. Mutable.
 
     Attributes:
-        attempt: counts assignments, so that events of an earlier one can be told.
-        retries: how often it was started anew.
-        machine: where it is assigned to; None while it waits.
+        attempt: counts assignments, so that events of an earlier one can be ignored.
+        retries: how often it was restarted.
+        machine: the machine it is assigned to; None while it waits.
         slot: the GPU there.
     """
 
@@ -70,10 +70,10 @@ class Job:
 
 
 class Workload:
-    """The tasks of one team and who does them. Mutable.
+    """The tasks of one team and their assignment to machines. Mutable.
 
     Attributes:
-        changed: called with each machine whose jobs changed; set by the owner before time begins.
+        changed: called with each machine whose jobs changed; set by the owner before the simulation starts.
     """
 
     def __init__(self, team: SimulatedTeam, timeline: Timeline, random: Random, machines: Sequence[Machine]) -> None:
@@ -89,7 +89,7 @@ class Workload:
         self._rate = _rate(machines)
 
     def begin(self) -> None:
-        """Lets the first task arrive."""
+        """Schedules the first arrival of a task."""
         self._timeline.after(self._random.expovariate(self._rate * (1 + _SWELL)), self._arrive)
 
     def dispatch(self, machine: Machine) -> None:
@@ -103,7 +103,7 @@ class Workload:
             self._assign(job, machine)
 
     def evict(self, machine: Machine) -> None:
-        """Takes everything off a machine that was lost; what ran too often there fails."""
+        """Removes all jobs from a lost machine; those that were retried too often fail."""
         for job in list(machine.jobs):
             if job is not None:
                 self._release(job)
@@ -115,7 +115,7 @@ class Workload:
         self.begin()
         wave = 1 + _SWELL * math.sin(2 * math.pi * (self._timeline.now + self._phase) / _WAVE)
         if self._random.random() >= wave / (1 + _SWELL):
-            return  # thinning: makes the arrivals follow the wave
+            return  # thinning: rejects arrivals at random, so that the rate follows the wave
         index = self._random.choices(range(len(WORKFLOWS)), _SHARES)[0]
         for _ in range(self._random.randint(2, 8) if self._random.random() < _BATCH else 1):
             self._create(index)
@@ -143,12 +143,12 @@ class Workload:
         self._timeline.after(patience, partial(self._cancel, job))
 
     def _schedule(self, job: Job) -> None:
-        # In a large fleet a look at some of the machines is enough, and keeps simulating it cheap.
+        # In a large fleet it is enough, and cheaper, to look at some of the machines.
         looks = self._random.sample(self._machines, _LOOKS) if len(self._machines) > _LOOKS else self._machines
         free = [machine for machine in looks if machine.takes_tasks and machine.busy < len(machine.jobs)]
         fitting = [machine for machine in free if job.workflow.labels.issubset(machine.labels)]
         if fitting:
-            # The least special machine first: the others are kept for the tasks that need them.
+            # The least specialised machine first: the others are kept for the tasks that need them.
             self._assign(job, min(fitting, key=lambda machine: (len(machine.labels), machine.busy, machine.agent_id)))
             return
         job.waiting = True
@@ -237,7 +237,7 @@ class Workload:
 
 
 def _rate(machines: Sequence[Machine]) -> float:
-    """Arrivals per second that the machines can bear, for the workflow that has the fewest of them."""
+    """Arrivals per second that the machines can handle, for the workflow that fits the fewest of them."""
     rates = []
     for workflow in WORKFLOWS:
         fitting = sum(len(machine.jobs) for machine in machines if workflow.labels.issubset(machine.labels))

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from exporter.catalog import MAX_COMBINATIONS, OTHER
-from exporter.fleet.tasks import Kind, Task, run_seconds
+from exporter.fleet.tasks import Task, TaskKind, run_seconds
 
 MAX_FAILING_AGENTS: Final = 1000
 """Most agents per team whose failed tasks are remembered."""
@@ -19,7 +19,7 @@ class Combination(NamedTuple):
     """The labels that execution seconds are summed by."""
 
     status: str
-    kind: Kind
+    kind: TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,4 +65,4 @@ class Tallies:
 def _bounded(combination: Combination, known: Mapping[Combination, float]) -> Combination:
     if combination in known or len(known) < MAX_COMBINATIONS:
         return combination
-    return Combination(combination.status, Kind(OTHER, OTHER, OTHER, OTHER))
+    return Combination(combination.status, TaskKind(OTHER, OTHER, OTHER, OTHER))

@@ -16,7 +16,7 @@ FUTURE: Final = 3600.0
 and would make everything after it look old."""
 
 
-class Kind(NamedTuple):
+class TaskKind(NamedTuple):
     """The kind of a task and its target, as label values; "" where the platform does not say."""
 
     gpu_type: str = ""
@@ -25,7 +25,7 @@ class Kind(NamedTuple):
     tool_type: str = ""
 
 
-NO_KIND: Final = Kind()
+NO_KIND: Final = TaskKind()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Task:
     """The labels it requires, as long as it has no agent (inferred)."""
     agent_id: Final[str] = ""
     """The agent that it runs or ran on."""
-    kind: Final[Kind] = NO_KIND
+    kind: Final[TaskKind] = NO_KIND
     workflow_id: Final[str] = ""
 
 
@@ -112,8 +112,8 @@ def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = i
         )
 
 
-def _kind(*raw: str | None) -> Kind:
-    return Kind(*map(optional_label, raw))
+def _kind(*raw: str | None) -> TaskKind:
+    return TaskKind(*map(optional_label, raw))
 
 
 def oldest(times: Iterable[float | None]) -> float | None:

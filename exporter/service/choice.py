@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.config.settings import Discover, Settings, Team
+from exporter.config.settings import Discover, Settings, TeamSettings
 from exporter.config.types import trimmed
 from exporter.errors import ExporterError
 from exporter.platform.credentials import TokenSource
@@ -26,7 +26,7 @@ class Choice:
 
     name: str
     findings: Findings
-    teams: tuple[Team, ...]
+    teams: tuple[TeamSettings, ...]
     polled: tuple[str, ...]
     left_out: Mapping[FoundTeam, str]
     not_wanted: tuple[FoundTeam, ...]
@@ -60,7 +60,7 @@ def choose(
 
 def _choice(name: str, discover: Discover, findings: Findings, kind: str, taken: _Taken) -> Choice:
     wanted = [team for team in findings.teams if discover.wants(trimmed(team.name))]
-    teams: list[Team] = []
+    teams: list[TeamSettings] = []
     polled: list[str] = []
     left_out: dict[FoundTeam, str] = {}
     for each in wanted:
@@ -86,7 +86,7 @@ def _choice(name: str, discover: Discover, findings: Findings, kind: str, taken:
     )
 
 
-def _team(discover: Discover, found: FoundTeam, taken: _Taken, *, readable: bool) -> Team:
+def _team(discover: Discover, found: FoundTeam, taken: _Taken, *, readable: bool) -> TeamSettings:
     """The team to poll. Of two discovered teams with the same name, the second gets its id appended."""
     if not readable:
         # The platform lists all teams of a device key's user, but always answers for the key's own team.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from exporter.config.settings import Discover, Origin, Settings, Team
+from exporter.config.settings import Discover, Origin, Settings, TeamSettings
 from exporter.config.types import format_duration
 from exporter.errors import ConfigError
 from exporter.platform.clock import CLOCK
@@ -116,9 +116,9 @@ def origin_key(origin: Origin) -> OriginKey:
 
 def _misuses(origin: Origin, kind: str) -> Iterator[str]:
     match origin:
-        case Team(team_id=None) if kind == "jwt":
+        case TeamSettings(team_id=None) if kind == "jwt":
             yield "team_id: found none; allowed: the team's id, which a user JWT needs"
-        case Team(agents_path="/agents") if kind == "integration":
+        case TeamSettings(agents_path="/agents") if kind == "integration":
             yield "agents_path: found /agents; allowed: /r/agents, because an sk- key may use only runtime paths"
         case Discover() if kind == "integration":
             yield "found an sk- key; allowed: a dk- key or a user JWT, because an sk- key cannot list teams"

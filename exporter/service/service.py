@@ -11,8 +11,7 @@ from exporter.collect.agents import AgentRules
 from exporter.collect.context import TeamRules
 from exporter.collect.schedule import GRACE, Schedule
 from exporter.collect.team import Team
-from exporter.config.settings import Settings
-from exporter.config.settings import Team as TeamSettings
+from exporter.config.settings import Settings, TeamSettings
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import SeriesStore
 from exporter.log import event

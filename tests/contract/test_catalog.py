@@ -210,7 +210,7 @@ def test_labels_declare_their_bounds(metric: Metric) -> None:
 def test_limits_are_those_that_are_kept() -> None:
     """A limit of the catalogue is the one that the code keeps."""
     kept = {"gpu": wire.MAX_GPUS, "label": wire.MAX_LABELS, "quota": MAX_QUOTAS}
-    kept |= dict.fromkeys(tasks.Kind._fields, MAX_COMBINATIONS)
+    kept |= dict.fromkeys(tasks.TaskKind._fields, MAX_COMBINATIONS)
     declared = {
         label.name: label.bound.most for metric in CATALOG for label in metric.labels if isinstance(label.bound, Limit)
     }

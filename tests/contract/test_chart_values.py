@@ -10,7 +10,7 @@ import helm_python
 import pytest
 from helm_python import HelmError
 
-from exporter.config.settings import Discover, Settings, Team
+from exporter.config.settings import Discover, Settings, TeamSettings
 from support.chart import (
     CASES,
     CHART,
@@ -170,8 +170,8 @@ def test_configuration_defaults_are_the_exporters() -> None:
     assert Settings(**defaults()["config"]) == Settings()
 
 
-@pytest.mark.parametrize(("definition", "model"), [("team", Team), ("discover", Discover)])
-def test_teams_take_every_key_of_the_configuration(definition: str, model: type[Team | Discover]) -> None:
+@pytest.mark.parametrize(("definition", "model"), [("team", TeamSettings), ("discover", Discover)])
+def test_teams_take_every_key_of_the_configuration(definition: str, model: type[TeamSettings | Discover]) -> None:
     """The keys of an item are those of the configuration and where the chart finds the credential."""
     known = SCHEMA["definitions"][definition]["properties"].keys()
     assert known - {"existingSecret", "existingSecretKey", "token"} == model.model_fields.keys()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from exporter.config.environment import SHORTHAND, key_paths
 from exporter.config.mistakes import key_path
-from exporter.config.settings import Discover, Team
+from exporter.config.settings import Discover, TeamSettings
 from exporter.config.variables import variable
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -13,7 +13,7 @@ def test_every_key_is_described_once() -> None:
     rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| `")]
     keys = [(f"`{key_path(loc)}`", f"`{variable(loc)}`") for loc in key_paths()]
     assert [tuple(row[:2]) for row in rows[: len(keys)]] == keys
-    names = (*Team.model_fields, *Discover.model_fields, *SHORTHAND.values())
+    names = (*TeamSettings.model_fields, *Discover.model_fields, *SHORTHAND.values())
     assert [row[0] for row in rows[len(keys) :]] == [f"`{name}`" for name in names]
     assert all(cell.strip() for row in rows for cell in row)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.config.environment import key_paths
 from exporter.config.load import load
-from exporter.config.settings import Team
+from exporter.config.settings import TeamSettings
 from exporter.errors import ConfigError
 
 ONE_CREDENTIAL = "allowed: exactly one of token_file, token_env and refresh_token_file"
@@ -242,7 +242,11 @@ def test_a_structure_that_contains_itself_is_a_mistake(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "teams: &a [*a]")
 
 
-KEYS = [str(part) for loc in key_paths() for part in loc] + list(Team.model_fields) + ["sk-marker-0123456789", "token"]
+KEYS = (
+    [str(part) for loc in key_paths() for part in loc]
+    + list(TeamSettings.model_fields)
+    + ["sk-marker-0123456789", "token"]
+)
 SCALARS = st.sampled_from(
     ["sk-marker-0123456789", "https://u:marker@h", "5s", "a", 1, 1.5, True, None, "eyJmarker0123456789.a.b", 10**30]
 )

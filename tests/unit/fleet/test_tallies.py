@@ -5,15 +5,15 @@ import pytest
 from exporter.catalog import MAX_COMBINATIONS, OTHER
 from exporter.fleet import tallies
 from exporter.fleet.tallies import Combination, Tallies
-from exporter.fleet.tasks import Kind, Task
+from exporter.fleet.tasks import Task, TaskKind
 from support.lists import Item, Poller, TaskLists, done
 
 LATER = 1_000_000.0
-ALL_OTHER = Kind(OTHER, OTHER, OTHER, OTHER)
+ALL_OTHER = TaskKind(OTHER, OTHER, OTHER, OTHER)
 
 
 def task(agent_id: str = "", gpu_type: str = "", *, seconds: float = 10.0) -> Task:
-    kind = Kind(gpu_type=gpu_type)
+    kind = TaskKind(gpu_type=gpu_type)
     return Task(task_id="t", started_at=100.0, completed_at=100.0 + seconds, agent_id=agent_id, kind=kind)
 
 
@@ -35,8 +35,8 @@ def test_execution_by_combination() -> None:
     unknown = Task(task_id="u", completed_at=5.0)
     new = {"failed": [task(gpu_type="A100")], "completed": [task(gpu_type="A100"), task(gpu_type="A100"), unknown]}
     assert Tallies().after(new, ()).execution == {
-        Combination("failed", Kind(gpu_type="A100")): 10.0,
-        Combination("completed", Kind(gpu_type="A100")): 20.0,
+        Combination("failed", TaskKind(gpu_type="A100")): 10.0,
+        Combination("completed", TaskKind(gpu_type="A100")): 20.0,
     }
 
 
@@ -48,7 +48,7 @@ def test_a_run_that_is_not_known_adds_nothing(task_: Task) -> None:
 
 def test_combinations_begin_at_zero() -> None:
     """A combination that was seen is there at 0, so that its first task is an increase."""
-    seen = Combination("completed", Kind(gpu_type="A100"))
+    seen = Combination("completed", TaskKind(gpu_type="A100"))
     first = Tallies().after({}, [seen])
     assert first.execution == {seen: 0.0}
     assert first.after({"completed": [task(gpu_type="A100")]}, [seen]).execution == {seen: 10.0}
@@ -61,14 +61,14 @@ def test_combinations_are_bounded() -> None:
     assert len(found.execution) == MAX_COMBINATIONS + 1
     assert found.execution[Combination("completed", ALL_OTHER)] == 10.0 * (100 - MAX_COMBINATIONS)
     found = found.after({"completed": [task(gpu_type="gpu0")], "failed": [task(gpu_type="new")]}, [])
-    assert found.execution[Combination("completed", Kind(gpu_type="gpu0"))] == 20.0
+    assert found.execution[Combination("completed", TaskKind(gpu_type="gpu0"))] == 20.0
     assert found.execution[Combination("failed", ALL_OTHER)] == 10.0
     assert sum(found.execution.values()) == 1020.0
 
 
 def test_what_was_only_seen_takes_no_place_beyond_the_limit() -> None:
     """A combination that is only seen is not added when the limit is reached."""
-    seen = [Combination("completed", Kind(gpu_type=f"gpu{number}")) for number in range(100)]
+    seen = [Combination("completed", TaskKind(gpu_type=f"gpu{number}")) for number in range(100)]
     assert len(Tallies().after({}, seen).execution) == MAX_COMBINATIONS
 
 
@@ -77,7 +77,7 @@ async def test_counted_once_and_from_the_first_poll_on() -> None:
     lists = TaskLists()
     lists.put(done("old", LATER, LATER + 10), Item("r", "running", LATER, LATER + 1))
     poller = await Poller(lists).poll()
-    key = Combination("completed", Kind())
+    key = Combination("completed", TaskKind())
     assert poller.timings.tallies.execution == {key: 0.0}
     lists.put(done("quick", LATER + 20, LATER + 25))
     lists.move("r", "completed", completed_at=LATER + 31)
