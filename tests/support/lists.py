@@ -33,6 +33,7 @@ class Item:
     labels: tuple[str, ...] = ()
     agent_id: str | None = None
     gpu_type: str | None = None
+    workflow_id: str | None = None
 
     @property
     def on_the_wire(self) -> wire.Task:
@@ -47,6 +48,7 @@ class Item:
             agent_labels=list(self.labels),
             agent_id=self.agent_id,
             gpu_type=self.gpu_type,
+            workflow_id=self.workflow_id,
         )
 
 
@@ -130,9 +132,13 @@ class Poller:
     """Polls such lists as a team does. Mutable: it holds what is remembered, and the last snapshot.
 
     A poll that fails raises and changes nothing.
+
+    Attributes:
+        workflows: how many have series of their own.
     """
 
     lists: TaskLists
+    workflows: int = 0
     timings: Timings = field(default_factory=Timings)
     unknown: Counter[str] = field(default_factory=Counter)
     snapshot: TasksSnapshot | None = None
@@ -140,7 +146,9 @@ class Poller:
     async def poll(self) -> "Poller":
         """One poll."""
         self.lists.requests.clear()
-        self.snapshot = await collect_tasks(self.lists, self.timings, self.unknown, provisioning=NeverProvisioning())
+        self.snapshot = await collect_tasks(
+            self.lists, self.timings, self.unknown, provisioning=NeverProvisioning(), workflows=self.workflows
+        )
         self.timings = self.snapshot.timings
         return self
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, UNSTARTED_TASK_STATUSES
+from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, OTHER, UNSTARTED_TASK_STATUSES
 from exporter.errors import ServerFailed
 from exporter.fleet import activity, finished, order
 from support.lists import Item, Poller, TaskLists
@@ -25,6 +25,7 @@ LONGEST = (finished.MAX_PAGES - 2) * PER_PAGE
 """A list of this length can be read to its inner end within the bound; tests of their own go beyond."""
 COUNTS = st.integers(1, 5)
 SEEDS = st.integers(0, 2**32)
+WORKFLOWS = ("portrait", "upscale")
 BURSTS = st.sampled_from([3, 12, 25, 45])
 
 
@@ -67,11 +68,17 @@ class Model:
                 values["runs", item.status] += 1
                 values["run seconds", item.status] += item.completed_at - item.started_at
                 values["execution", f"{item.status} {item.gpu_type}"] += item.completed_at - item.started_at
+                values["workflow seconds", f"{item.status} {_workflow(item)}"] += item.completed_at - item.started_at
             if item.status == "failed":
                 values["failed on", item.agent_id or ""] += 1
+            values["workflow", f"{item.status} {_workflow(item)}"] += 1
         values["waits", ""] = len(self.waits)
         values["wait seconds", ""] = sum(self.waits.values())
         return {key: value for key, value in values.items() if value}
+
+
+def _workflow(item: Item) -> str:
+    return item.workflow_id or OTHER
 
 
 class TaskHistory(RuleBasedStateMachine):
@@ -103,7 +110,7 @@ class TaskHistory(RuleBasedStateMachine):
         if key == "completed_at":
             self.unended_cancelled = False
         self.lists = TaskLists(key, newest_first, PER_PAGE)
-        self.poller = Poller(self.lists)
+        self.poller = Poller(self.lists, workflows=len(WORKFLOWS))
         self.model = Model()
         self.now = 1_000_000.0
         self.number = 0
@@ -138,6 +145,7 @@ class TaskHistory(RuleBasedStateMachine):
             created_at=self.now,
             agent_id=self.random.choice("ab"),
             gpu_type=self.random.choice(["A100", "H100"]),
+            workflow_id=(*WORKFLOWS, None)[self.number % 3],
         )
         self.lists.put(item)
         return item
@@ -249,7 +257,7 @@ class TaskHistory(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """A new exporter knows nothing: all that ended or started before its first poll is history."""
-        self.poller, self.model = Poller(self.lists), Model()
+        self.poller, self.model = Poller(self.lists, workflows=len(WORKFLOWS)), Model()
         self.poll()
         self.now += 1
 
@@ -319,6 +327,14 @@ class TaskHistory(RuleBasedStateMachine):
         tallies = self.poller.timings.tallies
         values |= {("failed on", agent_id): count for agent_id, count in tallies.failed.items()}
         values |= {("execution", f"{key.status} {key.kind.gpu_type}"): sum_ for key, sum_ in tallies.execution.items()}
+        for name, key in (
+            ("workflow", "cyberun_workflow_tasks_finished_total"),
+            ("workflow seconds", "cyberun_workflow_execution_seconds_total"),
+        ):
+            values |= {
+                (name, f"{each['status']} {each['workflow_id']}"): samples.value(key, **each) or 0
+                for each in samples.series(key)
+            }
         return {key: value for key, value in values.items() if value}
 
     @invariant()
@@ -326,6 +342,7 @@ class TaskHistory(RuleBasedStateMachine):
         timings = getattr(self, "poller", Poller(TaskLists())).timings
         assert len(timings.activity.seen) <= 8 * PER_PAGE
         assert all(len(listed.known) <= 2 * PER_PAGE for listed in timings.lists.values())
+        assert timings.workflows.ranked.keys() <= set(WORKFLOWS)
         assert len(timings.tallies.execution) <= 2 * len(FINAL_TASK_STATUSES)
 
 
