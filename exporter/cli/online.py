@@ -9,7 +9,7 @@ from exporter.config.settings import Origin, Settings
 from exporter.config.types import format_duration
 from exporter.errors import ADVICE, ConfigError
 from exporter.platform import paths
-from exporter.redact import quoted
+from exporter.redact import one_line, quoted
 from exporter.service.credentials import open_credential
 from exporter.service.service import Service, started
 from exporter.service.shard import Shard
@@ -107,7 +107,8 @@ def _discoveries(service: Service) -> Iterator[_Line]:
             continue
         parts = [counted(len(choice.findings.teams), "team")]
         parts += [f"polled: {_listed(choice.polled)}"] if choice.polled else []
-        parts += [f"not wanted: {_listed([team.name for team in choice.not_wanted])}"] if choice.not_wanted else []
+        not_wanted = [one_line(team.name) for team in choice.not_wanted]
+        parts += [f"not wanted: {_listed(not_wanted)}"] if not_wanted else []
         wanted = bool(choice.polled or choice.left_out)
         words = "; ".join(parts if wanted else [*parts, "no team is polled"])
         yield _Line(choice.name, paths.ME, ok=wanted, words=words)
@@ -141,7 +142,8 @@ def _quotas(team: str, quotas: QuotaStatus) -> _Line:
     if quotas.error is not None:
         words = f"quotas are optional and cannot be read: {quotas.error}"
         return _Line(team, paths.ME, ok=True, words=words, warning=True)
-    return _Line(team, paths.ME, ok=True, words=f"{quotas.limits or 'no'} limits found")
+    found = counted(quotas.limits, "limit") if quotas.limits else "no limits"
+    return _Line(team, paths.ME, ok=True, words=f"{found} found")
 
 
 def _refreshed(name: str, service: Service) -> Iterator[_Line]:
@@ -166,7 +168,7 @@ def _collected(team: TeamStatus, collector: CollectorStatus, path: str, requests
     parts = [
         USES[team.credential_kind],
         *_of_team(team),
-        f"{collector.items_reported} {collector.name}",
+        counted(collector.items_reported or 0, collector.name.removesuffix("s")),
         f"{counted(requests, 'request')} in {attempt.duration:.1f} s, every {format_duration(collector.interval)}",
         *(["only some of them could be read"] if collector.truncated else []),
         *(_provisioning(team) if collector.name == "tasks" else ()),

@@ -152,6 +152,19 @@ async def test_a_session_is_rotated_properly(
     assert operator.trades == 2
 
 
+async def test_patterns_that_want_nobody(
+    platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
+) -> None:
+    """A discovery none of whose teams is wanted fails, and tells the names as patterns meet them, on one line."""
+    platform.teams["film"].display_name = "\u00a0Film\x1b[2J\n"
+    discover = [{"refresh_token_file": str(operator.path), "include": ["Nobody"]}]
+    done = await run_command("check", {"api": API, "teams": [], "discover": discover}, arguments=["--online"])
+    assert done.code == 1
+    state, told = rows(done)["discover[0]", "/users/me"]
+    assert state == "FAILED"
+    assert re.fullmatch("2 teams; not wanted: (Film \\[2J, Render|Render, Film \\[2J); no team is polled", told), told
+
+
 async def test_a_session_in_use_is_left_alone(
     platform: SimulatedPlatform, run_command: CommandFactory, exporter_factory: ExporterFactory, operator: SignedIn
 ) -> None:

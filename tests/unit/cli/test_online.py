@@ -54,6 +54,7 @@ def test_what_a_credential_may(kind: str, team_id: str | None, words: str) -> No
     ("quotas", "warning", "words"),
     [
         (QuotaStatus(limits=3), False, "3 limits found"),
+        (QuotaStatus(limits=1), False, "1 limit found"),
         (QuotaStatus(limits=0), False, "no limits found"),
         (
             QuotaStatus(limits=0, reason="not_found", error="GET /users/me: 404"),
@@ -82,6 +83,12 @@ def test_what_becomes_of_provisioning(filtered: bool | None, words: str) -> None
     known = replace(team("device", None), provisioning_filtered=filtered)
     assert _collected(known, collector(), "/r/tasks", 7).words.endswith(words)
     assert _collected(known, collector(name="agents"), "/agents", 1).words.endswith("every 30s")
+
+
+def test_one_of_a_list_is_one() -> None:
+    """What a list holds is told in words that fit its number."""
+    one = collector(name="agents", items_reported=1)
+    assert "; 1 agent; " in _collected(team("device", None), one, "/agents", 1).words
 
 
 def test_part_of_a_list_is_said() -> None:
