@@ -42,7 +42,7 @@ def test_pull_requests_build_start_and_install() -> None:
     """Before a merge the image is built and tested, compose is started, and the chart is installed by both Helms."""
     assert "pull_request" in WORKFLOWS["ci"]["on"]
     jobs = {name: str(job["steps"]) for name, job in WORKFLOWS["ci"]["jobs"].items()}
-    assert jobs.keys() == {"test", "image", "compose", "chart"}
+    assert jobs.keys() == {"test", "coverage", "image", "compose", "chart"}
     assert "make image-test" in jobs["image"]
     assert "docker compose up --build --wait" in jobs["compose"]
     assert {"helm install", "helm test", "--dry-run=server"} <= set(
