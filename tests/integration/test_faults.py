@@ -219,10 +219,10 @@ async def test_a_fault_costs_one_list_of_one_team(platform: SimulatedPlatform, e
             samples.value("cyberun_collector_success", team_name=case.name, collector=collector)
             for collector in ("tasks", "agents")
         ] == [int(case.collector != collector) for collector in ("tasks", "agents")], case
-        # What was known is served on: it is not stale yet.
-        assert domain(samples, case.name) == domain(before, case.name), case
+        # What was known is served on: it is not stale yet. A look at the unfiltered list may have come in between.
+        assert domain(before, case.name).items() <= domain(samples, case.name).items(), case
     assert samples.value("cyberun_up", team_name=HEALTHY) == 1
-    assert domain(samples, HEALTHY) == domain(before, HEALTHY)
+    assert domain(before, HEALTHY).items() <= domain(samples, HEALTHY).items()
     assert platform.journal.count(path="/_simulate/elsewhere") == 0
     assert (await exporter.get("/-/healthy")).status == 200
     assert (await exporter.get("/-/ready")).status == 200
