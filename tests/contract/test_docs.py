@@ -11,6 +11,7 @@ import pytest
 from exporter.catalog import CATALOG, Kind
 from exporter.cli.arguments import parse
 from exporter.config.settings import Settings
+from exporter.demo.sources import FIELDS
 from exporter.errors import REASONS
 from exporter.service.budget import LEAST_PER_POLL, MOST_PER_POLL
 from support.rules import ALERTS, RECORDS, ROOT
@@ -133,6 +134,21 @@ def test_metrics_exist(page: Path) -> None:
     known = {*metric_names(), *own, *(name for record in RECORDS for name in record.split(":"))}
     for name in re.findall(r"\bcyberun_[a-z_]+[a-z](?![a-z_]*[*…])", text):
         assert name in known or name == "cyberun_exporter", name
+
+
+def _fields(thing: str) -> Iterator[str]:
+    for things in FIELDS.values():
+        yield from things.get(thing, ())
+
+
+def test_every_field_of_both_lists_is_decided() -> None:
+    """What a field of a task, an agent or their pages becomes stands in a row of its list, or why it is not used."""
+    _, tasks, agents, *_ = read(DOCS / "decisions" / "fields.md").split("\n## ")
+    for list_of, text in (("a task", tasks), ("an agent", agents)):
+        rows = "".join(row.split("|")[1] for row in text.splitlines() if row.startswith("|"))
+        told = {name.rpartition(".")[2] for name in re.findall(r"`([\w.]+)`", rows)}
+        fields = [*_fields(list_of), *_fields("`page_meta`")]
+        assert {name.rpartition(".")[2] for name in fields} <= told
 
 
 def test_every_reason_is_explained() -> None:
