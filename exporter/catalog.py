@@ -155,7 +155,7 @@ _PATH: Final = Label("path", OnePer(Part.API_PATH))
 _AGENT_ID: Final = Label("agent_id", OnePer(Part.AGENT))
 _GPU_PLACE: Final = Label("gpu", Limit(64, Part.AGENT))
 _WORKFLOW_ID: Final = Label("workflow_id", OnePer(Part.WORKFLOW))
-_COMBINATIONS: Final = Limit(MAX_COMBINATIONS, Part.TEAM)
+_COMBINATIONS: Final = Limit(MAX_COMBINATIONS + 1, Part.TEAM)  # OTHER is one more
 _FINAL_STATUS: Final = Label("status", ClosedSet(FINAL_TASK_STATUSES))
 _AGENT_STATUS: Final = Label("status", ClosedSet((*AGENT_STATUSES, OTHER)))
 
