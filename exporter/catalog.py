@@ -183,7 +183,7 @@ COLLECTOR_SUCCESS = _exporter(
 COLLECTOR_DURATION = _exporter(
     "cyberun_collector_duration_seconds",
     Kind.GAUGE,
-    "How long the collector's last poll took, failed or not, including its wait for a permit.",
+    "How long the collector's last poll took, failed or not, including its wait for a permit to poll.",
     _COLLECTOR,
     "seconds",
 )

@@ -78,6 +78,7 @@ def _table(settings: Settings, credentials: Mapping[OriginKey, TokenSource]) -> 
 def _budget(settings: Settings) -> list[str]:
     least, most = requests_per_minute(settings)
     allowed = 60 * settings.api.max_requests_per_second
+    one, two = series_per_agent(1), series_per_agent(2)
     lines = [
         (
             f"requests   {least:.0f} to {most:.0f} a minute with up to 100 agents a team;"
@@ -85,7 +86,7 @@ def _budget(settings: Settings) -> list[str]:
         ),
         (
             f"series     {series_per_team() * len(settings.teams)} for the teams themselves,"
-            f" and {series_per_agent(1)} for each agent with one GPU, 3 for each further GPU"
+            f" and {one} for each agent with one GPU, {two - one} for each further GPU"
         ),
     ]
     return lines + [f"warning    {warning}" for warning in budget_warnings(settings)]

@@ -48,6 +48,7 @@ async def test_every_row_about_agents_and_timings() -> None:
         "an agent that vanished, for `collect.agent_memory`": f"{await series(agent(), then=False)}",
         "an expected agent that was never seen": f"{await series(expected=['b'])}",
         "while an agent syncs": f"{await series(agent(**SYNC)) - plain} more",
+        "… and all further ones, as `other`, one for each final status": f"{len(FINAL_TASK_STATUSES)}",
         "each label of an agent, with `collect.agent_labels`": (f"{labelled[1] - labelled[0]}"),
     }
     rows = dict(re.findall(r"^\| (.+) \| (\d+(?: more)?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from exporter.cli.arguments import parse
 from exporter.config.settings import Settings
 from exporter.demo.sources import FIELDS
 from exporter.errors import REASONS
+from exporter.platform import wire
 from exporter.service.budget import LEAST_PER_POLL, MOST_PER_POLL
 from support.rules import ALERTS, RECORDS, ROOT
 
@@ -91,6 +93,16 @@ def test_every_page_is_in_the_index() -> None:
     assert set(DOCS.glob("runbooks/*.md")) <= {target for target, _ in links(DOCS / "alerts.md")}
 
 
+def test_every_folder_is_on_the_map() -> None:
+    """CONTRIBUTING.md says what each folder holds; of tests/ each folder in it."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    parts = [name.split("/") for name in listed.splitlines() if not name.startswith(".")]
+    folders = {each[0] if each[0] != "tests" else f"tests/{each[1]}" for each in parts if len(each) > 1}
+    on_the_map = re.findall(r"^\| `([^`]+)` \|", read(ROOT / "CONTRIBUTING.md"), re.MULTILINE)
+    missing = {each for each in folders if not any(f"{row}/".startswith(f"{each}/") for row in on_the_map)}
+    assert missing <= {"tests/conftest.py"}
+
+
 def test_every_picture_is_shown() -> None:
     """No picture lies about that no page shows."""
     assert set(DOCS.glob("images/*")) <= {target for page in PAGES for target, _ in links(page)}
@@ -155,6 +167,14 @@ def test_every_reason_is_explained() -> None:
     """The page about troubles has a row for each reason, in the order of the errors, and for no other."""
     table = read(DOCS / "troubleshooting.md").partition("| reason |")[2].partition("\n\n")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == REASONS
+
+
+def test_every_field_is_explained() -> None:
+    """The decision about fields says what becomes of each that is read of an item."""
+    page = read(DOCS / "decisions" / "fields.md")
+    models = (wire.Task, wire.Agent, wire.SystemStats, wire.GpuDevice, wire.Workflow)
+    missing = [each.name for model in models for each in fields(model) if not re.search(rf"\b{each.name}\b", page)]
+    assert not missing, "say in docs/decisions/fields.md what becomes of it"
 
 
 def test_numbers_of_the_readme() -> None:

@@ -126,13 +126,20 @@ def test_the_sizing_guide_has_the_numbers_of_check() -> None:
     text = (DOCS / "cardinality.md").read_text(encoding="utf-8")
     team, agent = series_per_team(), series_per_agent(1)
     gpu = series_per_agent(2) - agent
-    assert f"| a team without agents, with tasks in every status | {team} |" in text
-    assert f"| a connected agent with one GPU | {agent} |" in text
-    assert f"| each further GPU | {gpu} |" in text
-    assert f"**{team} T + {agent - gpu} A + {gpu} G**" in text
-    for teams, agents, gpus in ((1, 10, 1), (5, 100, 4), (100, 10_000, 4)):
-        series = team * teams + agents * (agent + gpu * (gpus - 1))
-        assert f"{teams} team" in text
-        assert f"| {series:,} |" in text
-    assert f"| a poll of a team with up to 100 agents | {LEAST_PER_POLL}:" in text
-    assert f"1 more, so {MOST_PER_POLL} at most |" in text
+    wanted = [
+        f"| a team without agents, with tasks in every status | {team} |",
+        f"| a connected agent with one GPU | {agent} |",
+        f"| each further GPU | {gpu} |",
+        f"**{team} T + {agent - gpu} A + {gpu} G**",
+        f"such as a pod's name, makes {agent} new",
+        f"| a poll of a team with up to 100 agents | {LEAST_PER_POLL}:",
+        f"1 more, so {MOST_PER_POLL} at most |",
+    ]
+    for fleet, teams, agents, gpus in (
+        ("1 team, 10 agents with one GPU each", 1, 10, 1),
+        ("5 teams, 100 agents with 4 GPUs each", 5, 100, 4),
+        ("100 teams, 10,000 agents with 4 GPUs each", 100, 10_000, 4),
+    ):
+        wanted.append(f"| {fleet} | {team * teams + agents * (agent + gpu * (gpus - 1)):,} |")
+    missing = [words for words in wanted if words not in text]
+    assert not missing, "docs/cardinality.md has other numbers; write these instead"

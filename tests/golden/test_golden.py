@@ -1,5 +1,6 @@
 """What a scrape of the full fixture gets, byte for byte. `pytest --update-golden tests/golden` writes it anew."""
 
+import difflib
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from support import parse_openmetrics, parse_text, required
 
 HERE = Path(__file__).parent
+UPDATE = 'if this is meant: make test PYTEST_ARGS="tests/golden --update-golden"'
 NAMES = ("metrics.prom", "metrics.openmetrics")
 
 
@@ -18,7 +20,10 @@ def test_exposition_is_as_recorded(name: str, expositions: dict[str, str], *, up
     path = HERE / name
     if update_golden:
         path.write_text(expositions[name], encoding="utf-8", newline="")
-    assert expositions[name] == path.read_text(encoding="utf-8")
+    recorded, found = path.read_text(encoding="utf-8"), expositions[name]
+    if found != recorded:
+        changed = difflib.unified_diff(recorded.splitlines(), found.splitlines(), "recorded", "found", n=0, lineterm="")
+        pytest.fail("\n".join((UPDATE, *changed)), pytrace=False)
 
 
 def test_golden_files_parse_strictly() -> None:

@@ -47,7 +47,10 @@ def full_lists(count: int) -> dict[str, list[dict[str, Any]]]:
 async def test_series_per_agent(gpus: int) -> None:
     """The expected series of an agent are those that a poll gives it."""
     found = await Rig.of(FakeClient(agents=[agent(gpus)])).poll()
-    assert sum("agent_id" in dict(labels) for _, labels in found.values) == series_per_agent(gpus)
+    shown = sum("agent_id" in dict(labels) for _, labels in found.values)
+    assert shown == series_per_agent(gpus), (
+        "count a new series in families.series_of_agent; give budget.py's agent its value"
+    )
 
 
 async def test_series_per_team() -> None:
@@ -56,7 +59,8 @@ async def test_series_per_team() -> None:
     rig = Rig.of(client)
     await rig.poll()
     found = await rig.poll(after=30.0)
-    assert found.value("cyberun_exporter_series", team_name="render") == series_per_team()
+    shown = found.value("cyberun_exporter_series", team_name="render")
+    assert shown == series_per_team(), "add a new series to those that budget.series_per_team renders"
 
 
 @pytest.mark.parametrize(("count", "requests"), [(0, LEAST_PER_POLL), (100, LEAST_PER_POLL), (101, MOST_PER_POLL)])
