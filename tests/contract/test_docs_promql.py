@@ -142,4 +142,4 @@ def test_the_sizing_guide_has_the_numbers_of_check() -> None:
     ):
         wanted.append(f"| {fleet} | {team * teams + agents * (agent + gpu * (gpus - 1)):,} |")
     missing = [words for words in wanted if words not in text]
-    assert not missing, "docs/cardinality.md has other numbers; write these instead"
+    assert not missing, "\n".join(("docs/cardinality.md has other numbers; write these instead:", *missing))
