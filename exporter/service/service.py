@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
@@ -17,6 +17,7 @@ from exporter.expose.series_store import SeriesStore
 from exporter.log import event
 from exporter.platform import paths
 from exporter.platform.clock import AWAKE, CLOCK
+from exporter.redact import one_line
 from exporter.service.assembly import Assembler, Assembly
 from exporter.service.budget import MOST_PER_POLL
 from exporter.service.choice import Choice, choose
@@ -28,6 +29,8 @@ from exporter.status import DiscoveryStatus, LeftOutTeam
 
 STOP_TIMEOUT: Final = 4.0
 """Seconds that a stopping exporter waits for a session renewal, so that its new refresh token is not lost."""
+MOST_NAMES: Final = 20
+"""Names of teams in one line of the log."""
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +54,7 @@ class Service:
         self._schedule = Schedule(AWAKE)
         self.exporter = Exporter(self._schedule, payload=self._store, counters=counters, clock=CLOCK)
         self._left_out: Mapping[FoundTeam, str] = {}
+        self._none_wanted: Mapping[str, tuple[FoundTeam, ...]] = {}
         self._one = asyncio.Lock()
         self._changed = asyncio.Event()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -100,12 +104,22 @@ class Service:
         self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
         self.exporter.discovered = all(each.findings.attempted for each in now.discoveries.values())
         self.exporter.discoveries = tuple(map(_discovery_status, choices))
+        self._log_choices(choices)
+
+    def _log_choices(self, choices: Sequence[Choice]) -> None:
+        """Log which teams are left out, and which discovery wants none: once, not after every attempt."""
         left_out = {team: why for choice in choices for team, why in choice.left_out.items()}
         for team, why in left_out.items():
-            if self._left_out.get(team) != why:  # once, not after every attempt
+            if self._left_out.get(team) != why:
                 fields = {"team": team.name, "team_id": team.team_id, "why": why}
                 event(_log, logging.WARNING, "discovered team left out", **fields)
         self._left_out = left_out
+        none_wanted = {each.name: each.not_wanted for each in choices if not each.polled and not each.left_out}
+        for name, teams in none_wanted.items():
+            if teams and self._none_wanted.get(name) != teams:
+                found = ", ".join(one_line(team.name) for team in teams[:MOST_NAMES])
+                event(_log, logging.WARNING, "no discovered team is wanted", credential=name, found=found)
+        self._none_wanted = none_wanted
 
     def choices(self) -> tuple[Choice, ...]:
         """The decision about the teams that each discovery found."""

@@ -203,6 +203,18 @@ async def test_who_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) 
     ]
 
 
+async def test_a_discovery_that_wants_nobody_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """With the names it found, on one line, so that the patterns can be put right."""
+    caplog.set_level(logging.WARNING)
+    async with serving(settings([], [{"token_env": "JWT", "include": ["nobody"]}])) as service:
+        find(service, "JWT", {"a": "render", "b": "film\n"})
+        for _ in range(3):
+            await service._found()
+    [record] = caplog.records
+    assert record.getMessage() == "no discovered team is wanted"
+    assert sorted(record.__dict__["fields"]["found"].split(", ")) == ["film", "render"]
+
+
 async def test_a_reload_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every credential is asked, also those that a reload brings; those that go are not asked any more."""
     asked: list[str] = []
