@@ -1,9 +1,10 @@
-"""How polls, scrapes and memory grow with agents and with teams, over TCP: what one agent or team costs must not rise.
+"""How polls, scrapes and memory grow with agents and teams, over TCP: the cost per agent or team must not rise.
 
 The baseline of each line is the one above it: ten times the agents or teams should take ten times the time of a poll,
-and no longer steps of the event loop. Each fleet has a process of its own, so that memory is its alone. Everything is
-polled at once, twice; the second poll is measured, with its connections open. The simulated platform shares the
-machine and is the slower of the two when there are many teams, so CPU time tells more than the seconds of a poll.
+and no longer steps of the event loop. Each fleet has its own process, so that its memory is measured alone.
+Everything is polled at once, twice; the second poll is measured, with its connections open. The simulated platform
+shares the machine and is the slower of the two when there are many teams, so CPU time tells more than the seconds of
+a poll.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from exporter.cli.serve import freeze_startup_objects
 from exporter.service.exporter import Exporter
 
 FEW = 5
-"""Tasks in each status: few, for they cost the same however many agents there are."""
+"""Tasks in each status: few, because they cost the same for any number of agents."""
 BY_AGENTS = tuple(Fleet(teams, agents, FEW) for teams, agents in ((1, 100), (1, 1_000), (1, 10_000), (50, 1_000)))
 BY_TEAMS = tuple(Fleet(teams, 10, FEW) for teams in (1, 10, 100, 1_000, 2_000))
 CONCURRENCY = 32
@@ -68,7 +69,7 @@ async def _measure(base_url: str, fleet: Fleet, platform: int) -> dict[str, obje
 
 
 def measured(base_url: str, fleet: Fleet, platform: int) -> dict[str, object]:
-    """The line of a fleet; to be called in a process of its own."""
+    """The line of a fleet; must be called in its own process."""
     return asyncio.run(_measure(base_url, fleet, platform))
 
 

@@ -1,6 +1,6 @@
-"""A hundred teams of a hundred agents, polled at once: whether teams that hang matter to the others.
+"""A hundred teams of a hundred agents, polled at once: whether hanging teams delay the others.
 
-The baseline is the same poll with nobody hanging. The simulated platform answers in this machine's other process, so
+The baseline is the same poll without hanging teams. The simulated platform answers in this machine's other process, so
 its own CPU time is the latency; poll_cycle.py compares a poll of everything with what network and CPU allow.
 """
 

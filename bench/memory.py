@@ -1,4 +1,4 @@
-"""Memory at rest and at its peak, against the text served and against the client library on the same samples."""
+"""Memory at rest and at its peak, compared with the text served and with the client library on the same samples."""
 
 import asyncio
 import multiprocessing

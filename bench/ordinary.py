@@ -1,8 +1,8 @@
-"""What an ordinary installation costs: the process itself, for three teams of thirty agents polled every 15 seconds.
+"""What an ordinary installation costs: one process for three teams of thirty agents, polled every 15 seconds.
 
-Most users have no more than this, and what they pay is not the scrape but what runs around it: the start, the memory
-that is held, and the health check that an image repeats. Each is shown beside what Python alone costs, and beside a
-bare aiohttp server, in the same run. CPU time is user and system time; memory is what is resident, or was at the peak.
+Most users have no more than this, and their main costs are not scrapes but the start, the resident memory, and the
+repeated health check of an image. Each is shown beside Python alone and beside a bare aiohttp server, in the same
+run. CPU time is user and system time; memory is what is resident, or was at the peak.
 """
 
 import os

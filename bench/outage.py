@@ -1,4 +1,4 @@
-"""The real schedule in hard times: no burst of requests after an outage, and fair turns at too slow a pace.
+"""The real schedule under stress: no burst of requests after an outage, and fairness when the request rate is too low.
 
 An outage: several hundred teams are polled at a short interval, then every request is refused, or hangs, until polls
 are held back, then the platform works again. The requests of each second after that are compared with those of the

@@ -1,7 +1,7 @@
-"""How long polling every team once takes, against what network and CPU allow, and against one request after the other.
+"""How long polling every team once takes, compared with what network and CPU allow, and with sequential requests.
 
 The platform answers after a fixed latency. The bound of a cycle is requests / concurrency x latency, or the CPU time of
-our requests, whichever is more: no exporter of this design can be quicker. The platform, simulated in a process of its
+our requests, whichever is more: no exporter of this design can be faster. The platform, simulated in a process of its
 own, needs CPU time as well, which is shown. The teams are polled at once, which the schedule never does: it is the
 hardest case for a cycle, as its last teams have the places to themselves.
 
@@ -38,7 +38,7 @@ FLEETS = (Fleet(100, 100, 150, FAULT), Fleet(100, 1, 5, FAULT))
 CONCURRENCIES = (8, 32, 128)
 CYCLES = 2
 BASELINE_PART = 10
-"""The baseline is measured on one request in so many, and told for all."""
+"""The baseline is measured on one request in this many, and extrapolated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What it takes to turn agents into text, against the client library's `generate_latest` on the same samples."""
+"""What rendering agents as text costs, compared with the client library's `generate_latest` on the same samples."""
 
 import json
 import sys

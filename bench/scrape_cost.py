@@ -1,4 +1,4 @@
-"""What one gzip scrape costs the server in CPU time: prepared bytes against what the client library offers.
+"""What one gzip scrape costs the server in CPU time: prepared bytes compared with the client library.
 
 Of it there are two: a collector that builds its families at every scrape, and gauges that are set at every poll (and
 purged first, as things vanish), both written by `generate_latest` and compressed as its own server does. Ours answers

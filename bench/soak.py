@@ -1,8 +1,8 @@
-"""Minutes of a rough life: faults on and off, teams and agents that come and go, reloads, scrapes of every kind.
+"""A soak test: faults on and off, teams and agents that come and go, reloads, scrapes of every kind.
 
-Memory, asyncio tasks and file descriptors of the exporter are noted every second. In the calm at the start and at the
-end the same things happen, so the two can be compared: the goal is flat. The slope is that of all samples between.
-The number of seconds is the only argument; 60 without it.
+Memory, asyncio tasks and file descriptors of the exporter are noted every second. In the calm phases at the start and
+at the end the same things happen, so they can be compared: the goal is no growth. The slope is that of all samples
+between. The number of seconds is the only argument; 60 without it.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ PATHS = ("/r/tasks", "/r/agents", "/agents", "/users/me", "/auth/refresh", "*")
 
 
 def _export(config: str, tasks: Connection) -> None:
-    """The real thing, in a process that also says how many tasks its loop has."""
+    """The real exporter, in a process that also reports how many tasks its loop has."""
 
     def read() -> Settings:
         return load(Path(config), {})
@@ -299,7 +299,7 @@ async def _compared(rig: Rig, tasks: Connection, seconds: float) -> bool:
 
 
 def main() -> int:
-    """0 when it is as small at the end as it was at the start."""
+    """0 when it is no larger at the end than at the start."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     print(f"{seconds:g} s of trouble")
     return 0 if asyncio.run(_soak(seconds)) else 1

@@ -1,4 +1,4 @@
-"""What a scrape costs the server beside the cheapest one there is: nginx serving the same bytes as static files.
+"""What a scrape costs the server, compared with the cheapest one: nginx serving the same bytes as static files.
 
 nginx makes nothing and decides nothing, so its CPU time is that of the way through the kernel: with sendfile, which
 hands over pages of the file system's cache without a copy, and without, when it reads and writes as most programs do.

@@ -1,4 +1,4 @@
-"""What of the Helm chart is made from other files: the tables in its README, its copies of rules and dashboards."""
+"""The generated parts of the Helm chart: the tables in its README, its copies of rules and dashboards."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,11 +21,11 @@ KeyPath = tuple[str, ...]
 def generated(dashboards: Mapping[str, str], without_hold: Mapping[str, str]) -> dict[str, str]:
     """What each generated file of the chart holds, by its path in the repository.
 
-    Helm packs no file that lies outside of the chart, hence the copies.
+    Helm packs no files from outside the chart, hence the copies.
 
     Args:
         dashboards: what each dashboard's file holds, by its path.
-        without_hold: the same of the rules without hold.
+        without_hold: the same for the rules without hold.
     """
     sources = {path.as_posix(): path.read_text(encoding="utf-8") for path in sorted(RULES.glob("*.yml"))}
     return {
@@ -37,7 +37,7 @@ def generated(dashboards: Mapping[str, str], without_hold: Mapping[str, str]) ->
 
 
 def _readme() -> str:
-    """The README with its tables made anew."""
+    """The README with its tables regenerated."""
     text = (ROOT / CHART / "README.md").read_text(encoding="utf-8")
     for name, table in {"values": _values_tables(), "alerts": _alerts_table()}.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
@@ -68,7 +68,7 @@ def described(text: str) -> Iterator[tuple[str, KeyPath, str]]:
 
 
 def undocumented(values: Mapping[str, Any], documented: set[KeyPath], above: KeyPath = ()) -> Iterator[KeyPath]:
-    """The values that neither have a description nor lie within one that has."""
+    """The values without a description, of their own or of a value around them."""
     for key, value in values.items():
         path = (*above, key)
         if path in documented:

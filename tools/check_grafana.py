@@ -1,4 +1,4 @@
-"""Says whether a running Grafana took the dashboards as they are, and whether it can ask their questions.
+"""Checks that a running Grafana loaded the dashboards unchanged, and that it can run their queries.
 
 usage: python -m tools.check_grafana http://127.0.0.1:3000
 

@@ -1,4 +1,4 @@
-"""The configuration reference as markdown, made from the settings themselves."""
+"""Renders the configuration reference as markdown from the settings themselves."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,7 @@
-"""The second flavour of the alert rules, without hold: for rulers that offer no `ALERTS` and no recordings in time.
+"""The variant of the alert rules without hold, for rulers that lack `ALERTS` or evaluate recordings late.
 
-An alert of prometheus/rules is `fresh condition or held condition` over recordings. Here the held part goes, and each
-recording is replaced by what it records, so every alert stands on scraped series alone.
+An alert of prometheus/rules is `fresh condition or held condition` over recordings. Here the held part is removed, and
+each recording is replaced by its expression, so every alert uses only scraped series.
 """
 
 import re
@@ -33,7 +33,7 @@ _HELD: Final = re.compile(r"\bALERTS\{|:withheld\b")
 
 
 def generated() -> dict[str, str]:
-    """What each file of the second flavour holds, by its path in the repository."""
+    """The content of each file of the variant, by its path in the repository."""
     sources = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in sorted((ROOT / SOURCE).glob("*.yml"))}
     rules = [rule for source in sources.values() for group in source["groups"] for rule in group["rules"]]
     recordings = {rule["record"]: rule["expr"].strip() for rule in rules if "record" in rule}
@@ -70,7 +70,7 @@ _Dumper.add_representer(str, _text)
 
 
 def without_hold(expression: str, recordings: Mapping[str, str]) -> str:
-    """The condition on fresh data, over scraped series alone.
+    """The condition on fresh data, over scraped series only.
 
     Args:
         expression: of an alert; comments stay.
@@ -95,14 +95,14 @@ def without_hold(expression: str, recordings: Mapping[str, str]) -> str:
 
 
 def _fresh_part(expression: str) -> str:
-    """The expression without the operands of `or`, at any depth, that are there to hold."""
+    """The expression without the operands of `or`, at any depth, that hold an alert."""
     operands = list(_operands(expression))
     fresh = [each for each in operands if not _HELD.search(each)]
     return "or".join(fresh or operands).strip()
 
 
 def _operands(expression: str) -> Iterator[str]:
-    """What stands between `or` outside of parentheses; what is inside them has no part that holds any more."""
+    """The operands of `or` outside parentheses; those inside were reduced already."""
     operand, depth, inside = "", 0, ""
     for word in _WORD.findall(expression):
         depth -= word == ")"
@@ -120,6 +120,6 @@ def _operands(expression: str) -> Iterator[str]:
 
 
 def _inner(text: str) -> str:
-    """What stands in parentheses, with the space around it."""
+    """The text in parentheses, with the space around it."""
     before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
     return before + _fresh_part(text) + after

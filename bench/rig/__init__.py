@@ -1,4 +1,4 @@
-"""What the measurements share: a simulated platform in a process of its own, and an exporter of it in this one."""
+"""Shared by the measurements: a simulated platform in its own process, and an exporter for it in this one."""
 
 import asyncio
 import gc

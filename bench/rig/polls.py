@@ -1,4 +1,4 @@
-"""What the measurements of polls share: what we send to the platform, and what it costs whom."""
+"""Shared by the measurements of polls: the requests sent, and the CPU time of both sides."""
 
 import asyncio
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Questions that more than one dashboard asks, so that the same name means the same number everywhere."""
+"""Panels shared by several dashboards, so that the same name means the same number everywhere."""
 
 from dataclasses import replace
 from typing import Final
@@ -46,7 +46,7 @@ def reporting(select: Selector) -> str:
 
 
 def not_reporting(select: Selector) -> Panel:
-    """Whether the rest of the page can be believed."""
+    """Whether the rest of the page can be trusted."""
     # An exporter is a target that was one within a day: `up` alone does not tell what it is about.
     ours = " or ".join(f"last_over_time({select.each(metric)}[1d])" for metric in (catalog.UP, catalog.BUILD_INFO))
     down = f"(({foreign(SCRAPE_UP)} == 0) and on (job, instance) ({ours}))"

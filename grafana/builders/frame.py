@@ -1,4 +1,4 @@
-"""What surrounds the panels of every dashboard: variables, links, annotations, places on the grid.
+"""The frame of every dashboard: variables, links, annotations, positions on the grid.
 
 `assemble` is also the one place that corrects what the SDK writes.
 """

@@ -1,4 +1,4 @@
-"""Where a click leads: other dashboards, with the time, the data source and what was clicked on."""
+"""Links to other dashboards that pass on the time range, the data source and what was clicked."""
 
 from collections.abc import Sequence
 from typing import Any, Final

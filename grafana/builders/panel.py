@@ -35,7 +35,7 @@ class Text:
 
     @property
     def description(self) -> str:
-        """What the panel's information icon tells."""
+        """The text of the panel's information icon."""
         return self.about.help if isinstance(self.about, Metric) else self.about
 
 

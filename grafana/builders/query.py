@@ -99,7 +99,7 @@ def foreign(name: str) -> str:
 
 
 def share(part: str, whole: str) -> str:
-    """A ratio of two sums without labels; nothing where the whole is nothing, for then there is no ratio."""
+    """A ratio of two sums without labels; no value where the denominator is 0."""
     return f"sum({part}) / (sum({whole}) > 0)"
 
 
