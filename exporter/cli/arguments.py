@@ -86,6 +86,18 @@ def _parser(command: str) -> argparse.ArgumentParser:
             "--shard", type=_number, metavar="N", help="number of this process' share of the teams, from 0 (0)"
         )
         parser.add_argument("--total-shards", type=_count, metavar="N", help="number of shares (1)")
+    _add_web(parser, command)
+    if command == "check":
+        parser.add_argument("--online", action="store_true", help="also poll every team once and say what is wrong")
+    if command != "metrics":
+        parser.add_argument("--log.level", metavar="LEVEL", help="debug, info, warn or error")
+        parser.add_argument("--log.format", metavar="FORMAT", help="logfmt or json")
+    if command in ("demo", "simulate"):
+        _add_simulation(parser)
+    return parser
+
+
+def _add_web(parser: argparse.ArgumentParser, command: str) -> None:
     if command not in ("metrics", "once", "check"):
         parser.add_argument(
             "--web.listen-address",
@@ -97,8 +109,6 @@ def _parser(command: str) -> argparse.ArgumentParser:
         parser.add_argument(
             "--web.config.file", metavar="FILE", help="TLS and authentication, see docs/web-configuration.md"
         )
-    if command == "check":
-        parser.add_argument("--online", action="store_true", help="also poll every team once and say what is wrong")
     if command == "serve":
         parser.add_argument(
             "--web.enable-lifecycle",
@@ -108,12 +118,6 @@ def _parser(command: str) -> argparse.ArgumentParser:
         )
     if command in ("serve", "demo"):
         parser.add_argument("--web.telemetry-path", metavar="PATH", help="path of the metrics, such as /metrics")
-    if command != "metrics":
-        parser.add_argument("--log.level", metavar="LEVEL", help="debug, info, warn or error")
-        parser.add_argument("--log.format", metavar="FORMAT", help="logfmt or json")
-    if command in ("demo", "simulate"):
-        _add_simulation(parser)
-    return parser
 
 
 def _shard(parser: argparse.ArgumentParser, number: int | None, total: int | None) -> Shard:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NamedTuple, Self, TypedDict
+from typing import NamedTuple, TypedDict
 
 import aiohttp
 from yarl import URL
@@ -90,13 +90,7 @@ class Platform:
         self._sending = 0
         self._closed = False
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections once the requests under way have ended.
 
         Requests that still wait for a permit are sent first, so that a reload loses none.

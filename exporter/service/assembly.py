@@ -112,7 +112,7 @@ class Assembler:
 
 async def _disconnect(platforms: Collection[Platform]) -> None:
     for platform in platforms:
-        await platform.close()
+        await platform.aclose()
 
 
 def _discoveries(

@@ -150,6 +150,10 @@ async def ask(server: RunningPrometheus, query: Query, now: float) -> Any:
     }
 
 
+def _last(points: Mapping[float, float]) -> float:
+    return points[max(points)]
+
+
 @pytest.mark.parametrize("server", ["prometheus", "victoria-metrics"])
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 @pytest.mark.asyncio(loop_scope="module")
@@ -161,6 +165,10 @@ async def test_the_answers_are_the_same(servers: Servers, query: Query, server: 
         return
     if isinstance(expected, list):
         assert found == expected
+        return
+    if "topk" in query.parameters.get("query", ""):
+        # Of equals at the end of the list, each server may show another one.
+        assert sorted(map(_last, found.values())) == pytest.approx(sorted(map(_last, expected.values())), abs=1e-5)
         return
     assert found.keys() == expected.keys()
     for labels, points in expected.items():

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,7 +132,7 @@ class Wiring:
     async def client(self, base_url: str) -> AsyncIterator[Client]:
         """Open a client of the server there."""
         log = Log()
-        async with Platform(
+        platform = Platform(
             base_url,
             limits=self.limits,
             pacer=self.pacer,
@@ -141,7 +141,8 @@ class Wiring:
             user_agent="cyberun-exporter/1.0.0",
             proxy=self.proxy,
             clock=lambda: NOW,
-        ) as platform:
+        )
+        async with aclosing(platform):
             yield Client(log, platform, platform.team("render", self.credential, "019abc12"))
 
 

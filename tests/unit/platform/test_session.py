@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -500,7 +501,7 @@ async def test_answers_that_are_no_pair_of_tokens(
 ) -> None:
     """Each is counted under its reason, on the refresh's own path, and quotes nothing; a refresh token is kept."""
     server.script = answering(*answer)
-    async with wire.platform as platform:
+    async with aclosing(wire.platform) as platform:
         client = platform.team("render", wire.session, "019abc12")
         for _ in range(2):
             with pytest.raises(PlatformError) as caught:
@@ -527,7 +528,7 @@ async def test_a_pair_with_an_odd_lifetime_is_used(server: Server, wire: Wire, l
         return web.Response(text="{}")
 
     server.script = script
-    async with wire.platform as platform:
+    async with aclosing(wire.platform) as platform:
         assert await platform.team("render", wire.session, "019abc12").get("/agents", {}) == b"{}"
     assert wire.session.expires_at is None
 
@@ -544,7 +545,7 @@ async def test_a_refusal_renews_and_asks_once_more(server: Server, wire: Wire) -
         return web.Response(status=200 if good else 401, text="{}")
 
     server.script = script
-    async with wire.platform as platform:
+    async with aclosing(wire.platform) as platform:
         client = platform.team("render", wire.session, "019abc12")
         with pytest.raises(Unauthorized, match="GET /agents: 401"):  # refused while it is young
             await client.get("/agents", {})
@@ -566,7 +567,7 @@ async def test_no_failure_of_a_request_leads_to_the_jwt(server: Server, wire: Wi
         return web.json_response(pair if len(traded) == 1 else {}, status=200 if len(traded) == 1 else 503)
 
     server.script = script
-    async with wire.platform as platform:
+    async with aclosing(wire.platform) as platform:
         client = platform.team("render", wire.session, "019abc12")
         for age in (0.0, RETRY_DELAY):
             wire.now[0] += age
@@ -639,5 +640,5 @@ async def test_a_pair_may_be_created(server: Server, wire: Wire) -> None:
         return web.Response(status=201 if refreshing else 200, text=made if refreshing else "{}")
 
     server.script = script
-    async with wire.platform as platform:
+    async with aclosing(wire.platform) as platform:
         assert await platform.team("render", wire.session, "019abc12").get("/agents", {}) == b"{}"
