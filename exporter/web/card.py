@@ -15,7 +15,9 @@ def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open
     """Show a team. Folded, only its line is visible; unfolded, failures come first, and the polls may be folded."""
     state = state_of(team)
     failing_first = sorted(team.collectors, key=lambda each: each.success and each.fresh)
-    collectors = "".join(_collector(each, status.now, open_polls=open_polls) for each in failing_first)
+    collectors = "".join(
+        _collector(each, team.next_poll_at, status.now, open_polls=open_polls) for each in failing_first
+    )
     return (
         f'<details class="card {state}"{_open(open_card)}>'
         f'<summary class="line"><h2>{name_of(team.name)}</h2>'
@@ -61,7 +63,7 @@ def _count(number: int | None) -> str | None:
 
 
 def _team_facts(team: TeamStatus, now: float) -> str:
-    facts = {"Next poll": _next_poll(team, now), "Series": f"{team.series:,}"}
+    facts = {"Series": f"{team.series:,}"}
     if team.series_dropped:
         facts["Left out"] = f'<strong class="bad">{team.series_dropped:,} series</strong>'
     facts["Credential"] = escape(team.credential_kind) + _expiry(team.credential_expires_at, now)
@@ -73,16 +75,12 @@ def _team_facts(team: TeamStatus, now: float) -> str:
     return _facts(facts)
 
 
-def _next_poll(team: TeamStatus, now: float) -> str:
-    """When the team is polled next: once all its lists back off, that is when the first back-off ends."""
-    held = [each.backoff_until for each in team.collectors if each.backoff_until is not None]
-    if held and len(held) == len(team.collectors):
-        return _held_back(min(held), now)
-    return "under way" if team.next_poll_at is None else until(team.next_poll_at, now)
-
-
-def _held_back(moment: float, now: float) -> str:
-    return f"held back until {time_of(moment, now)} ({until(moment, now)})"
+def _next_poll(collector: CollectorStatus, team_polled_at: float | None, now: float) -> str:
+    """When the list is polled next: with its team, or once it is held back no longer."""
+    held = collector.backoff_until
+    if held is not None and held > now:
+        return f"held back until {time_of(held, now)} ({until(held, now)})"
+    return "under way" if team_polled_at is None else until(team_polled_at, now)
 
 
 def _expiry(moment: float | None, now: float) -> str:
@@ -93,12 +91,12 @@ def _expiry(moment: float | None, now: float) -> str:
     return f", expires {until(moment, now)} ({time_of(moment, now)})"
 
 
-def _collector(collector: CollectorStatus, now: float, *, open_polls: bool) -> str:
+def _collector(collector: CollectorStatus, team_polled_at: float | None, now: float, *, open_polls: bool) -> str:
     last = collector.attempts[0] if collector.attempts else None
     why = failure(last.error, last.reason) if last is not None and last.reason is not None else ""
     return (
         f"<section><h3>{escape(collector.name)}</h3> {_collector_badge(collector)}{why}"
-        f"{_collector_facts(collector, now)}{_polls(collector, now, unfolded=open_polls)}</section>"
+        f"{_collector_facts(collector, team_polled_at, now)}{_polls(collector, now, unfolded=open_polls)}</section>"
     )
 
 
@@ -122,15 +120,14 @@ def _times(count: int) -> str:
     return f"{count} times in a row" if count > 1 else "once"
 
 
-def _collector_facts(collector: CollectorStatus, now: float) -> str:
+def _collector_facts(collector: CollectorStatus, team_polled_at: float | None, now: float) -> str:
     facts = {"Data": _freshness(collector, now)}
     if collector.items_reported is not None:
         facts["Listed"] = f"{collector.items_reported:,} {escape(collector.name)}"
     if collector.truncated:
         facts["Complete"] = '<strong class="bad">no: the list could not be read completely</strong>'
     facts["Polled every"] = span(collector.interval)
-    if collector.backoff_until is not None:
-        facts["Next poll"] = _held_back(collector.backoff_until, now)
+    facts["Next poll"] = _next_poll(collector, team_polled_at, now)
     return _facts(facts)
 
 
