@@ -48,7 +48,7 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
         ConfigError: a credential, the CA bundle or the proxy cannot be used.
     """
     logging.getLogger("exporter").setLevel(logging.ERROR)  # failures are printed here
-    settings, held = _free(shard.part(settings), environ)
+    settings, held = _free(settings, environ, shard)
     async with started(settings, environ, shard) as service:
         await service.look()
         await service.exporter.once()
@@ -58,9 +58,12 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
     return 0 if all(line.ok for line in lines) else 1
 
 
-def _free(settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """The settings without teams and discoveries whose session another process holds, and a line for each of those."""
-    named: list[tuple[str, Origin]] = [(team.name, team) for team in settings.teams]
+def _free(settings: Settings, environ: Mapping[str, str], shard: Shard) -> tuple[Settings, list[str]]:
+    """The settings without teams and discoveries whose session another process holds, and a line for each of those.
+
+    Teams of other shards stay: a discovery that finds them leaves them to their shard.
+    """
+    named: list[tuple[str, Origin]] = [(team.name, team) for team in shard.part(settings).teams]
     named += settings.discoveries()
     held = {name: origin for name, origin in named if origin.refresh_token_file and _is_held(origin, environ)}
     rest = {
@@ -106,7 +109,8 @@ def _discoveries(service: Service) -> Iterator[_Line]:
             yield _Line(choice.name, paths.ME, ok=False, words=_failed(failure.reason, str(failure)))
             continue
         parts = [counted(len(choice.findings.teams), "team")]
-        parts += [f"polled: {_listed(choice.polled)}"] if choice.polled else []
+        polled = "polled" if service.assembly.shard.total == 1 else "polled by one of the shards"
+        parts += [f"{polled}: {_listed(choice.polled)}"] if choice.polled else []
         not_wanted = [one_line(team.name) for team in choice.not_wanted]
         parts += [f"not wanted: {_listed(not_wanted)}"] if not_wanted else []
         wanted = bool(choice.polled or choice.left_out)

@@ -106,8 +106,7 @@ def freeze_startup_objects() -> None:
 
 
 def _announce(service: Service, address: str, access: AccessControl | None) -> None:
-    assembly = service.assembly
-    settings = assembly.shard.part(assembly.settings)
+    settings, credentials = service.assembly.own_settings, service.assembly.credentials
     least, most = requests_per_minute(settings)
     event(
         _log,
@@ -120,7 +119,7 @@ def _announce(service: Service, address: str, access: AccessControl | None) -> N
         teams=len(settings.teams),
         requests_per_minute=f"{least:.0f} to {most:.0f}",
     )
-    warnings = [*budget_warnings(settings), *credential_warnings(settings, assembly.credentials, time.time())]
+    warnings = [*budget_warnings(settings), *credential_warnings(settings, credentials, time.time())]
     for warning in (*warnings, *(access.file.warnings() if access else ())):
         event(_log, logging.WARNING, warning)
 

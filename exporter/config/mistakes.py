@@ -3,16 +3,15 @@
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Annotated, Any, Final, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from exporter.config.settings import Settings
-from exporter.config.types import Allowed
+from exporter.config.types import QUOTE_IT, Allowed, needs_quotes
 from exporter.config.variables import Loc
 from exporter.redact import quoted, redact
 
@@ -76,14 +75,16 @@ def _texts(item: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Loc, st
 
 
 def _quoting(value: object, kind: Any) -> str:
-    """Advice for text that YAML read as another type, such as `123`, `off` or `2027-01-31`."""
-    if isinstance(value, bool | int | float | date) and _is_text(kind):
-        return "; quote it if it is meant as text"
-    return ""
+    """Advice where quotes around the value would make it right."""
+    return QUOTE_IT if needs_quotes(value) and _accepts(kind, shown(value)) else ""
 
 
-def _is_text(kind: Any) -> bool:
-    return kind is str or (get_origin(kind) in (Annotated, UnionType) and any(map(_is_text, get_args(kind)[:2])))
+def _accepts(kind: Any, text: str) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def nearest(key: str, known: Sequence[str], prefix: str = "") -> str:

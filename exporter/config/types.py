@@ -31,6 +31,14 @@ class Allowed:
     secret: bool = False
 
 
+QUOTE_IT = "; quote it if it is meant as text"
+
+
+def needs_quotes(value: object) -> bool:
+    """Whether this may be text that YAML reads as another type, such as `123`, `off` or `2027-01-31`."""
+    return isinstance(value, bool | int | float | date)
+
+
 # Durations --------------------------------------------------------------------------------------------------------
 
 _UNITS = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}

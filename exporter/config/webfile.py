@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from exporter.config.mistakes import Source, explain, key_path
 from exporter.config.settings import Section, clashing
-from exporter.config.types import File, Flag
+from exporter.config.types import QUOTE_IT, File, Flag, needs_quotes
 from exporter.config.webtypes import (
     COSTS,
     CURVES,
@@ -156,14 +156,15 @@ def _header(name: object, text: object) -> tuple[str, str] | None:
     if text in ("", None) or (isinstance(text, str) and text.lower() in values):
         return None
     if values or not isinstance(text, str) or not (text.isascii() and text.isprintable()):
-        return "another value", " or ".join(values) or "one line of ASCII text"
+        advice = "" if values or not needs_quotes(text) else QUOTE_IT
+        return "another value", (" or ".join(values) or "one line of ASCII text") + advice
     return None
 
 
 def _user(name: object, text: object) -> tuple[str, str] | None:
     """What is wrong with a user, without a word of the hash."""
     if not isinstance(name, str) or not name or ":" in name or not name.isprintable():
-        return "an invalid user name", "printable text without a colon"
+        return "an invalid user name", "printable text without a colon" + (QUOTE_IT if needs_quotes(name) else "")
     match = _HASH.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         return "something that is not a bcrypt hash", "a hash such as `htpasswd -nBC 10 ''` prints"

@@ -43,6 +43,11 @@ class Assembly:
     credentials: Mapping[OriginKey, TokenSource]
     discoveries: Mapping[OriginKey, Discovery]
 
+    @property
+    def own_settings(self) -> Settings:
+        """The configuration with only this shard's teams."""
+        return self.shard.part(self.settings)
+
     def findings(self, settings: Settings) -> Mapping[OriginKey, Findings]:
         """What its discoveries found, as far as it is valid with these settings: nothing if the platform differs."""
         same = settings.api.base_url == self.settings.api.base_url

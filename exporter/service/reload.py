@@ -58,7 +58,7 @@ class Reloader:
 
     def _announce(self, settings: Settings) -> None:
         log.configure(settings.log.level, settings.log.format)
-        event(_log, logging.INFO, "configuration reloaded", teams=len(settings.teams))
+        event(_log, logging.INFO, "configuration reloaded", teams=len(self._service.assembly.own_settings.teams))
         if settings.web != self._settings.web:
             event(_log, logging.WARNING, "changes to the web section need a restart")
         self._settings = settings

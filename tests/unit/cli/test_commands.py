@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from exporter import log
 from exporter.cli import demo, simulate
 from exporter.cli.arguments import parse
 from exporter.cli.once import once
@@ -127,6 +128,22 @@ async def test_online_says_which_teams_are_found(
     assert ADVICE["forbidden"] in capsys.readouterr().out
 
 
+async def test_online_asks_for_the_teams_of_its_shard(
+    base_url: str, platform: SimulatedPlatform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A team that another shard has in its configuration is not discovered here, though its found name is here."""
+    film = platform.teams["film"]
+    user = platform.access.add_user("ada", list(platform.teams.values()))
+    shard = next(Shard(number, 9) for number in range(9) if Shard(number, 9).holds("Film"))
+    name = next(name for name in map(str, range(99)) if not shard.holds(name))
+    team = {"name": name, "token_env": "FILM", "team_id": film.team_id}
+    settings = settings_of(base_url, team, discover=[{"token_env": "ADA", "include": ["Film"]}])
+    assert await online(settings, {"ADA": user.access_token}, shard) == 0
+    out = capsys.readouterr().out
+    assert f"polled by one of the shards: {name};" in out
+    assert "for one poll of 0 teams" in out
+
+
 # --- once -----------------------------------------------------------------------------------------------------------
 
 
@@ -166,9 +183,9 @@ async def shows(port: int, text: str) -> None:
     await wait_until(found, within=60)
 
 
-async def running(settings: Settings, environ: Mapping[str, str], **more: Any) -> Any:
+async def running(settings: Settings, environ: Mapping[str, str], shard: Shard | None = None, **more: Any) -> Any:
     """Starts serving; gives a function that stops it by SIGTERM and gives the exit code."""
-    task = asyncio.create_task(serve(settings, environ, Shard(), **more))
+    task = asyncio.create_task(serve(settings, environ, shard or Shard(), **more))
     url = f"http://127.0.0.1:{settings.web.listen_address[0].port}"
     page = asyncio.create_task(answers(f"{url}/metrics"))
     await asyncio.wait({task, page}, return_when=asyncio.FIRST_COMPLETED)
@@ -202,6 +219,28 @@ async def test_serve_reloads_at_sighup(platform: SimulatedPlatform, base_url: st
     os.kill(os.getpid(), signal.SIGHUP)
     await shows(after.web.listen_address[0].port, 'cyberun_up{team_name="render"}')
     assert await stop() == 0
+
+
+async def test_a_shard_logs_its_own_part(
+    platform: SimulatedPlatform, base_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The numbers of teams in its log are those of its own, at the start and after a reload."""
+    monkeypatch.setattr(log, "configure", lambda *_: None)  # it would take the log away from here
+    caplog.set_level(logging.INFO)
+    teams, environ = keys(platform)
+    settings = settings_of(base_url, *teams, web={"listen_address": f"127.0.0.1:{free_port()}"})
+    shard = next(Shard(number, 9) for number in range(9) if Shard(number, 9).holds("film"))
+    assert not shard.holds("render")
+    stop = await running(settings, environ, shard, load=lambda: settings)
+    os.kill(os.getpid(), signal.SIGHUP)
+
+    async def reloaded() -> bool:
+        return "configuration reloaded" in caplog.messages
+
+    await wait_until(reloaded, within=60)
+    assert await stop() == 0
+    fields = {record.getMessage(): record.__dict__.get("fields", {}) for record in caplog.records}
+    assert [fields[message]["teams"] for message in ("listening", "configuration reloaded")] == [1, 1]
 
 
 async def test_serve_ends_when_polling_does(

@@ -124,20 +124,6 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
             "{name: a, token_env: A, refresh_token_file: f}",
             f"teams[0]: found both refresh_token_file and token_env; {ONE_CREDENTIAL}",
         ),
-        *(
-            (
-                f"{{name: {text}, token_env: A}}",
-                (
-                    f"teams[0].name: found {text}; allowed: text of 1 to 100 printable characters, and not a "
-                    "credential; quote it if it is meant as text"
-                ),
-            )
-            for text in ("123", "1.5", "true", "2027-01-31")
-        ),
-        (
-            "{name: a, token_env: A, expected_agents: [gpu, 7]}",
-            "teams[0].expected_agents[1]: found 7; allowed: an agent's id, as text; quote it if it is meant as text",
-        ),
         (
             "{name: a, token_env: A, expected_agents: gpu}",
             'teams[0].expected_agents: found "gpu"; allowed: a list; each item: an agent\'s id, as text',
@@ -265,3 +251,47 @@ def test_whatever_the_file_holds_the_outcome_is_settings_or_clean_mistakes(docum
     except ConfigError as error:
         lines = error.mistakes
     assert [line for line in lines if "marker" in line or not line.isprintable()] == []
+
+
+TEXTS = {
+    "teams: [{name: VALUE, token_env: A}]": "teams[0].name",
+    "teams: [{name: a, token_env: A, team_id: VALUE}]": "teams[0].team_id",
+    "teams: [{name: a, token_env: A, expected_agents: [gpu, VALUE]}]": "teams[0].expected_agents[1]",
+    "teams: [{name: a, token_file: VALUE}]": "teams[0].token_file",
+    "teams: [{name: a, refresh_token_file: VALUE}]": "teams[0].refresh_token_file",
+    "discover: [{name: VALUE, token_env: A}]": "discover[0].name",
+    "discover: [{token_env: A, include: [VALUE]}]": "discover[0].include[0]",
+    "discover: [{token_env: A, exclude: [VALUE]}]": "discover[0].exclude[0]",
+    "api: {ca_file: VALUE}": "api.ca_file",
+    "web: {config_file: VALUE}": "web.config_file",
+}
+"""Every key that takes any text, or nearly any."""
+
+
+@pytest.mark.parametrize("value", ["123", "true", "2027-01-31"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_that_yaml_reads_as_another_type(tmp_path: Path, text: str, value: str) -> None:
+    """The mistake says to quote it, wherever quotes make it right."""
+    teams = "" if text.startswith(("teams", "discover")) else "\nteams: [{name: a, token_env: A}]"
+    [mistake] = mistakes(tmp_path, text.replace("VALUE", value) + teams)
+    assert mistake.startswith(f"{TEXTS[text]}: found {value}; allowed: ")
+    assert mistake.endswith("; quote it if it is meant as text")
+    (tmp_path / "c.yaml").write_text(text.replace("VALUE", f'"{value}"') + teams)
+    load(tmp_path / "c.yaml", {})
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "api: {base_url: 12}",
+        "api: {timeout: 3}",
+        "web: {telemetry_path: 12}",
+        "web: {listen_address: 10042}",
+        "log: {level: off}",
+        "collect: {max_agents: 1.5}",
+    ],
+)
+def test_quotes_that_would_not_help_are_not_advised(tmp_path: Path, section: str) -> None:
+    """Neither text nor number is right there."""
+    [mistake] = mistakes(tmp_path, f"{section}\nteams: [{{name: a, token_env: A}}]")
+    assert "quote" not in mistake

@@ -178,6 +178,18 @@ CASES = {
     'http_server_config: {headers: {Content-Security-Policy: "a\\r\\nX-Evil: 1"}}': [
         "http_server_config.headers.Content-Security-Policy: found another value; allowed: one line of ASCII text"
     ],
+    "http_server_config: {headers: {X-XSS-Protection: 0}}": [
+        (
+            "http_server_config.headers.X-XSS-Protection: found another value; "
+            "allowed: one line of ASCII text; quote it if it is meant as text"
+        )
+    ],
+    "basic_auth_users: {7: SECRET}": [
+        (
+            "basic_auth_users.7: found an invalid user name; "
+            "allowed: printable text without a colon; quote it if it is meant as text"
+        )
+    ],
     "basic_auth_users: {prom: SECRET}": [
         (
             "basic_auth_users.prom: found something that is not a bcrypt hash; "

@@ -26,7 +26,8 @@ class Rig:
         self.applied: list[str] = []
         self.noted: list[bool] = []
         self.written = False
-        service: Any = SimpleNamespace(apply=self.apply_settings, exporter=self)
+        assembly = SimpleNamespace(own_settings=self.settings)
+        service: Any = SimpleNamespace(apply=self.apply_settings, exporter=self, assembly=assembly)
         access: Any = SimpleNamespace(apply=self.apply_rules, read=self.read, changed=self.changed)
         self.reloader = Reloader(service, self.settings, self._load, access)
 
