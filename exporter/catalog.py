@@ -5,7 +5,7 @@ names from here. Their order is the order of the payload: metrics about the expo
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final
 
 from exporter.errors import REASONS
@@ -130,6 +130,22 @@ AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
 COLLECTORS: Final = ("tasks", "agents")
 MAX_COMBINATIONS: Final = 64
 """Most label combinations of one team's execution seconds; further ones are OTHER."""
+
+
+class Operation(StrEnum):
+    """What the exporter does, and may fail at by its own mistake."""
+
+    TASKS = "tasks"
+    AGENTS = "agents"
+    QUOTAS = "quotas"
+    WORKFLOWS = "workflows"
+    PUBLISHING = "publishing"
+    """Rendering what both lists of a team say together, and the team itself."""
+    DISCOVERY = "discovery"
+    RELOAD = "reload"
+    HTTP = "http"
+
+
 DISCOVERED_TEAM_STATES: Final = ("polled", "left_out", "not_wanted")
 CREDENTIAL_KINDS: Final = ("integration", "device", "jwt")
 
@@ -307,6 +323,17 @@ DISCOVERY_TEAMS = _exporter(
     "Teams found with a credential: polled, left out although they are wanted (the log says why), or"
     " not wanted by the patterns; absent before the first successful look.",
     (*_DISCOVERY, Label("state", ClosedSet(DISCOVERED_TEAM_STATES))),
+)
+INTERNAL_ERRORS = _exporter(
+    "cyberun_exporter_internal_errors_total",
+    Kind.COUNTER,
+    "Failures of the exporter itself, such as a bug or a lack of threads, by what failed; the log tells each.",
+    (Label("operation", ClosedSet(tuple(Operation))),),
+)
+LOG_LINES_DROPPED = _exporter(
+    "cyberun_exporter_log_lines_dropped_total",
+    Kind.COUNTER,
+    "Lines of the log that were lost because nobody read them in time.",
 )
 CONFIG_RELOAD_SUCCESSFUL = _exporter(
     "cyberun_exporter_config_last_reload_successful",

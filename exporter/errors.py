@@ -144,6 +144,24 @@ Expected: TypeAlias = tuple[type[PlatformError], ...]
 """Failures that the caller expects as an answer: raised, but not counted."""
 REASONS: tuple[str, ...] = tuple(leaf.reason for leaf in PlatformError.__subclasses__())
 """Every value of the `reason` label, in the order of the tree."""
+INTERNAL: Final = "internal"
+"""The reason of a failure of the exporter itself, which no request shows: it has a counter of its own."""
+
+
+def explained(error: Exception) -> tuple[str, str]:
+    """The reason of a failure, one of `REASONS` or `INTERNAL`, and its words, free of credentials.
+
+    Of an unforeseen error only the type is told: its text may hold anything.
+    """
+    if isinstance(error, PlatformError):
+        return error.reason, str(error)
+    return INTERNAL, f"internal error of the exporter: {type(error).__name__}"
+
+
+def advice(reason: str) -> str:
+    """What to do about a failure for this reason."""
+    return ADVICE.get(reason, "see the exporter's log, and report what it says")
+
 
 ADVICE: Final[dict[str, str]] = {
     "timeout": "nothing answered in time: try again, look for a firewall or proxy in between, or raise api.timeout",
@@ -163,4 +181,4 @@ ADVICE: Final[dict[str, str]] = {
     "decode": "something other than the API answered: check api.base_url and look for a login page or proxy in between",
     "schema": "the answer differs from the documented one: check the platform's version, and report this line",
 }
-"""What to do, by reason."""
+"""What to do, by the reason of a failed request."""

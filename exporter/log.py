@@ -11,7 +11,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
@@ -49,6 +48,12 @@ def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO | No
     root.setLevel(level.upper())
 
 
+def lines_dropped() -> int:
+    """How many lines were lost since the process started."""
+    ours = (each for each in logging.getLogger().handlers if isinstance(each, BackgroundHandler))
+    return sum(each.dropped + each.unwritten for each in ours)
+
+
 class BackgroundHandler(logging.Handler):
     """Writes lines in its own thread, so that a stalled reader cannot stop polls and scrapes. Mutable.
 
@@ -56,6 +61,8 @@ class BackgroundHandler(logging.Handler):
 
     Attributes:
         stream: where they are written.
+        dropped: lines that found no room so far.
+        unwritten: lines that could not be written so far, because the reader is gone.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -63,19 +70,20 @@ class BackgroundHandler(logging.Handler):
         self.stream = stream
         self._write = _writer(stream)
         self._lines: queue.Queue[str] = queue.Queue(MAX_LINES_WAITING)
-        self._dropped = 0
+        self.dropped = self.unwritten = 0
+        self._reported = 0
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line. `logging` calls this for one record at a time."""
         try:
             self._start()
-            if self._dropped:
+            if self.dropped > self._reported:
                 self._lines.put_nowait(self._dropped_line())
-                self._dropped = 0
+                self._reported = self.dropped
             self._lines.put_nowait(f"{self.format(record)}\n")
         except (queue.Full, RuntimeError):  # no room, or no thread available
-            self._dropped += 1
+            self.dropped += 1
 
     def _start(self) -> None:
         if self._thread is None:
@@ -85,14 +93,16 @@ class BackgroundHandler(logging.Handler):
 
     def _dropped_line(self) -> str:
         of_ours = {"name": __name__, "levelname": "WARNING", "msg": "log lines dropped: nobody read them in time"}
-        record = logging.makeLogRecord({**of_ours, "fields": {"lines": self._dropped}})
+        record = logging.makeLogRecord({**of_ours, "fields": {"lines": self.dropped - self._reported}})
         return f"{self.format(record)}\n"
 
     def _keep_writing(self) -> None:
         while True:
             line = self._lines.get()
-            with suppress(OSError, ValueError):  # the reader is gone, or the stream was closed
+            try:
                 self._write(line)
+            except (OSError, ValueError):  # the reader is gone, or the stream was closed
+                self.unwritten += 1
             self._lines.task_done()
 
     def flush(self) -> None:

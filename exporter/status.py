@@ -155,6 +155,8 @@ class ExporterStatus:
     clock_skew: float | None
     """Platform's clock minus ours, from its last `Date` header."""
     teams: tuple[TeamStatus, ...]
+    log_lines_dropped: int = 0
+    """Lines of the log that were lost because nobody read them in time."""
     discovered: bool = True
     """Every credential whose teams are to be found was asked at least once."""
     last_reload_ok: bool = True

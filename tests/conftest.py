@@ -1,9 +1,13 @@
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from exporter.log import BackgroundHandler
 
 # At the end: the package under test is the installed one, and only `grafana` is taken from the repository.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -16,6 +20,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
+
+
+@pytest.fixture(autouse=True)
+def _no_log_left_behind() -> Iterator[None]:
+    """Lines that a test's log could not write are in the metrics, and would be in those of the next test."""
+    yield
+    root = logging.getLogger()
+    root.handlers[:] = [each for each in root.handlers if not isinstance(each, BackgroundHandler)]
 
 
 @pytest.fixture

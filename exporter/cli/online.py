@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from exporter.config.settings import Origin, Settings
 from exporter.config.types import format_duration
-from exporter.errors import ADVICE, ConfigError
+from exporter.errors import ConfigError, advice, explained
 from exporter.platform import paths
 from exporter.redact import one_line, quoted
 from exporter.service.credentials import open_credential
@@ -106,7 +106,7 @@ def _discoveries(service: Service) -> Iterator[_Line]:
     for choice in service.choices():
         yield from _refreshed(choice.name, service)
         if (failure := choice.findings.failure) is not None:
-            yield _Line(choice.name, paths.ME, ok=False, words=_failed(failure.reason, str(failure)))
+            yield _Line(choice.name, paths.ME, ok=False, words=_failed(*explained(failure)))
             continue
         parts = [counted(len(choice.findings.teams), "team")]
         polled = "polled" if service.assembly.shard.total == 1 else "polled by one of the shards"
@@ -197,7 +197,7 @@ def _of_team(team: TeamStatus) -> Iterator[str]:
 
 
 def _failed(reason: str, error: str) -> str:
-    return f"{error}; {ADVICE[reason]}"
+    return f"{error}; {advice(reason)}"
 
 
 def _aligned(lines: list[_Line]) -> Iterator[str]:

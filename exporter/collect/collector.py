@@ -1,13 +1,12 @@
 """One list of one team: when it is polled, with what result, and what may still be served."""
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Generic
 
-from exporter.catalog import Scope
+from exporter.catalog import Operation, Scope
 from exporter.collect.agents import collect_agents
 from exporter.collect.context import TeamContext
 from exporter.collect.history import History
@@ -24,8 +23,6 @@ from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 from exporter.fleet.timings import Timings
 from exporter.fleet.workflows import WorkflowName
 from exporter.status import CollectorStatus
-
-_log = logging.getLogger(__name__)
 
 
 class Collector(ABC, Generic[S]):
@@ -74,8 +71,8 @@ class Collector(ABC, Generic[S]):
             result = await self._read(unknown)
         except PlatformError as error:
             self._failed(started, error)
-        except Exception as error:  # noqa: BLE001  our own bug must not end other polls; it is logged with its traceback
-            _log.exception("internal error during a poll", extra={"team_name": self._team.rules.name})
+        except Exception as error:  # noqa: BLE001  our own bug must not end other polls; it is logged and counted
+            self._team.internal_error(Operation(self.scope.value), error)
             self._history.failed(started, error)
         else:
             self.snapshot = result.snapshot

@@ -1,9 +1,10 @@
 """What the collectors of one team share."""
 
+import logging
 from dataclasses import dataclass
 from math import inf
 
-from exporter.catalog import Scope
+from exporter.catalog import Operation, Scope
 from exporter.collect.agents import AgentRules
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import CompressedFamilies, SeriesStore
@@ -11,6 +12,8 @@ from exporter.platform import paths
 from exporter.platform.clock import Clock
 from exporter.platform.credentials import TokenSource
 from exporter.platform.team import TeamClient
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,12 @@ class TeamContext:
         Infinite before the first `Date`.
         """
         return inf if self.counters.skew is None else self.clock.wall() + max(0.0, self.counters.skew)
+
+    def internal_error(self, operation: Operation, error: Exception) -> None:
+        """Log and count our own mistake, which must not end other polls."""
+        self.counters.internal_error(operation)
+        fields = {"team_name": self.rules.name, "operation": operation.value}
+        _log.error("internal error during a poll", exc_info=error, extra=fields)
 
     def publish(self, scope: Scope, families: CompressedFamilies, fresh_until: float | None) -> None:
         """Serve the families until that time; None: as long as any other data of the team."""

@@ -4,15 +4,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from exporter.errors import PlatformError
+from exporter.errors import PlatformError, explained
 from exporter.fleet.snapshots import Coverage
 from exporter.platform.clock import Clock
 from exporter.platform.pacing import Backoff
 from exporter.status import Attempt, CollectorStatus
 
 ATTEMPTS_KEPT: Final = 8
-INTERNAL: Final = "internal"
-"""Reason of a failure caused by our own bug; not a metric's label value, but logged with its traceback."""
 
 
 class History:
@@ -58,13 +56,7 @@ class History:
         """Record a failed poll."""
         retry_after = error.retry_after if isinstance(error, PlatformError) else None
         self._backoff.failed(self._clock.monotonic(), retry_after)
-        reason = error.reason if isinstance(error, PlatformError) else INTERNAL
-        words = (
-            str(error)
-            if isinstance(error, PlatformError)
-            else f"internal error of the exporter: {type(error).__name__}"
-        )
-        self._note(started, 0, None, reason, words)
+        self._note(started, 0, None, *explained(error))
 
     def _note(self, started: float, pages: int, items: int | None, reason: str | None, words: str | None) -> None:
         duration = self._clock.monotonic() - started

@@ -1,11 +1,11 @@
 """A team's limits: optional, read rarely, and never a reason for a poll to fail."""
 
-import logging
 from collections.abc import Mapping
 from typing import Final
 
+from exporter.catalog import Operation
 from exporter.collect.context import TeamContext
-from exporter.errors import ClientRefused, Forbidden, NotFound, PlatformError, Unauthorized
+from exporter.errors import ClientRefused, Forbidden, NotFound, PlatformError, Unauthorized, explained
 from exporter.fleet.quotas import own_quotas
 from exporter.status import QuotaStatus
 
@@ -15,8 +15,6 @@ RETRY: Final = 300.0
 """Seconds until the next request after a temporary failure."""
 REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
 """A deployment may not serve quotas, or not to this credential: a valid answer, not a failure."""
-
-_log = logging.getLogger(__name__)
 
 
 class QuotasCollector:
@@ -46,17 +44,18 @@ class QuotasCollector:
         try:
             me = await self._team.client.me(expected=REFUSALS)
         except PlatformError as error:
-            self._failed(str(error), error.reason)
+            self._failed(error)
             if not isinstance(error, REFUSALS):
                 # A wait that the platform asks for here concerns only this path.
                 self._due_at = self._team.clock.monotonic() + max(RETRY, error.retry_after or 0.0)
-        except Exception as error:  # noqa: BLE001  nothing optional may end other polls; it is logged with its traceback
-            _log.exception("quotas could not be read", extra={"team_name": self._team.rules.name})
-            self._failed(f"internal error of the exporter: {type(error).__name__}", "internal")
+        except Exception as error:  # noqa: BLE001  nothing optional may end other polls; it is logged and counted
+            self._team.internal_error(Operation.QUOTAS, error)
+            self._failed(error)
         else:
             self.quotas = own_quotas(me, self._team.rules.team_id)
             self.status = QuotaStatus(limits=len(self.quotas))
 
-    def _failed(self, error: str, reason: str) -> None:
+    def _failed(self, failure: Exception) -> None:
+        reason, error = explained(failure)
         self.quotas = {}
         self.status = QuotaStatus(limits=0, reason=reason, error=error)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from exporter.catalog import UNSTARTED_TASK_STATUSES, Scope
+from exporter.catalog import UNSTARTED_TASK_STATUSES, Operation, Scope
 from exporter.collect.collector import AgentsCollector, TasksCollector
 from exporter.collect.context import Hold, TeamContext, TeamRules
 from exporter.collect.quotas import QuotasCollector
@@ -134,8 +134,11 @@ class Team:
             for optional in (self._quotas, self._tasks.workflow_names):
                 if optional.due:
                     group.create_task(optional.poll())
-        await self._publish_assignment()
-        self._publish_team()
+        try:
+            await self._publish_assignment()
+            self._publish_team()
+        except Exception as error:  # noqa: BLE001  our own bug must not end other polls; it is logged and counted
+            self._context.internal_error(Operation.PUBLISHING, error)
         self._polled_at = clock()
         self._transitions.note(self.status(None), self._polled_at - started, self.rules.interval)
 

@@ -1,10 +1,10 @@
 """The names of a team's workflows: optional, and read rarely, a page at a time."""
 
-import logging
 from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
+from exporter.catalog import Operation
 from exporter.collect.context import TeamContext
 from exporter.errors import ClientRefused, Forbidden, NotFound, PlatformError, Unauthorized
 from exporter.fleet.text import optional_label
@@ -17,8 +17,6 @@ MAX_NAMES: Final = 1000
 """Names remembered per team; those learned longest ago are forgotten first."""
 REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
 """A platform may not list workflows, or not to this credential: a valid answer, not a failure."""
-
-_log = logging.getLogger(__name__)
 
 
 class WorkflowNames:
@@ -48,8 +46,8 @@ class WorkflowNames:
             page = await self._team.client.workflows(self._page, expected=REFUSALS)
         except PlatformError as error:
             self._due_at = self._team.clock.monotonic() + max(INTERVAL, error.retry_after or 0.0)
-        except Exception:  # noqa: BLE001  nothing optional may end other polls; it is logged with its traceback
-            _log.exception("names of workflows could not be read", extra={"team_name": self._team.rules.name})
+        except Exception as error:  # noqa: BLE001  nothing optional may end other polls; it is logged and counted
+            self._team.internal_error(Operation.WORKFLOWS, error)
         else:
             self._learn(page)
             self._page = page.number + 1 if page.number < page.last else 1

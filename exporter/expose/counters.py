@@ -1,22 +1,23 @@
-"""Counts what happened between the exporter and the platform since the process started."""
+"""Counts what happened since the process started, above all between the exporter and the platform."""
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 
-from exporter.catalog import REQUEST_BUCKETS
+from exporter.catalog import REQUEST_BUCKETS, Operation
 from exporter.errors import REASONS
 from exporter.platform import wire
 
 
 class ApiCounters:
-    """Requests, failures, durations and odd values. Mutable: the platform client and the collectors count here."""
+    """Requests, failures, durations, odd values, our own errors. Mutable: whoever does the work counts here."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
         """By team and path."""
         self.failures: Counter[tuple[str, str, str]] = Counter()
         """By team, path and reason."""
+        self.internal_errors: Counter[Operation] = Counter(dict.fromkeys(Operation, 0))
         self.unknown: Counter[str] = Counter(dict.fromkeys(wire.FIELDS, 0))
         """By field."""
         self.seconds: dict[str, tuple[list[int], float]] = {}
@@ -54,6 +55,10 @@ class ApiCounters:
         """Count a request without a usable answer."""
         self.start(team, (path,))
         self.failures[team, path, reason] += 1
+
+    def internal_error(self, operation: Operation) -> None:
+        """Count a failure of our own."""
+        self.internal_errors[operation] += 1
 
     def clock_skew(self, seconds: float) -> None:
         """Note the difference between the platform's clock and ours."""

@@ -99,6 +99,8 @@ def _add_process(samples: Samples, status: ExporterStatus, counters: ApiCounters
         samples.add_histogram(catalog.API_REQUEST_SECONDS, buckets, total, path)
     if counters.skew is not None:
         samples.add(catalog.CLOCK_SKEW, counters.skew)
+    samples.subjects(names=counters.internal_errors).add(catalog.INTERNAL_ERRORS, counters.internal_errors.values())
+    samples.add(catalog.LOG_LINES_DROPPED, status.log_lines_dropped)
     samples.add(catalog.CONFIG_RELOAD_SUCCESSFUL, int(status.last_reload_ok))
     if status.last_reload_ok_at is not None:
         samples.add(catalog.CONFIG_RELOAD_SUCCESS, status.last_reload_ok_at)

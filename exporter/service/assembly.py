@@ -97,8 +97,31 @@ class Assembler:
                 shard=self._shard,
                 platform=platforms[api],
                 credentials=sources,
-                discoveries=_discoveries(settings, sources, platforms[api], found),
+                discoveries=self._discoveries(settings, sources, platforms[api], found),
             )
+
+    def _discoveries(
+        self,
+        settings: Settings,
+        credentials: Mapping[OriginKey, TokenSource],
+        platform: Platform,
+        found: Mapping[OriginKey, Findings],
+    ) -> dict[OriginKey, Discovery]:
+        """One for each credential: entries with the same credential but other patterns share its findings."""
+        discoveries: dict[OriginKey, Discovery] = {}
+        for name, each in settings.discoveries():
+            if (key := origin_key(each)) not in discoveries:
+                client = platform.team(name, credentials[key], None)
+                findings = found.get(key, Findings())
+                discoveries[key] = Discovery(
+                    name,
+                    client=client,
+                    findings=findings,
+                    counters=self._counters,
+                    clock=CLOCK.monotonic,
+                    random=random.random,
+                )
+        return discoveries
 
     def _platform(self, api: Api) -> Platform:
         proxy = environment_proxy(api.base_url)
@@ -118,19 +141,3 @@ class Assembler:
 async def _disconnect(platforms: Collection[Platform]) -> None:
     for platform in platforms:
         await platform.aclose()
-
-
-def _discoveries(
-    settings: Settings,
-    credentials: Mapping[OriginKey, TokenSource],
-    platform: Platform,
-    found: Mapping[OriginKey, Findings],
-) -> dict[OriginKey, Discovery]:
-    """One for each credential: entries with the same credential but other patterns share its findings."""
-    discoveries: dict[OriginKey, Discovery] = {}
-    for name, each in settings.discoveries():
-        if (key := origin_key(each)) not in discoveries:
-            client = platform.team(name, credentials[key], None)
-            findings = found.get(key, Findings())
-            discoveries[key] = Discovery(name, client, findings, CLOCK.monotonic, random.random)
-    return discoveries

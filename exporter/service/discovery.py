@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from exporter.catalog import Operation
 from exporter.errors import PlatformError
+from exporter.expose.counters import ApiCounters
 from exporter.log import event
 from exporter.platform.account import OwnTeam
 from exporter.platform.pacing import Backoff
@@ -45,7 +47,7 @@ class Findings:
     attempted: bool = False
     attempted_at: float | None = None
     succeeded_at: float | None = None
-    failure: PlatformError | None = None
+    failure: Exception | None = None
 
 
 class Discovery:
@@ -56,11 +58,19 @@ class Discovery:
     """
 
     def __init__(
-        self, name: str, client: TeamClient, findings: Findings, clock: Callable[[], float], random: Callable[[], float]
+        self,
+        name: str,
+        *,
+        client: TeamClient,
+        findings: Findings,
+        counters: ApiCounters,
+        clock: Callable[[], float],
+        random: Callable[[], float],
     ) -> None:
         self.name = name
         self.findings = findings
         self._client = client
+        self._counters = counters
         self._clock = clock
         self._backoff = Backoff(RETRY, random=random)
 
@@ -70,13 +80,19 @@ class Discovery:
         try:
             teams = _found(await self._client.teams(some=bool(self.findings.teams)))
         except PlatformError as error:
-            self._backoff.failed(self._clock(), error.retry_after)
             event(_log, logging.WARNING, "teams not discovered", credential=self.name, error=str(error))
-            failure = error.without_traceback()
-            self.findings = replace(self.findings, attempted=True, attempted_at=now, failure=failure)
+            self._failed(now, error.without_traceback(), error.retry_after)
+        except Exception as error:  # noqa: BLE001  our own bug must not end the polls; it is logged and counted
+            self._counters.internal_error(Operation.DISCOVERY)
+            _log.exception("internal error while teams were discovered", extra={"credential": self.name})
+            self._failed(now, error.with_traceback(None), None)
         else:
             self._backoff.succeeded()
             self.findings = Findings(teams, attempted=True, attempted_at=now, succeeded_at=now)
+
+    def _failed(self, now: float, failure: Exception, retry_after: float | None) -> None:
+        self._backoff.failed(self._clock(), retry_after)
+        self.findings = replace(self.findings, attempted=True, attempted_at=now, failure=failure)
 
     async def keep_looking(
         self, tell: Callable[[], Awaitable[None]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

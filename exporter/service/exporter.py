@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from exporter import __version__
+from exporter.catalog import Operation
 from exporter.collect.schedule import Schedule
 from exporter.collect.team import Team
 from exporter.expose.compression import Exposition
 from exporter.expose.counters import ApiCounters
 from exporter.expose.self_metrics import SelfMetrics
 from exporter.expose.series_store import SeriesStore
+from exporter.log import lines_dropped
 from exporter.platform.clock import Clock
 from exporter.status import DiscoveryStatus, ExporterStatus, TeamStatus
 
@@ -131,11 +133,16 @@ class Exporter:
             stale_after=self._stale_after,
             clock_skew=self._counters.skew,
             teams=tuple(teams),
+            log_lines_dropped=lines_dropped(),
             discovered=self.discovered,
             last_reload_ok=self._reload_ok,
             last_reload_ok_at=self._reloaded_at,
             discoveries=self.discoveries,
         )
+
+    def note_internal_error(self) -> None:
+        """Count a request that failed through our own mistake."""
+        self._counters.internal_error(Operation.HTTP)
 
     def healthy(self) -> bool:
         """Whether the poll schedule advances; that this is answered shows that the event loop does."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from exporter import log
+from exporter.catalog import Operation
 from exporter.config.settings import Settings
 from exporter.errors import ConfigError
 from exporter.log import event
@@ -85,6 +86,7 @@ class Reloader:
     def _refuse(self, error: Exception) -> Sequence[str]:
         self._service.exporter.note_reload(ok=False)
         if not isinstance(error, ConfigError):
+            self._service.counters.internal_error(Operation.RELOAD)
             _log.error("internal error while reading the configuration", exc_info=error)
             return (f"an internal error, see the log: {type(error).__name__}",)
         for mistake in error.mistakes:

@@ -12,6 +12,7 @@ from exporter.collect.context import TeamRules
 from exporter.collect.schedule import GRACE, Schedule
 from exporter.collect.team import Team
 from exporter.config.settings import Settings, TeamSettings
+from exporter.errors import explained
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import SeriesStore
 from exporter.log import event
@@ -186,13 +187,14 @@ class Service:
 
 def _discovery_status(choice: Choice) -> DiscoveryStatus:
     findings, failure = choice.findings, choice.findings.failure
+    reason, error = explained(failure) if failure else (None, None)
     return DiscoveryStatus(
         name=choice.name,
         success=findings.attempted and failure is None,
         last_attempt_at=_wall_time(findings.attempted_at),
         last_success_at=_wall_time(findings.succeeded_at),
-        reason=failure.reason if failure else None,
-        error=str(failure) if failure else None,
+        reason=reason,
+        error=error,
         polled=len(choice.polled),
         left_out=tuple(LeftOutTeam(team.name, why) for team, why in choice.left_out.items()),
         not_wanted=len(choice.not_wanted),

@@ -12,7 +12,7 @@ from exporter.expose.compression import Exposition
 from exporter.status import ExporterStatus
 from exporter.web import negotiate, page, status_json
 from exporter.web.access import AccessControl
-from exporter.web.responses import ADD_HEADERS, NO_STORE, AddHeaders, Handler, line
+from exporter.web.responses import ADD_HEADERS, NO_STORE, NOTE_INTERNAL_ERROR, AddHeaders, Handler, line
 from exporter.web.send import send
 from exporter.web.words import listed
 
@@ -56,6 +56,9 @@ class Source(Protocol):
     def status(self) -> ExporterStatus:
         """Return what is known about the polls at this moment."""
 
+    def note_internal_error(self) -> None:
+        """Count a request that failed through our own mistake."""
+
     def healthy(self) -> bool:
         """Tell whether the event loop and the poll schedule advance."""
 
@@ -79,6 +82,7 @@ def make_app(
     app = web.Application(middlewares=[_plain_errors])
     add_headers: AddHeaders = partial(_add_headers, access)
     app[ADD_HEADERS] = add_headers
+    app[NOTE_INTERNAL_ERROR] = source.note_internal_error
 
     async def prepare(_: web.Request, response: web.StreamResponse) -> None:
         add_headers(response)

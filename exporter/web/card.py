@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
-from exporter.errors import ADVICE
+from exporter.errors import advice
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, FleetStatus, TeamStatus
 from exporter.web.verdict import State, state_of
 from exporter.web.words import ago, clock, duration, escape, span, until, utc
@@ -112,8 +112,8 @@ def _collector_badge(collector: CollectorStatus) -> str:
 
 def failure(error: str | None, reason: str | None) -> str:
     """Show what went wrong and what to do about it."""
-    advice = ADVICE.get(reason or "", "see the exporter's log, and report what it says")
-    return f'<p class="failure">{name_of(error or reason or "failed")}<br><b>What to do:</b> {escape(advice)}.</p>'
+    todo = escape(advice(reason or ""))
+    return f'<p class="failure">{name_of(error or reason or "failed")}<br><b>What to do:</b> {todo}.</p>'
 
 
 def _times(count: int) -> str:

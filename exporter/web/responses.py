@@ -9,6 +9,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AddHeaders = Callable[[web.StreamResponse], None]
 ADD_HEADERS: Final[web.AppKey[AddHeaders]] = web.AppKey("add_headers")
 """The key of the application's function that adds the common headers, also to responses to invalid HTTP."""
+NOTE_INTERNAL_ERROR: Final[web.AppKey[Callable[[], None]]] = web.AppKey("note_internal_error")
+"""The key of the application's function that counts a request that failed through our own mistake."""
 NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 
 

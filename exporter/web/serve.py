@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from exporter.web.responses import ADD_HEADERS, AddHeaders, line
+from exporter.web.responses import ADD_HEADERS, NOTE_INTERNAL_ERROR, line
 from exporter.web.sockets import Address, address_of, open_sockets
 
 KEEP_ALIVE: Final = 330.0
@@ -55,9 +55,9 @@ class AcceptErrorThrottle:
 class _Protocol(web.RequestHandler):
     """One connection. Error responses are like all others: our headers, no version, no echo of the request."""
 
-    def __init__(self, *args: Any, add_headers: AddHeaders, **settings: Any) -> None:
+    def __init__(self, *args: Any, app: web.Application, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._add_headers = add_headers
+        self._app = app
 
     def handle_error(
         self,
@@ -68,11 +68,12 @@ class _Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer invalid HTTP, which is the client's error, or a request whose handler failed, which is ours."""
         if not isinstance(exc, HttpProcessingError):
+            self._app[NOTE_INTERNAL_ERROR]()
             _log.error("internal error while handling a request", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError
         response = line(status, HTTPStatus(status).phrase + ".")
-        self._add_headers(response)
+        self._app[ADD_HEADERS](response)
         response.force_close()
         return response
 
@@ -103,7 +104,7 @@ async def listening(
         try:
             for host, port in places:
                 listeners = await open_sockets(host, port)
-                servers += [await _start(runner, app[ADD_HEADERS], each, ssl_context) for each in listeners]
+                servers += [await _start(runner, app, each, ssl_context) for each in listeners]
             yield tuple(address_of(each) for server in servers for each in server.sockets)
         finally:
             deadline = asyncio.get_running_loop().time() + 2 * SHUTDOWN_PHASE
@@ -116,14 +117,14 @@ async def listening(
 
 
 async def _start(
-    runner: web.AppRunner, add_headers: AddHeaders, listener: socket.socket, ssl_context: SSLContext | None
+    runner: web.AppRunner, app: web.Application, listener: socket.socket, ssl_context: SSLContext | None
 ) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     protocol = partial(
         _Protocol,
         runner.server,
         loop=loop,
-        add_headers=add_headers,
+        app=app,
         access_log=None,
         logger=_log,
         keepalive_timeout=KEEP_ALIVE,

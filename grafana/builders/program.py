@@ -3,14 +3,16 @@
 from typing import Final
 
 from exporter import catalog
+from exporter.catalog import Metric
 from grafana.builders import style
 from grafana.builders.frame import Place
-from grafana.builders.grid import BACKGROUND, JOB, Column, Key, grid
+from grafana.builders.grid import BACKGROUND, COLORED, JOB, Column, Key, grid
 from grafana.builders.panel import Line, Look, Panel, Text, lines
 from grafana.builders.query import (
     PROCESS_CPU,
     PROCESS_MEMORY,
     PROCESS_START,
+    RANGE,
     RATE,
     Selector,
     age,
@@ -48,13 +50,22 @@ def _builds() -> Panel:
             unit="s",
             decimals=1,
         ),
+        _count("Internal errors", catalog.INTERNAL_ERRORS),
+        _count("Log lines lost", catalog.LOG_LINES_DROPPED),
     ]
     titles = {"instance": "Instance", "version": "Version", "revision": "Revision", "python_version": "Python"}
     about = (
-        "Each exporter: its version, when it started, and whether its last attempt to read its configuration succeeded."
+        "Each exporter: its version, when it started, and whether its last attempt to read its configuration succeeded;"
+        " how often it failed by its own mistake and how many lines of its log were lost within the time shown."
     )
     keys = [JOB, *(Key(label, title) for label, title in titles.items())]
     return grid(Text("Exporters", about), keys, columns, sort={"Configuration": False, "Instance": False})
+
+
+def _count(title: str, metric: Metric) -> Column:
+    """How much the counter of each exporter rose within the time shown."""
+    rise = f"sum by (job, instance) ({SELECT.increase(metric, over=RANGE)})"
+    return Column(title, rise, unit="short", judgement=style.ANY_IS_A_WARNING, cell=COLORED, decimals=0, width=125)
 
 
 def _series() -> Panel:

@@ -77,6 +77,8 @@ PUBLISHED = {
     "cyberun_exporter_series": ("gauge", TEAM),
     "cyberun_exporter_series_dropped": ("gauge", TEAM),
     "cyberun_exporter_clock_skew_seconds": ("gauge", ""),
+    "cyberun_exporter_internal_errors_total": ("counter", "operation"),
+    "cyberun_exporter_log_lines_dropped_total": ("counter", ""),
     "cyberun_exporter_credential_last_load_timestamp_seconds": ("gauge", TEAM),
     "cyberun_exporter_credential_expiry_timestamp_seconds": ("gauge", TEAM),
     "cyberun_discovery_success": ("gauge", "discovery"),

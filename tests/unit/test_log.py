@@ -10,7 +10,7 @@ from typing import Any, Literal, TextIO
 import pytest
 
 from exporter import log as module
-from exporter.log import BackgroundHandler, LineFormatter, configure, event
+from exporter.log import BackgroundHandler, LineFormatter, configure, event, lines_dropped
 
 log = logging.getLogger("exporter.collect.poll")
 
@@ -205,13 +205,13 @@ def test_a_reader_that_stands_still_holds_up_nobody(stream: io.StringIO, monkeyp
     assert [each["msg"] for each in lines] == [f"line {number}" for number in range(len(lines))]
     assert len(lines) == 11  # the queue and the one that had left it
     assert (note["level"], note["msg"]) == ("warning", "log lines dropped: nobody read them in time")
-    assert note["lines"] == 100 - len(lines)
+    assert note["lines"] == lines_dropped() == 100 - len(lines)
     assert after["msg"] == "after"
     del stream
 
 
 def test_a_stream_that_is_gone_is_no_error() -> None:
-    """Whoever reads the log may leave."""
+    """Whoever reads the log may leave; what can no longer be written is counted."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
@@ -220,6 +220,7 @@ def test_a_stream_that_is_gone_is_no_error() -> None:
         handler.flush()
         assert handler._thread
         assert handler._thread.is_alive()
+        assert handler.unwritten == 1
 
 
 def test_a_descriptor_that_does_not_block(capfd: pytest.CaptureFixture[str]) -> None:
@@ -255,6 +256,7 @@ def test_no_thread_to_be_had(stream: io.StringIO, monkeypatch: pytest.MonkeyPatc
         patch.setattr(threading.Thread, "start", no_thread)
         log.info("lost")
     log.info("found")
+    assert lines_dropped() == 1
     assert [json.loads(each)["msg"] for each in written(stream).splitlines()] == [
         "log lines dropped: nobody read them in time",
         "found",

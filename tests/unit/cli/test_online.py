@@ -4,7 +4,7 @@ import pytest
 
 from exporter.cli.online import USES, _aligned, _collected, _platform, _quotas, counted
 from exporter.config.load import load
-from exporter.errors import ADVICE, REASONS
+from exporter.errors import ADVICE, INTERNAL, REASONS, advice
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, QuotaStatus, TeamStatus
 from fixtures import TEAM_ID
 
@@ -99,9 +99,9 @@ def test_part_of_a_list_is_said() -> None:
 
 def test_a_failure_inside_the_exporter_is_one() -> None:
     """What has no reason of the platform fails, too."""
-    broken = collector(success=False, attempts=(Attempt(0.0, 0.1, 0, None, None, "a mistake"),))
+    broken = collector(success=False, attempts=(Attempt(0.0, 0.1, 0, None, INTERNAL, "a mistake"),))
     line = _collected(team("device", None), broken, "/r/tasks", 7)
-    assert (line.ok, line.words) == (False, "a mistake")
+    assert (line.ok, line.words) == (False, f"a mistake; {advice(INTERNAL)}")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.collect.history import ATTEMPTS_KEPT, INTERNAL, History
+from exporter.collect.history import ATTEMPTS_KEPT, History
 from exporter.errors import RateLimited, RequestTimeout
 from exporter.fleet.snapshots import Coverage
 from exporter.status import CollectorStatus
@@ -76,7 +76,7 @@ def test_own_mistakes_are_told_without_their_text(history: History, clock: FakeC
     """An error of ours is named by its kind; its text, which may hold anything, stays in the log."""
     status = poll(history, clock, KeyError("sk-secret"))
     attempt = status.attempts[0]
-    assert (attempt.reason, attempt.error) == (INTERNAL, "internal error of the exporter: KeyError")
+    assert (attempt.reason, attempt.error) == ("internal", "internal error of the exporter: KeyError")
 
 
 def test_backoff_starts_at_the_third_failure(history: History, clock: FakeClock) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from exporter.catalog import Operation
 from exporter.collect.quotas import INTERVAL as QUOTAS_INTERVAL
 from exporter.collect.quotas import RETRY as QUOTAS_RETRY
 from exporter.collect.team import RECENT
@@ -20,6 +21,7 @@ from exporter.errors import (
     ServerFailed,
     Unauthorized,
 )
+from exporter.expose import families
 from exporter.platform.pacing import MAX_RETRY_AFTER
 from exporter.status import FleetStatus, QuotaStatus
 from fixtures import NOW, TEAM_ID, FakeClient, Rig, make_team
@@ -165,17 +167,56 @@ async def test_unknown_values_are_counted_also_when_the_poll_fails(client: FakeC
 async def test_our_own_mistake_fails_one_list_loudly(
     client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error nobody foresaw costs the list it happened in, and is in the log with its traceback."""
+    """An error nobody foresaw costs the list it happened in, is counted, and is in the log with its traceback."""
 
     def stumble(path: str, _: Mapping[str, str | int]) -> None:
         if path == TASKS:
             raise ZeroDivisionError
 
     client.before = stumble
-    assert up(await rig.poll()) == {"up": 0, "tasks": 0, "agents": 1}
+    found = await rig.poll()
+    assert up(found) == {"up": 0, "tasks": 0, "agents": 1}
+    assert internal_errors(found) == {"tasks": 1}
     [record] = [record for record in caplog.records if record.exc_info]
     assert record.levelno == logging.ERROR
     assert rig.collector("tasks").attempts[0].reason == "internal"
+
+
+def internal_errors(found: Samples) -> dict[str, float]:
+    """How often the exporter itself failed, by operation, without those where it never did."""
+    name = "cyberun_exporter_internal_errors_total"
+    counts = {operation: found.value(name, operation=operation) for operation in Operation}
+    return {operation.value: count for operation, count in counts.items() if count}
+
+
+async def test_our_own_mistakes_at_what_is_optional(client: FakeClient) -> None:
+    """Quotas and names of workflows that fail by our own mistake are counted and cost no list anything."""
+
+    def stumble(path: str, _: Mapping[str, str | int]) -> None:
+        if path in {"/users/me", "/r/workflows"}:
+            raise ZeroDivisionError
+
+    client.before = stumble
+    rig = Rig.of(client, kind="device", workflows=5)
+    found = await rig.poll()
+    assert up(found)["up"] == 1
+    assert internal_errors(found) == {"quotas": 1, "workflows": 1}
+
+
+@pytest.mark.parametrize("part", ["add_assignment", "add_team"])
+async def test_our_own_mistake_at_publishing(
+    client: FakeClient, rig: Rig, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """What cannot be rendered is counted; the lists stay up, and later polls go on."""
+    with monkeypatch.context() as patch:
+        patch.setattr(families, part, lambda *_: 1 / 0)
+        found = await rig.poll()
+    assert up(found)["up"] == 1
+    assert internal_errors(found) == {"publishing": 1}
+    assert len(client.requests) > 0
+    found = await rig.poll()
+    assert eligible(found) == 1
+    assert found.series("cyberun_team_info")
 
 
 async def test_cancellation_ends_a_poll(client: FakeClient, rig: Rig) -> None:

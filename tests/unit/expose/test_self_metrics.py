@@ -47,6 +47,7 @@ def test_what_is_not_known_has_no_series() -> None:
     counted = {"cyberun_exporter_unknown_values_total", "cyberun_exporter_series", "cyberun_exporter_series_dropped"}
     about_polls = {"cyberun_up", "cyberun_collector_success", "cyberun_collector_interval_seconds"}
     process = {"cyberun_exporter_config_last_reload_successful", "cyberun_exporter_build_info"}
+    process |= {"cyberun_exporter_internal_errors_total", "cyberun_exporter_log_lines_dropped_total"}
     assert ours == counted | about_polls | process
 
 

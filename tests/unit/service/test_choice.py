@@ -24,7 +24,14 @@ def chosen(one: Settings, kind: str = "jwt", **found: Mapping[str, str]) -> tupl
     for discover in one.discover:
         teams = tuple(FoundTeam(team_id, name) for team_id, name in found[discover.token_env or ""].items())
         client: Any = FakeClient()
-        discoveries[origin_key(discover)] = Discovery("", client, Findings(teams), lambda: 0.0, lambda: 0.5)
+        discoveries[origin_key(discover)] = Discovery(
+            "",
+            client=client,
+            findings=Findings(teams),
+            counters=client.counters,
+            clock=lambda: 0.0,
+            random=lambda: 0.5,
+        )
         credentials[origin_key(discover)] = make_credential(kind)
     return choose(one, credentials, discoveries)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from exporter.catalog import Operation
 from exporter.errors import Forbidden, RateLimited, ServerFailed
 from exporter.service.discovery import INTERVAL, RETRY, Discovery, Findings, FoundTeam
 from fixtures.fakes import FakeClient
@@ -12,7 +13,14 @@ ME = "/users/me"
 
 
 def discovery(client: FakeClient, name: str = "discover[0]") -> Discovery:
-    return Discovery(name, client.asking("jwt"), Findings(), client.clock.clock.monotonic, lambda: 0.5)
+    return Discovery(
+        name,
+        client=client.asking("jwt"),
+        findings=Findings(),
+        counters=client.counters,
+        clock=client.clock.clock.monotonic,
+        random=lambda: 0.5,
+    )
 
 
 @pytest.fixture
@@ -29,6 +37,39 @@ async def test_teams_are_found(client: FakeClient) -> None:
     await one.look()
     assert one.findings.teams == (FoundTeam("a", "Render"), FoundTeam("b", "Film"))
     assert (one.findings.attempted, one.findings.failure, client.asked(ME)) == (True, None, 1)
+
+
+async def test_our_own_mistake_leaves_the_teams_as_they_were(
+    client: FakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unforeseen error fails this attempt: counted, in the log with its traceback, and tried again like others."""
+
+    def stumble(path: str, _: object) -> None:
+        assert path == ME
+        raise ZeroDivisionError
+
+    one = discovery(client)
+    await one.look()
+    teams, client.before = one.findings.teams, stumble
+    await one.look()
+    assert one.findings.teams == teams
+    assert isinstance(one.findings.failure, ZeroDivisionError)
+    assert one.findings.failure.__traceback__ is None
+    assert client.counters.internal_errors[Operation.DISCOVERY] == 1
+    [record] = caplog.records
+    assert record.exc_info
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        raise asyncio.CancelledError
+
+    async def tell() -> None:
+        return None
+
+    with pytest.raises(asyncio.CancelledError):
+        await one.keep_looking(tell, sleep)
+    assert pauses == [RETRY]
 
 
 @pytest.mark.parametrize(

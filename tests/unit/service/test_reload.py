@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from exporter import log
+from exporter.catalog import Operation
 from exporter.config.load import load
 from exporter.config.settings import Settings
 from exporter.errors import ConfigError
+from exporter.expose.counters import ApiCounters
 from exporter.service.reload import Reloader
 
 
@@ -25,9 +27,12 @@ class Rig:
         """Raised instead of a ConfigError."""
         self.applied: list[str] = []
         self.noted: list[bool] = []
+        self.counters = ApiCounters()
         self.written = False
         assembly = SimpleNamespace(own_settings=self.settings)
-        service: Any = SimpleNamespace(apply=self.apply_settings, exporter=self, assembly=assembly)
+        service: Any = SimpleNamespace(
+            apply=self.apply_settings, exporter=self, assembly=assembly, counters=self.counters
+        )
         access: Any = SimpleNamespace(apply=self.apply_rules, read=self.read, changed=self.changed)
         self.reloader = Reloader(service, self.settings, self._load, access)
 
@@ -136,12 +141,13 @@ async def test_what_needs_a_restart_is_said(monkeypatch: pytest.MonkeyPatch, cap
 
 @pytest.mark.parametrize("part", ["settings", "web", "credential"])
 async def test_an_error_of_ours_ends_nothing(part: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever goes wrong while the files are read, what is in force stays; the log has the traceback."""
+    """Whatever goes wrong while the files are read, what is in force stays; it is counted, and the log has it all."""
     rig = Rig()
     rig.wrong, rig.error = {part}, TypeError("cadata should be an ASCII string")
     assert await rig.reloader.reload() == ("an internal error, see the log: TypeError",)
     assert (rig.applied, rig.noted) == ([], [False])
     assert [record.exc_info for record in caplog.records if record.exc_info]
+    assert rig.counters.internal_errors[Operation.RELOAD] == 1
 
 
 async def test_looking_at_the_web_configuration_ends_nothing() -> None:

@@ -40,6 +40,7 @@ class HeldSource:
     text_body: bytes = b"# TYPE cyberun_up gauge\n"
     openmetrics_body: bytes = b"# TYPE cyberun_up gauge\n# EOF\n"
     alive: bool = True
+    internal_errors: int = 0
     asked: list[bool] = field(default_factory=list)
     probed: list[tuple[str, float]] = field(default_factory=list)
     ended: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
@@ -60,6 +61,10 @@ class HeldSource:
     def status(self) -> ExporterStatus:
         """Return what is held."""
         return self.current
+
+    def note_internal_error(self) -> None:
+        """Count it."""
+        self.internal_errors += 1
 
     def healthy(self) -> bool:
         """Return what is held."""

@@ -123,7 +123,7 @@ async def test_large_headers(port: int) -> None:
 async def test_a_handler_that_fails_is_told_once(
     port: int, source: "HeldSource", caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of ours is 500 in one line, with our headers, and stands in the log with its traceback."""
+    """An error of ours is 500 in one line, with our headers, is counted and stands in the log with its traceback."""
 
     def broken(_: object) -> None:
         raise ArithmeticError
@@ -139,6 +139,16 @@ async def test_a_handler_that_fails_is_told_once(
     [record] = caplog.records
     assert record.exc_info
     assert record.exc_info[0] is ArithmeticError
+    assert source.internal_errors == 1
+
+
+async def test_a_client_that_speaks_no_http_is_no_error_of_ours(port: int, source: "HeldSource") -> None:
+    """Bytes that are not HTTP are the client's mistake and are not counted as the exporter's."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x16\x03\x01\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    assert source.internal_errors == 0
 
 
 async def test_the_port_is_freed_when_the_block_ends(source: "HeldSource") -> None:
