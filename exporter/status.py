@@ -98,6 +98,8 @@ class TeamStatus:
     """None before the first attempt, and for keys that cannot ask."""
     provisioning_filtered: bool | None = None
     """Whether the platform filters tasks by `provisioning`; None before it was asked."""
+    totals_ignore_filter: bool = False
+    """Whether the totals of filtered lists were found to count all tasks, so that lists are counted by their pages."""
 
     @property
     def up(self) -> bool:

@@ -175,16 +175,18 @@ def _collected(team: TeamStatus, collector: CollectorStatus, path: str, requests
         counted(collector.items_reported or 0, collector.name.removesuffix("s")),
         f"{counted(requests, 'request')} in {attempt.duration:.1f} s, every {format_duration(collector.interval)}",
         *(["only some of them could be read"] if collector.truncated else []),
-        *(_provisioning(team) if collector.name == "tasks" else ()),
+        *(_filter(team) if collector.name == "tasks" else ()),
     ]
     return _Line(team.name, path, True, "; ".join(parts))
 
 
-def _provisioning(team: TeamStatus) -> Iterator[str]:
+def _filter(team: TeamStatus) -> Iterator[str]:
     if team.provisioning_filtered is True:
         yield "provisioning is counted as a status"
     elif team.provisioning_filtered is False:
         yield "the platform does not filter by provisioning, so such tasks are counted as other"
+    if team.totals_ignore_filter:
+        yield "the platform's totals ignore the status filter, so lists are counted by their pages"
 
 
 def _of_team(team: TeamStatus) -> Iterator[str]:

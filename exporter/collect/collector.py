@@ -3,15 +3,16 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, Generic
 
 from exporter.catalog import Operation, Scope
 from exporter.collect.agents import collect_agents
 from exporter.collect.context import TeamContext
+from exporter.collect.filtered_totals import FilteredTotals
 from exporter.collect.history import History
 from exporter.collect.provisioning import ProvisioningFilter
-from exporter.collect.result import Implausible, PollResult, S, UnknownValues
+from exporter.collect.result import Implausible, PollResult, S, TaskSource, UnknownValues
 from exporter.collect.tasks import collect_tasks
 from exporter.collect.workflow_names import WorkflowNames
 from exporter.errors import PlatformError
@@ -101,18 +102,21 @@ class TasksCollector(Collector[TasksSnapshot]):
     def __init__(self, team: TeamContext, random: Callable[[], float]) -> None:
         super().__init__(team, random)
         self.provisioning = ProvisioningFilter(team.clock)
+        self.filtered_totals = FilteredTotals(team.rules.name)
         self.workflow_names = WorkflowNames(team)
 
     async def _read(self, unknown: UnknownValues) -> PollResult[TasksSnapshot]:
-        before = self.snapshot.timings if self.snapshot else Timings()
-        snapshot = await collect_tasks(
-            self._team.client,
-            before,
-            unknown,
-            provisioning=self.provisioning,
-            now=self._team.latest_now,
-            workflows=self._team.rules.workflows,
-        )
+        def read(source: TaskSource) -> Awaitable[TasksSnapshot]:
+            return collect_tasks(
+                source,
+                self.snapshot.timings if self.snapshot else Timings(),
+                unknown,
+                provisioning=self.provisioning,
+                now=self._team.latest_now,
+                workflows=self._team.rules.workflows,
+            )
+
+        snapshot = await self.filtered_totals.poll(self._team.client, read)
         rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot, self.workflow_names.names)
         return PollResult(snapshot=snapshot, families=rendered)
 

@@ -21,8 +21,8 @@ S = TypeVar("S", TasksSnapshot, AgentsSnapshot)
 class TaskSource(Protocol):
     """The source of tasks: a team's client."""
 
-    async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
-        """A page of the tasks of one status; failures that are `expected` are raised, but not counted."""
+    async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+        """A page of the tasks of one status, or of all; failures that are `expected` are raised, but not counted."""
 
     async def total_tasks(self) -> int:
         """How many tasks there are in any status."""

@@ -50,6 +50,7 @@ async def collect_tasks(
         if status == "waiting" and (scan := await lists.scan_provisioning(provisioning)):
             active[PROVISIONING] = scan
     final = await lists.scan_final(before, before.activity.gone(active))
+    _refuse_ignored_filter(final.values())
     if unfiltered is not None:
         filtered = sum(scan.total for scan in active.values()) + sum(scan.total for scan in final.values())
         unknown["task_status"] += provisioning.compare(unfiltered, filtered)
@@ -137,6 +138,13 @@ class _TaskLists:
         if page.missing:
             page = await self._page(status, number)
         return replace(scan, pages=(*scan.pages, page), stopped=page.missing > 0)
+
+
+def _refuse_ignored_filter(final: Iterable[FinalStatusScan]) -> None:
+    # Items may not say their status. Tasks that are retried meanwhile can be in two of these lists, but not in all.
+    shared = frozenset.intersection(*(frozenset(task.task_id for task in scan.tasks) for scan in final))
+    if len(shared) > 1:
+        raise Implausible(f"{len(shared)} tasks are completed, failed and cancelled: the status filter is ignored")
 
 
 def _not_in(scans: Iterable[FinalStatusScan], gone: Mapping[str, float]) -> Mapping[str, float]:

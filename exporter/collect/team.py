@@ -100,6 +100,7 @@ class Team:
             fleet=self._fleet(),
             quotas=self._quotas.status,
             provisioning_filtered=self._tasks.provisioning.accepted,
+            totals_ignore_filter=self._tasks.filtered_totals.ignore_filter,
         )
 
     def _fleet(self) -> FleetStatus:

@@ -87,17 +87,18 @@ class TeamClient:
         self._permit = self._platform.pacer.poll_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW)
         return self._permit
 
-    async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
-        """One page of the tasks that have this status, from page 1 on.
+    async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+        """One page of the tasks that have this status, or of all tasks when it is None, from page 1 on.
 
         Raises:
             PlatformError: one of its leaves; counted already, unless it is `expected`.
         """
 
         def decode(body: bytes) -> wire.Page[wire.Task]:
-            return self._read_on(wire.decode_tasks(body, page, status), status)
+            return self._read_on(wire.decode_tasks(body, page, status), status or "any")
 
-        query: Query = {"status": status, "current_page": page, "per_page": wire.PER_PAGE}
+        wanted: Query = {} if status is None else {"status": status}
+        query = {**wanted, "current_page": page, "per_page": wire.PER_PAGE}
         return await self._ask(paths.TASKS, query, decode, expected)
 
     async def total_tasks(self) -> int:

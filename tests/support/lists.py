@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from exporter.catalog import FINAL_TASK_STATUSES
+from exporter.collect.filtered_totals import FilteredTotals
 from exporter.collect.provisioning import ProvisioningFilter
+from exporter.collect.result import TaskSource
 from exporter.collect.tasks import collect_tasks
 from exporter.errors import Expected
 from exporter.expose import families
@@ -65,6 +67,7 @@ class TaskLists:
         newest_first: the direction.
         shuffled: ties stand in an order of their own at each request.
         doubled: ids of tasks that stand in their list twice.
+        filtered_totals: whether a total counts what passes the filter; otherwise all tasks.
         before_request: is called with the status and the page asked for; may raise, may move tasks.
         requests: what was asked for.
     """
@@ -74,6 +77,7 @@ class TaskLists:
     per_page: int = wire.PER_PAGE
     shuffled: random.Random | None = None
     doubled: set[str] = field(default_factory=set)
+    filtered_totals: bool = True
     before_request: Callable[[str, int], None] = field(default=lambda _status, _number: None)
     items: dict[str, Item] = field(default_factory=dict)
     requests: list[tuple[str, int]] = field(default_factory=list)
@@ -91,9 +95,9 @@ class TaskLists:
         for task_id in task_ids:
             del self.items[task_id]
 
-    def listed(self, status: str) -> list[Item]:
-        """The list of a status, sorted."""
-        found = [item for item in self.items.values() if item.status == status]
+    def listed(self, status: str | None) -> list[Item]:
+        """The list of a status, or of all tasks, sorted."""
+        found = [item for item in self.items.values() if status in (item.status, None)]
         found += [item for item in found if item.task_id in self.doubled]
         return sorted(found, key=self._place, reverse=self.newest_first)
 
@@ -101,15 +105,16 @@ class TaskLists:
         tie = item.task_id if self.shuffled is None else str(self.shuffled.random())
         return getattr(item, self.key) or 0.0, tie
 
-    async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+    async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
         """A page, as the client gives it to a collector."""
         assert not expected
-        self.requests.append((status, number := page))
-        self.before_request(status, number)
+        self.requests.append((status or "", number := page))
+        self.before_request(status or "", number)
         found = self.listed(status)
         start = (number - 1) * self.per_page
         items: list[wire.Task | None] = [item.on_the_wire for item in found[start : start + self.per_page]]
-        return wire.Page(number, items, len(found), self.per_page, Counter())
+        total = len(found if self.filtered_totals else self.listed(None))
+        return wire.Page(number, items, total, self.per_page, Counter())
 
     async def total_tasks(self) -> int:
         """How many there are."""
@@ -141,16 +146,20 @@ class Poller:
     workflows: int = 0
     timings: Timings = field(default_factory=Timings)
     unknown: Counter[str] = field(default_factory=Counter)
+    totals: FilteredTotals = field(default_factory=lambda: FilteredTotals("render"))
     snapshot: TasksSnapshot | None = None
 
     async def poll(self) -> "Poller":
         """One poll."""
         self.lists.requests.clear()
-        self.snapshot = await collect_tasks(
-            self.lists, self.timings, self.unknown, provisioning=NeverProvisioning(), workflows=self.workflows
-        )
+        self.snapshot = await self.totals.poll(self.lists, self._read)
         self.timings = self.snapshot.timings
         return self
+
+    async def _read(self, source: TaskSource) -> TasksSnapshot:
+        return await collect_tasks(
+            source, self.timings, self.unknown, provisioning=NeverProvisioning(), workflows=self.workflows
+        )
 
     @property
     def truncated(self) -> bool:

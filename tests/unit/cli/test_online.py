@@ -85,6 +85,13 @@ def test_what_becomes_of_provisioning(filtered: bool | None, words: str) -> None
     assert _collected(known, collector(name="agents"), "/agents", 1).words.endswith("every 30s")
 
 
+def test_totals_that_ignore_the_filter() -> None:
+    """The line of the tasks says that they are counted by their pages, which costs more requests."""
+    known = replace(team("device", None), totals_ignore_filter=True)
+    words = "; the platform's totals ignore the status filter, so lists are counted by their pages"
+    assert _collected(known, collector(), "/r/tasks", 7).words.endswith(words)
+
+
 def test_one_of_a_list_is_one() -> None:
     """What a list holds is told in words that fit its number."""
     one = collector(name="agents", items_reported=1)

@@ -54,7 +54,8 @@ class Listed:
     everything: int = 0
     asked: list[tuple[str, int]] = field(default_factory=list)
 
-    async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+    async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+        assert status is not None
         assert not expected or status == PROVISIONING
         self.asked.append((status, number := page))
         if status == PROVISIONING and self.filters is not None:
@@ -65,7 +66,8 @@ class Listed:
         count = has if isinstance(has, int) else len(has)
         places = range((number - 1) * 100, min(number * 100, count))
         if isinstance(has, int):
-            items: list[wire.Task | None] = [task(count - 1 - i if self.falling else i) for i in places]
+            numbers = [count - 1 - i if self.falling else i for i in places]
+            items: list[wire.Task | None] = [task(number, id=f"{status}-{number}") for number in numbers]
         else:
             items = [has[i] for i in places]
         return wire.Page(number, items, self.totals.get(status, count), 100, Counter[str]())
@@ -177,7 +179,7 @@ async def test_list_that_shrank_between_its_ends() -> None:
     """The last page of a list that lost its end meanwhile is empty: its real end is read in a second look."""
 
     class Shrinking(Listed):
-        async def tasks(self, status: str, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+        async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
             if (status, page) == ("waiting", 3) and self.items["waiting"] == 201:
                 self.items["waiting"] = 199
             return await Listed.tasks(self, status, page, expected=expected)
@@ -215,6 +217,15 @@ async def test_nothing_but_items_without_an_id(status: str) -> None:
     """A list of nothing but such items is a failure."""
     with pytest.raises(SchemaMismatch, match="none of 2 tasks has an id"):
         await look(Listed({status: [None, wire.Task()]}))
+
+
+async def test_a_status_filter_that_is_ignored_in_silence() -> None:
+    """Where items do not say their status, tasks that are in all final lists show that the filter is ignored."""
+    everything = [task(0), task(1)]
+    with pytest.raises(SchemaMismatch, match="2 tasks are completed, failed and cancelled"):
+        await look(Listed(dict.fromkeys(TASK_STATUSES, everything)))
+    moved = {"failed": everything, "waiting": everything, "running": everything, "completed": everything}
+    assert (await look(Listed(dict(moved)))).counts["failed"] == 2
 
 
 @pytest.mark.parametrize("fails", [("pending", 1), ("running", 2), ("cancelled", 1)])

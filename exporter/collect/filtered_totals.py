@@ -1,0 +1,115 @@
+"""Totals of filtered task lists: inferred to count what passes the filter, but a platform may count all tasks.
+
+Such totals are alike for all statuses, and promise more than the pages hold. Once that is proven, each list is counted
+by finding its last page, which takes a few requests more where a list has more than one.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+from exporter.catalog import OTHER
+from exporter.collect.result import TaskSource
+from exporter.errors import Expected
+from exporter.fleet.snapshots import TasksSnapshot
+from exporter.log import event
+from exporter.platform import wire
+
+ALIKE: Final = 0.9
+"""Least ratio of two totals of one list that moves between two requests. The totals of seven lists cannot all be this
+close to that of the list that holds all their tasks."""
+
+_log = logging.getLogger(__name__)
+
+
+class FilteredTotals:
+    """What one team's platform counts in the total of a filtered list. Mutable.
+
+    Attributes:
+        ignore_filter: whether they were found to count all tasks, whatever the filter.
+    """
+
+    def __init__(self, team: str) -> None:
+        self.ignore_filter = False
+        self._team = team
+        self._last_pages: dict[str, int] = {}
+
+    async def poll(self, source: TaskSource, read: Callable[[TaskSource], Awaitable[TasksSnapshot]]) -> TasksSnapshot:
+        """Let `read` read all statuses; a second time, with true totals, when the first time proves them to be wrong.
+
+        Raises:
+            PlatformError: a page could not be read, or contradicts itself.
+        """
+        if not self.ignore_filter:
+            snapshot = await read(source)
+            self.ignore_filter = await _disproved(snapshot, source)
+            if not self.ignore_filter:
+                return snapshot
+            event(_log, logging.WARNING, "totals ignore the status filter", team_name=self._team)
+        counted = CountedLists(source, self._last_pages)
+        snapshot = await read(counted)
+        self.ignore_filter = _alike(*counted.stated.values())
+        return snapshot
+
+
+async def _disproved(snapshot: TasksSnapshot, source: TaskSource) -> bool:
+    """Whether totals prove to be those of all tasks. Asks only where they do not add up, and are alike."""
+    stated = [total for status, total in snapshot.counts.items() if status != OTHER]
+    if not snapshot.coverage.truncated or not snapshot.coverage.items or not _alike(*stated):
+        return False
+    # The last page of the unfiltered list tells whether it is as long: a total that lies is longer.
+    total = max(stated)
+    page = await source.tasks(None, -(-total // wire.PER_PAGE))
+    return _alike(page.total, total) and page.number <= page.last and page.missing == 0
+
+
+def _alike(*totals: int) -> bool:
+    return min(totals) >= ALIKE * max(totals)
+
+
+class CountedLists:
+    """The lists of one poll, with their true lengths in place of the stated totals. Mutable.
+
+    Attributes:
+        stated: the totals that the platform stated, by status.
+    """
+
+    def __init__(self, source: TaskSource, last_pages: dict[str, int]) -> None:
+        """Read from `source`; `last_pages` is where each list ended at the last poll, and is updated."""
+        self.stated: dict[str, int] = {}
+        self._source = source
+        self._last_pages = last_pages
+        self._lengths: dict[str, int] = {}
+
+    async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+        """A page of a status, with the true total."""
+        read = await self._source.tasks(status, page, expected=expected)
+        if status is None:
+            return read
+        self.stated[status] = read.total
+        full = len(read.items) >= read.per_page
+        if not full or self._lengths.get(status, 0) < read.number * read.per_page:
+            self._lengths[status] = await self._length(status, read)
+        return replace(read, total=self._lengths[status])
+
+    async def total_tasks(self) -> int:
+        """How many tasks there are in any status."""
+        return await self._source.total_tasks()
+
+    async def _length(self, status: str, page: wire.Page[wire.Task]) -> int:
+        """Find the last page by bisection, starting about where it was at the last poll."""
+        before = self._last_pages.get(status, 1)
+        full, empty = 0, page.last + 1
+        while not 0 < len(page.items) < page.per_page:
+            if page.items:
+                full = page.number
+            else:
+                empty = page.number
+            if full + 1 >= empty:
+                self._last_pages[status] = full
+                return full * page.per_page
+            likely = (number for number in (before, before + 1, before - 1) if full < number < empty)
+            page = await self._source.tasks(status, next(likely, (full + empty) // 2))
+        self._last_pages[status] = page.number
+        return (page.number - 1) * page.per_page + len(page.items)
