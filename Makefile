@@ -26,6 +26,7 @@ LOCKED := $(PIP) install --quiet --require-hashes --no-deps --only-binary=:all:
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--python-version 3.11 $(LOCK_ARGS)
 # Folders too: a deleted file changes nothing but its folder.
+SCRIPTS := .ci/run tools/get-prometheus tools/image-test tools/make-venv
 SOURCES := pyproject.toml README.md LICENSE $(shell find exporter -name __pycache__ -prune -o -print)
 
 .DELETE_ON_ERROR:
@@ -49,7 +50,8 @@ lint: $(VENV)/.dev $(VENV)/.wheel ## check style, types, workflows and generated
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
-	$(BIN)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+	$(BIN)/actionlint -shellcheck=$(BIN)/shellcheck -pyflakes= .github/workflows/*.yml
+	@if [ -x $(BIN)/shellcheck ]; then $(BIN)/shellcheck $(SCRIPTS); else echo "No shellcheck for this machine: scripts are not checked"; fi
 	$(BIN)/zizmor --offline --no-progress --quiet .github
 	$(BIN)/python tools/generate.py --check
 

@@ -50,7 +50,7 @@ async def test_the_specification_accepts_it() -> None:
 def test_services_are_pinned_closed_and_checked(name: str) -> None:
     """Images have a version, ports are on loopback, root file systems cannot be written, health checks are patient."""
     service = SERVICES[name]
-    assert re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+    assert re.search(r":v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?$", service["image"])
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert service["healthcheck"]["test"][0] == "CMD"

@@ -1,5 +1,6 @@
 """The workflows: what they pin, what they may do, and the parts of them that run on any machine."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ def test_actions_are_pinned(name: str) -> None:
         assert re.fullmatch(r"  # v\d+\.\d+\.\d+", comment), action
 
 
-@pytest.mark.parametrize("name", ["ci", "release"])
+@each_workflow
 def test_a_failure_in_a_pipe_fails(name: str) -> None:
     """Steps run in a bash with pipefail, which GitHub gives to those alone that name the shell."""
     assert WORKFLOWS[name]["defaults"] == {"run": {"shell": "bash"}}
@@ -77,7 +78,21 @@ def test_renovate_takes_its_configuration() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     managers = yaml.safe_load(path.read_text(encoding="utf-8"))["enabledManagers"]
-    assert set(managers) == {"dockerfile", "docker-compose", "github-actions", "pip_requirements"}
+    assert set(managers) == {"dockerfile", "docker-compose", "github-actions", "pip_requirements", "custom.regex"}
+
+
+def test_renovate_finds_every_version_that_a_workflow_names() -> None:
+    """What no manager of Renovate's reads, such as a matrix, is found by one of the configuration's own patterns."""
+    managers = json.loads((GITHUB / "renovate.json").read_text(encoding="utf-8"))["customManagers"]
+    found = {
+        (match["depName"], match["currentValue"])
+        for text in TEXTS.values()
+        for manager in managers
+        for match in re.finditer(manager["matchStrings"][0].replace("(?<", "(?P<"), text)
+    }
+    three, four = WORKFLOWS["ci"]["jobs"]["chart"]["strategy"]["matrix"]["helm"]
+    (prometheus,) = re.findall(r"prom/prometheus:(\S+)", "".join(TEXTS.values()))
+    assert found == {("helm/helm below 4", three), ("helm/helm", four), ("prom/prometheus", prometheus)}
 
 
 # Steps that need no GitHub ----------------------------------------------------------------------------------------
@@ -122,6 +137,38 @@ def test_a_release_has_one_version_and_a_date(checkout: Path) -> None:
     changelog = checkout / "CHANGELOG.md"
     changelog.write_text(changelog.read_text().replace("- 2026-12-01", "- Unreleased"))
     assert bash(script, checkout, "v1.0.0").returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("image", "chart", "pypi", "why"),
+    [
+        ("404", "404", "404", ""),
+        ("200", "404", "404", "already published: the image o/r:1.0.0"),
+        ("404", "200", "404", "already published: version 1.0.0 of the chart; raise it in Chart.yaml"),
+        ("404", "404", "200", "already published: cyberun-exporter 1.0.0 on PyPI"),
+        ("403", "404", "404", "cannot tell whether this is already published: the image o/r:1.0.0 (the answer is 403)"),
+        ("404", "000", "404", "(the answer is 000)"),
+        ("404", "404", "", "(the answer is none)"),
+    ],
+)
+def test_nothing_is_published_twice(checkout: Path, image: str, chart: str, pypi: str, why: str) -> None:
+    """A version that is there stops the release, and so does an answer that says neither yes nor no."""
+    (checkout / "curl").write_text(
+        f"""#!/bin/sh
+        case "$*" in
+            *"--user someone:secret https://ghcr.io/token"*) echo '{{"token":"abc"}}' ;;
+            *"Bearer abc"*v2/o/r/manifests/1.0.0) printf %s '{image}' ;;
+            *"Bearer abc"*v2/o/charts/cyberun-exporter/manifests/1.0.0) printf %s '{chart}' ;;
+            *pypi.org/pypi/cyberun-exporter/1.0.0/json) printf %s '{pypi}' ;;
+            *) exit 22 ;;
+        esac
+        """
+    )
+    (checkout / "curl").chmod(0o755)
+    environment = "export GITHUB_REPOSITORY=O/R GITHUB_REPOSITORY_OWNER=O GITHUB_ACTOR=someone TOKEN=secret\n"
+    result = bash(environment + step("check", "Nothing of this version"), checkout, "v1.0.0")
+    assert (result.returncode != 0) is bool(why), result
+    assert why in result.stdout
 
 
 def test_a_release_has_the_changelogs_section_as_notes(checkout: Path) -> None:
