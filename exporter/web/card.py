@@ -5,14 +5,14 @@ from urllib.parse import quote
 
 from exporter.errors import advice
 from exporter.status import Attempt, CollectorStatus, ExporterStatus, FleetStatus, TeamStatus
-from exporter.web.verdict import State, state_of
+from exporter.web.verdict import State, state_of, trouble
 from exporter.web.words import ago, clock, duration, escape, span, until, utc
 
 _STATES: Final[dict[State, str]] = {"good": "✓ up", "bad": "✗ down", "wait": "… starting"}
 
 
 def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open_polls: bool = False) -> str:
-    """Show a team. Folded, only its line is visible; unfolded, failures come first, and the polls may be folded."""
+    """Show a team: folded, its line and its trouble; unfolded, its lists, failures first. The polls may be folded."""
     state = state_of(team)
     failing_first = sorted(team.collectors, key=lambda each: each.success and each.fresh)
     collectors = "".join(
@@ -20,8 +20,9 @@ def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open
     )
     return (
         f'<details class="card {state}"{_open(open_card)}>'
-        f'<summary class="line"><h2>{name_of(team.name)}</h2>'
-        f"{_line(team)}</summary>{collectors}<section>{_team_facts(team, status.now)}</section></details>\n"
+        f'<summary class="line"><h2>{name_of(team.name)}</h2>{_line(team)}'
+        f"{'' if open_card else _trouble(team, status.now)}</summary>"
+        f"{collectors}<section>{_team_facts(team, status.now)}</section></details>\n"
     )
 
 
@@ -29,9 +30,14 @@ def _open(unfolded: bool) -> str:  # noqa: FBT001  an HTML attribute, present or
     return " open" if unfolded else ""
 
 
-def team_line(team: TeamStatus) -> str:
+def team_line(team: TeamStatus, now: float) -> str:
     """Show only a team's line, which links to the rest."""
-    return f'<p class="card line {state_of(team)}">{_link(team, team.name)}{_line(team)}</p>\n'
+    return f'<p class="card line {state_of(team)}">{_link(team, team.name)}{_line(team)}{_trouble(team, now)}</p>\n'
+
+
+def _trouble(team: TeamStatus, now: float) -> str:
+    """What is wrong with a team of which nothing but its line is visible."""
+    return f'<span class="trouble soft">{escape(trouble(team, now))}</span>' if state_of(team) == "bad" else ""
 
 
 def _line(team: TeamStatus) -> str:
@@ -92,10 +98,8 @@ def _expiry(moment: float | None, now: float) -> str:
 
 
 def _collector(collector: CollectorStatus, team_polled_at: float | None, now: float, *, open_polls: bool) -> str:
-    last = collector.attempts[0] if collector.attempts else None
-    why = failure(last.error, last.reason) if last is not None and last.reason is not None else ""
     return (
-        f"<section><h3>{escape(collector.name)}</h3> {_collector_badge(collector)}{why}"
+        f"<section><h3>{escape(collector.name)}</h3> {_collector_badge(collector)}{_why(collector, now)}"
         f"{_collector_facts(collector, team_polled_at, now)}{_polls(collector, now, unfolded=open_polls)}</section>"
     )
 
@@ -108,6 +112,22 @@ def _collector_badge(collector: CollectorStatus) -> str:
     if collector.success:
         return state_badge("bad", "✗ no fresh data")
     return state_badge("bad", f"✗ failed {_times(collector.failures_in_a_row)}")
+
+
+def _why(collector: CollectorStatus, now: float) -> str:
+    """What went wrong in the last poll; or, where it succeeded, why its data is too old all the same."""
+    last = collector.attempts[0] if collector.attempts else None
+    if last is None or (last.reason is None and collector.fresh):
+        return ""
+    if last.reason is not None:
+        return failure(last.error, last.reason)
+    held = collector.backoff_until
+    if held is not None and held > now:
+        return '<p class="failure">The platform asked this team to wait, which holds back both of its lists.</p>'
+    return (
+        '<p class="failure">The last poll succeeded, and the next one is late.<br><b>What to do:</b> '
+        "look for a machine that slept, or raise api.max_requests_per_second and api.max_concurrency.</p>"
+    )
 
 
 def failure(error: str | None, reason: str | None) -> str:

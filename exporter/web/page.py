@@ -11,7 +11,7 @@ from typing import Final
 
 from exporter.status import NOTABLE_SKEW, DiscoveryStatus, ExporterStatus, TeamStatus
 from exporter.web.card import failure, name_of, state_badge, team_card, team_line, time_of
-from exporter.web.verdict import state_of, state_of_discovery, verdict
+from exporter.web.verdict import by_urgency, state_of, state_of_discovery, verdict
 from exporter.web.words import ago, escape, span
 
 FULL_TEAMS: Final = 50
@@ -24,7 +24,6 @@ REFRESH: Final = 15
 _STYLE: Final = resources.files(__package__).joinpath("page.css").read_text("utf-8")
 STYLE_HASH: Final = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 """What the page's Content-Security-Policy allows as style."""
-_ORDER: Final = ("bad", "wait", "good")
 _DISCOVERY_STATES: Final = {"good": "✓ ok", "bad": "✗ failed"}
 
 
@@ -48,11 +47,11 @@ def render(status: ExporterStatus, telemetry_path: str, only: str | None = None)
 
 
 def _all_teams(status: ExporterStatus) -> Iterator[str]:
-    teams = sorted(status.teams, key=lambda team: (_ORDER.index(state_of(team)), team.name))
+    teams = by_urgency(status.teams)
     for place, team in enumerate(teams[:FULL_TEAMS]):
         yield team_card(team, status, open_card=place < OPEN_TEAMS and state_of(team) == "bad")
     for team in teams[FULL_TEAMS:]:
-        yield team_line(team)
+        yield team_line(team, status.now)
 
 
 def _one_team(status: ExporterStatus, name: str) -> Iterator[str]:

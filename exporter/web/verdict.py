@@ -1,5 +1,7 @@
 """The overall state in one line, which a person reads first."""
 
+import re
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from exporter.status import CollectorStatus, DiscoveryStatus, ExporterStatus, TeamStatus
@@ -8,6 +10,7 @@ from exporter.web.words import listed, utc, visible
 State = Literal["bad", "wait", "good"]
 """Bad: something failed. Wait: something is not known yet or needs attention. Good: all is well."""
 
+_URGENCY: Final[tuple[State, ...]] = ("bad", "wait", "good")
 MAX_ERROR: Final = 120
 """Most characters of an error in the line; the poll shows the complete text."""
 
@@ -20,6 +23,16 @@ def state_of(team: TeamStatus) -> State:
     return "bad" if failed or team.attempted else "wait"
 
 
+def by_urgency(teams: Iterable[TeamStatus]) -> list[TeamStatus]:
+    """Those that are down first, then those not known yet; each by name, `team-2` before `team-10`."""
+    return sorted(teams, key=lambda team: (_URGENCY.index(state_of(team)), _natural(team.name)))
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """Pairs of text and the number behind it, which compare as a person would sort them."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name)]
+
+
 def state_of_discovery(discovery: DiscoveryStatus) -> State:
     """A discovery is bad when its last look failed; it needs attention while teams are left out."""
     if discovery.success:
@@ -29,21 +42,20 @@ def state_of_discovery(discovery: DiscoveryStatus) -> State:
 
 def verdict(status: ExporterStatus) -> tuple[State, str]:
     """The overall state, and the line that explains it. Never good while something is unknown."""
-    teams = status.teams
+    teams = by_urgency(status.teams)
     down = [team for team in teams if state_of(team) == "bad"]
     if len(down) == 1:
-        return "bad", f"{visible(down[0].name)} is {_trouble(down[0], status)}"
+        return "bad", f"{visible(down[0].name)} is {trouble(down[0], status.now)}"
     if down:
         return "bad", f"{len(down)} of {len(teams)} teams are down: {listed([team.name for team in down], 3)}"
     failing = [each for each in status.discoveries if state_of_discovery(each) == "bad"]
     if failing:
         why = visible(failing[0].error or failing[0].reason or "failed", MAX_ERROR)
         return "bad", f"Teams cannot be discovered: {visible(failing[0].name)}: {why}"
-    return _without_failures(status)
+    return _without_failures(status, teams)
 
 
-def _without_failures(status: ExporterStatus) -> tuple[State, str]:
-    teams = status.teams
+def _without_failures(status: ExporterStatus, teams: list[TeamStatus]) -> tuple[State, str]:
     looking = [each.name for each in status.discoveries if each.last_attempt_at is None]
     waiting = [team.name for team in teams if state_of(team) == "wait"]
     if looking or not status.discovered:
@@ -59,13 +71,11 @@ def _without_failures(status: ExporterStatus) -> tuple[State, str]:
     return ("wait", f"{up}, {rest}") if left_out else ("good", up)
 
 
-def _trouble(team: TeamStatus, status: ExporterStatus) -> str:
-    """Since when a team is down, and why."""
+def trouble(team: TeamStatus, now: float) -> str:
+    """Since when a team is down, and why. Unprintable characters are escaped, HTML is not."""
     troubled = [each for each in team.collectors if each.attempts and not (each.success and each.fresh)]
     good = [each.last_success_at for each in troubled if each.last_success_at is not None]
-    since = (
-        f"down since {utc(min(good), status.now)}" if len(good) == len(troubled) else "down since it was first polled"
-    )
+    since = f"down since {utc(min(good), now)}" if len(good) == len(troubled) else "down since it was first polled"
     return f"{since}: " + "; ".join(f"{each.name}: {_collector_trouble(each)}" for each in troubled)
 
 

@@ -326,15 +326,18 @@ async def test_the_demo_shows_a_living_fleet(tmp_path: Path, programs: AsyncExit
     """`demo` needs nothing: three teams and at least 30 agents, whose numbers move."""
     exporter = await demo(programs, tmp_path)
     await exporter.wait_ready(within=30)
+
+    async def described() -> bool:
+        # A team is described at the end of its poll, after its lists.
+        samples = await exporter.samples(openmetrics=True)
+        kinds = {labels["credential_kind"] for labels in samples.series("cyberun_team_info")}
+        return kinds == {"integration", "device", "jwt"}
+
+    await wait_until(described, within=30)
     first = await exporter.samples(openmetrics=True)
     ups = {labels["team_name"]: first.value("cyberun_up", **labels) for labels in first.series("cyberun_up")}
     assert list(ups.values()) == [1, 1, 1]
     assert len(first.series("cyberun_agent_connected")) >= 30
-    assert {labels["credential_kind"] for labels in first.series("cyberun_team_info")} == {
-        "integration",
-        "device",
-        "jwt",
-    }
 
     def numbers(values: Mapping[Any, float]) -> dict[Any, float]:
         return {

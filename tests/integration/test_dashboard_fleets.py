@@ -169,8 +169,7 @@ async def test_what_does_not_report_is_never_overlooked(
         values = [
             await number(server, uid, "Not reporting", __range="1s") for uid in ("cyberun-overview", "cyberun-exporter")
         ]
-        assert values[0] == values[1]
-        return values[0]
+        return values[0] if values[0] == values[1] else None  # something changed between the two questions
 
     assert await not_reporting() == 1, "nothing is known"
     discover(*exporters[:2])

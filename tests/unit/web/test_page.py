@@ -77,6 +77,15 @@ def test_verdict_of_withheld_data(status_of: StatusOf, up_team: TeamStatus) -> N
     assert verdict(old) == "bad: render is down since 08:53:00 UTC: agents: no fresh data"
     assert "✗ no fresh data" in text(old)
     assert "withheld , last read 20 s ago" in text(old)
+    assert "the next one is late. What to do: " in text(old)
+
+
+def test_data_that_is_withheld_because_the_platform_asked_to_wait(status_of: StatusOf, up_team: TeamStatus) -> None:
+    """A wait told for one list holds back the other, whose data then ages without a failure of its own."""
+    waiting = [replace(each, fresh=False, backoff_until=NOW + 60) for each in up_team.collectors]
+    said = text(status_of(replace(up_team, collectors=tuple(waiting))))
+    assert said.count("The platform asked this team to wait, which holds back both of its lists.") == len(waiting)
+    assert "the next one is late" not in said
 
 
 def test_verdict_of_many_down(status_of: StatusOf, down_team: TeamStatus) -> None:
@@ -151,6 +160,22 @@ def test_healthy_teams_are_folded(status_of: StatusOf, up_team: TeamStatus, down
     assert re.findall(r'<details class="card (\w+)"( open)?>', whole) == [("bad", " open"), ("good", "")]
     many = status_of(*(replace(down_team, name=f"t{number}") for number in range(page.OPEN_TEAMS + 3)))
     assert "".join(page.render(many, "/metrics")).count(" open>") == page.OPEN_TEAMS
+
+
+def test_what_is_down_says_why(status_of: StatusOf, down_team: TeamStatus) -> None:
+    """A team that is down says why even where nothing but its line is visible; where it is unfolded, once is enough."""
+    for shown in (page.OPEN_TEAMS, page.FULL_TEAMS):
+        teams = status_of(*(replace(down_team, name=f"t{number}") for number in range(shown + 1)))
+        folded = text(teams).split("JSON", 1)[1].split(f" t{shown} ", 1)[1]
+        assert "GPUs in use down since 08:52:20 UTC: tasks: 401: the key was revoked" in folded.split("tasks ✗", 1)[0]
+    assert "down since" not in text(status_of(down_team)).split("JSON", 1)[1]
+
+
+def test_names_are_sorted_as_people_sort(status_of: StatusOf, down_team: TeamStatus) -> None:
+    """Numbers in names count as numbers, in the cards and in the line above them."""
+    said = text(status_of(*(replace(down_team, name=name) for name in ("team-10", "team-2", "7", "team", "team-2b"))))
+    assert "5 of 5 teams are down: 7, team, team-2 and 2 more" in said
+    assert re.findall(r"(\S+) ✗ down", said) == ["7", "team", "team-2", "team-2b", "team-10"]
 
 
 def test_the_failing_list_stands_first(status_of: StatusOf, up_team: TeamStatus) -> None:
