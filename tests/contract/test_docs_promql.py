@@ -131,7 +131,7 @@ def test_the_sizing_guide_has_the_numbers_of_check() -> None:
         f"| a connected agent with one GPU | {agent} |",
         f"| each further GPU | {gpu} |",
         f"**{team} T + {agent - gpu} A + {gpu} G**",
-        f"such as a pod's name, makes {agent} new",
+        f"such as the name of a pod, creates {agent} new",
         f"| a poll of a team with up to 100 agents | {LEAST_PER_POLL}:",
         f"1 more, so {MOST_PER_POLL} at most |",
     ]
