@@ -5,20 +5,21 @@ from typing import Final
 
 from exporter import catalog
 from grafana.builders import common, links, style
-from grafana.builders.common import AGENT, TEAM, by_team, free_memory
+from grafana.builders.common import AGENT, ALL, TEAM, by_team, free_memory
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, HIDDEN_JOB, JOB, Column, Key, grid
+from grafana.builders.grid import AGENT as AGENT_KEY
+from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, GPU_MODEL_WIDTH, HIDDEN_JOB, JOB, Column, Key, grid, ratio
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, lines, number, timeline
-from grafana.builders.query import RANGE, Selector, age, longest
+from grafana.builders.query import Selector, age, longest, none
 
 SELECT: Final = Selector(("team_name", "agent_id"))
 _ROWS: Final = 50
-"""Of the table. All agents of a large fleet would be half a megabyte at each refresh."""
+"""Of the table. All agents of a large fleet would take half a megabyte at each refresh."""
 _BANDS: Final = 30
-"""Of the timeline, which Grafana draws on one page, however many there are."""
-_AGENT_KEY: Final = Key("agent_id", "Agent", leads=(links.AGENTS,))
-_KEYS: Final = (HIDDEN_JOB, TEAM_KEY, _AGENT_KEY)
+"""Of the timeline, of which Grafana 11 draws all at once, however many there are."""
+_KEYS: Final = (HIDDEN_JOB, TEAM_KEY, AGENT_KEY)
+_ALL_AGENTS: Final = {"job": ALL, "team_name": ALL, "agent_id": ALL}
 
 
 def board() -> Board:
@@ -29,19 +30,21 @@ def board() -> Board:
         answers="Which agents work, which do not, and why?",
         selector=SELECT,
         sections=(
-            Section("", [Place(panel, 4, 4) for panel in _first_row()]),
+            Section(
+                "", [Place(panel, width, 4) for panel, width in zip(_first_row(), (4, 4, 4, 3, 4, 5), strict=True)]
+            ),
             Section("Each agent", [Place(_table(), 24, 12), Place(_statuses(), 24, 14)]),
             Section("Load", [Place(_demand(), 12, 8), Place(_use(), 12, 8)]),
             Section("Work done", [Place(_done(), 10, 8), Place(_failures(), 14, 8)]),
-            Section("GPU memory", [Place(_memory(), 12, 8), Place(_least_memory(), 12, 8)]),
-            Section("Presence", [Place(_heartbeats(), 8, 8), Place(_sessions(), 8, 8), Place(_syncs(), 8, 8)]),
-            Section("Inventory", [Place(_versions(), 12, 8), Place(_cards(), 6, 8), Place(_labels(), 6, 8)]),
+            Section("GPU memory", [Place(_memory(), 11, 8), Place(_least_memory(), 13, 8)]),
+            Section("Presence", [Place(_heartbeats(), 7, 8), Place(_sessions(), 7, 8), Place(_syncs(), 10, 8)]),
+            Section("Inventory", [Place(_versions(), 24, 6), Place(_models(), 12, 8), Place(_labels(), 12, 8)]),
         ),
     )
 
 
 def _with_status(status: str) -> str:
-    # The status series of the chosen agents, since the fleet's totals know no agent.
+    # From the status of each agent: the fleet's totals cannot be filtered by agent.
     return f"sum({SELECT(catalog.AGENT_STATUS, common.of_status(status))})"
 
 
@@ -49,30 +52,31 @@ def _first_row() -> tuple[Panel, ...]:
     return (
         number(Text("Connected", catalog.AGENT_CONNECTED), f"sum({SELECT(catalog.AGENT_CONNECTED)})", Scale("short")),
         number(
-            Text("Disconnected", "Agents that are expected or were connected a while ago."),
+            Text("Disconnected", "Agents that are expected, or were connected within collect.agent_memory."),
             f"sum(1 - {SELECT(catalog.AGENT_CONNECTED)})",
             Scale("short", style.ANY_IS_A_WARNING),
         ),
         number(
-            Text("Unhealthy", "Connected agents whose health check fails: they take no tasks."),
+            Text("Unhealthy", "Connected agents whose health check fails. They take no tasks."),
             _with_status("unhealthy"),
             Scale("short", style.ANY_IS_A_WARNING),
         ),
         number(
-            Text("Syncing", "Connected agents that fetch models: they take no tasks until done."),
+            Text("Syncing", "Connected agents that download models. They take no tasks until they have finished."),
             _with_status("syncing"),
             Scale("short"),
         ),
         number(
             Text(
                 "Oldest heartbeat",
-                "Of the connected agents, by the platform's clock. One that grows old is about to be lost.",
+                "Age of the oldest heartbeat of a connected agent, by the platform's clock. An agent whose heartbeats"
+                " stop is about to disconnect.",
             ),
             f"max({age(SELECT(catalog.AGENT_LAST_HEARTBEAT))})",
             Scale("s", style.HEARTBEAT, decimals=0),
         ),
         number(
-            Text("Least free GPU memory", "Free memory of the GPU that has the least, as a share of its size."),
+            Text("Least free GPU memory", "Free share of the memory of the GPU that has the least."),
             free_memory(SELECT, ""),
             Scale("percentunit", style.VRAM_FREE, decimals=1),
         ),
@@ -83,10 +87,10 @@ def _first_row() -> tuple[Panel, ...]:
 
 
 def _urgent() -> str:
-    """The agents of the table's rows: by status, the worst first; among equals, those whose state is youngest."""
+    """The agents in the table: the worst status first, among equals the most recent change."""
     since = f"{SELECT(catalog.AGENT_CONNECTED_SINCE)} or {SELECT(catalog.AGENT_LAST_SEEN)}"
     since = f"({since} or 0 * {SELECT(catalog.AGENT_CONNECTED)})"
-    # A time stamp has ten digits, so the status counts first.
+    # A time stamp has ten digits, so the status decides first.
     return f"bottomk({_ROWS}, 1e10 * ({common.status_codes(SELECT)}) - on ({AGENT}) {since})"
 
 
@@ -96,66 +100,40 @@ def _of_urgent(expression: str) -> str:
 
 def _table() -> Panel:
     running, capacity = SELECT(catalog.AGENT_RUNNING_TASKS), SELECT(catalog.AGENT_GPU_CAPACITY)
+    last_heard = f"{age(SELECT(catalog.AGENT_LAST_HEARTBEAT))} or {age(SELECT(catalog.AGENT_LAST_SEEN))}"
     columns = [
-        Column("Status", common.status_codes(SELECT), mappings=style.AGENT_STATUS, cell=BACKGROUND, width=110),
+        Column("Status", common.status_codes(SELECT), mappings=style.AGENT_STATUS_IN_TABLE, cell=BACKGROUND),
+        Column("Last heard", last_heard, unit="s", judgement=style.HEARTBEAT, cell=COLORED, decimals=0),
+        Column("Connected for", age(SELECT(catalog.AGENT_CONNECTED_SINCE)), unit="s", decimals=1),
         Column("Running", running, unit="short"),
         Column("Capacity", capacity, unit="short"),
-        Column(
-            "In use",
-            f"{running} / ({capacity} > 0)",
-            unit="percentunit",
-            judgement=style.USE,
-            cell=GAUGE,
-            maximum=1,
-            decimals=0,
-        ),
-        Column(
-            "Least free VRAM",
-            free_memory(SELECT, AGENT),
-            width=125,
-            unit="percentunit",
-            judgement=style.VRAM_FREE,
-            cell=GAUGE,
-            maximum=1,
-            decimals=0,
-        ),
-        Column(
-            "Heartbeat",
-            age(SELECT(catalog.AGENT_LAST_HEARTBEAT)),
-            unit="s",
-            judgement=style.HEARTBEAT,
-            cell=COLORED,
-            decimals=0,
-        ),
-        Column("Last seen", age(SELECT(catalog.AGENT_LAST_SEEN)), unit="s", decimals=0),
-        Column("Connected for", age(SELECT(catalog.AGENT_CONNECTED_SINCE)), unit="s", decimals=1, width=115),
-        Column(
-            "Completed",
-            SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE),
-            unit="short",
-            decimals=0,
-        ),
+        ratio("In use", f"{running} / ({capacity} > 0)", style.USE),
+        ratio("Free VRAM", free_memory(SELECT, AGENT), style.VRAM_FREE),
+        Column("Completed", SELECT.increase_in_range(catalog.AGENT_TASKS_COMPLETED), unit="short", decimals=0),
         Column("Information", f"max by ({AGENT}, agent_version) ({SELECT(catalog.AGENT_INFO)})", shown=False),
     ]
     about = (
-        f"Those that need attention first, {_ROWS} at most: choose a team or agents to see others. Completed tasks are"
-        " those within the time shown. A disconnected agent has only a last-seen time. A click shows it alone."
+        f"The {_ROWS} agents that most need attention, the worst status first; choose a team or agents to see others."
+        " Last heard: the last heartbeat, or for a disconnected agent when it was last listed. Free VRAM: of its GPU"
+        " that has the least. Completed: in the time shown. An agent links to itself alone."
     )
-    keys = [JOB, replace(TEAM_KEY, width=105), replace(_AGENT_KEY, width=160), Key("agent_version", "Version")]
+    keys = [JOB, TEAM_KEY, AGENT_KEY, Key("agent_version", "Version", width=75)]
     bounded = [replace(column, expression=_of_urgent(column.expression)) for column in columns]
-    return grid(Text("Agents", about), keys, bounded, sort={"Status": False, "Last seen": True})
+    return grid(Text("Agents", about), keys, bounded, sort={"Status": False, "Last heard": True})
 
 
 def _statuses() -> Panel:
     connected = SELECT(catalog.AGENT_CONNECTED)
     ready = f"max by ({AGENT}) ({SELECT.each(catalog.AGENT_STATUS, common.READY)})"
-    # An agent that is away has no status, and is out of service all the same.
+    # A disconnected agent has no status, and is out of service too.
     absent = f"1 - ({ready} or 0 * {connected})"
     about = (
-        f"The {_BANDS} agents that were out of service for longest. Rows that turn red together share a cause,"
-        " such as a site or a network; one row that keeps changing is one bad machine."
+        f"The {_BANDS} agents that were neither idle nor busy for the longest in the time shown. Rows that turn red"
+        " together share a cause, such as a site or a network; a single row that keeps changing is a faulty machine."
     )
-    query = Line(longest(_BANDS, common.status_codes(SELECT), absent, AGENT), "{{team_name}} / {{agent_id}}")
+    chosen = longest(_BANDS, common.status_codes(SELECT), absent, AGENT)
+    all_in_service = none(connected, {"team_name": ALL, "agent_id": "in service"}, f"{style.IN_SERVICE_CODE}")
+    query = Line(f"{chosen} or on () {all_in_service}", "{{team_name}} / {{agent_id}}")
     return timeline(Text("Status of the agents longest out of service", about), query, style.AGENT_STATUS)
 
 
@@ -167,9 +145,7 @@ def _demand() -> Panel:
         Line(f"sum({SELECT(catalog.AGENT_GPU_CAPACITY)})", "capacity"),
         Line(f"sum({SELECT(catalog.AGENT_RUNNING_TASKS)})", "running"),
     ]
-    about = (
-        "What the chosen agents offer and what runs on them. Running above capacity means that one of both is wrong."
-    )
+    about = "Capacity of the chosen agents and the tasks running on them. If running is above capacity, one is wrong."
     colors = {"capacity": "blue", "running": "green"}
     return lines(Text("Running tasks against capacity", about), queries, "short", Look(colors=colors))
 
@@ -177,24 +153,28 @@ def _demand() -> Panel:
 def _use() -> Panel:
     running = f"sum by ({TEAM}) ({SELECT(catalog.AGENT_RUNNING_TASKS)})"
     capacity = f"sum by ({TEAM}) ({SELECT(catalog.AGENT_GPU_CAPACITY)})"
-    about = "Running tasks by the capacity of each team's agents: a team far above the others lacks GPUs."
+    about = "Running tasks as a share of the capacity of each team's agents. A team far above the others lacks GPUs."
     text = Text("Capacity in use by team", about)
     return by_team(text, f"{running} / ({capacity} > 0)", "percentunit", Look(at_least=1, coarse=True))
 
 
 def _done() -> Panel:
-    about = "Agents that completed most within the time shown, by their own counts, which restart when they reconnect."
-    done = f"topk({common.FEW}, {SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE)})"
-    columns = [Column("Completed", done, unit="short", decimals=0, cell=GAUGE, color=style.GOOD)]
+    about = (
+        "The agents that completed most tasks in the time shown, by their own counts, which restart at 0 when they"
+        " reconnect."
+    )
+    done = f"topk({common.FEW}, {SELECT.increase_in_range(catalog.AGENT_TASKS_COMPLETED)})"
+    columns = [Column("Completed", done, unit="short", decimals=0, cell=GAUGE, color=style.BAR)]
     return grid(Text("Most productive agents", about), _KEYS, columns, sort={"Completed": True})
 
 
 def _failures() -> Panel:
-    failed = SELECT.increase(catalog.AGENT_TASKS_FAILED, over=RANGE)
-    completed = SELECT.increase(catalog.AGENT_TASKS_COMPLETED, over=RANGE)
+    failed = SELECT.increase_in_range(catalog.AGENT_TASKS_FAILED)
+    completed = SELECT.increase_in_range(catalog.AGENT_TASKS_COMPLETED)
     most = f"topk({common.FEW}, {failed} > 0)"
+    no_agent = none(SELECT(catalog.AGENT_CONNECTED), _ALL_AGENTS)
     columns = [
-        Column("Failed", most, unit="short", decimals=0, cell=GAUGE, color=style.BAD),
+        Column("Failed", f"{most} or on () {no_agent}", unit="short", decimals=0, cell=GAUGE, color=style.BAD),
         Column("Completed", f"{completed} and on ({AGENT}) {most}", unit="short", decimals=0),
         Column(
             "Share failed",
@@ -206,35 +186,35 @@ def _failures() -> Panel:
         ),
     ]
     about = (
-        "Agents on which most tasks failed within the time shown. One agent with a share far above the others' breaks"
-        " work that others would complete."
+        "The agents on which most tasks failed in the time shown. An agent whose share is far above the others' fails"
+        " tasks that other agents would complete."
     )
-    return grid(Text("Failing agents", about, empty="none known"), _KEYS, columns, sort={"Failed": True})
+    return grid(Text("Failing agents", about), _KEYS, columns, sort={"Failed": True})
 
 
 # --- GPU memory ---
 
 
 def _memory() -> Panel:
-    about = "Free share of the GPU of each team that has the least."
-    look = Look(maximum=1, table=True, coarse=True)
+    about = "Free share of the memory of each team's GPU that has the least."
+    look = Look(maximum=1, coarse=True)
     return by_team(
         Text("Least free GPU memory by team", about), free_memory(SELECT, TEAM), "percentunit", look, least=True
     )
 
 
 def _least_memory() -> Panel:
-    about = f"The {common.FEW} GPUs with the least free memory: tasks that need large models fail there first."
+    about = f"The {common.FEW} GPUs with the least free memory. Tasks that need large models fail there first."
     free = f"bottomk({common.FEW}, {free_memory(SELECT, f'{AGENT}, gpu')})"
     columns = [
-        Column("Free", free, unit="percentunit", decimals=0, judgement=style.VRAM_FREE, cell=GAUGE, maximum=1),
+        ratio("Free", free, style.VRAM_FREE),
         Column(
             "Model",
             f"max by ({AGENT}, gpu, device_name) ({SELECT(catalog.AGENT_GPU_INFO)}) and on ({AGENT}, gpu) {free}",
             shown=False,
         ),
     ]
-    keys = [*_KEYS, Key("gpu", "GPU", width=65), Key("device_name", "Model", width=190)]
+    keys = [*_KEYS, Key("gpu", "GPU"), Key("device_name", "Model", width=GPU_MODEL_WIDTH)]
     return grid(Text("GPUs with the least free memory", about), keys, columns, sort={"Free": False})
 
 
@@ -242,22 +222,26 @@ def _least_memory() -> Panel:
 
 
 def _heartbeats() -> Panel:
-    about = "Age of the oldest heartbeat of each team's connected agents. A team whose line rises is losing an agent."
+    about = (
+        "Age of the oldest heartbeat of each team's connected agents. A line that keeps rising is an agent that is"
+        " about to disconnect."
+    )
     oldest = f"max by ({TEAM}) ({age(SELECT(catalog.AGENT_LAST_HEARTBEAT))})"
     return by_team(Text("Oldest heartbeat by team", about), oldest, "s", Look(limit=300, coarse=True))
 
 
 def _sessions() -> Panel:
-    about = "Age of the youngest connection of each team: each fall to 0 is an agent that connected anew."
+    about = "Age of each team's newest connection. It drops to 0 whenever an agent reconnects."
     youngest = f"min by ({TEAM}) ({age(SELECT(catalog.AGENT_CONNECTED_SINCE))})"
-    return by_team(Text("Youngest connection", about), youngest, "s", Look(coarse=True), least=True)
+    return by_team(Text("Newest connection by team", about), youngest, "s", Look(coarse=True), least=True)
 
 
 def _syncs() -> Panel:
     progress = f"bottomk({_ROWS}, {SELECT(catalog.AGENT_SYNC)})"
-    keys = [*_KEYS, Key("phase", "Phase")]
-    columns = [Column("Progress", progress, unit="percentunit", decimals=0, cell=GAUGE, color="yellow", maximum=1)]
-    text = Text("Files being synced", catalog.AGENT_SYNC, empty="none known")
+    no_agent = none(SELECT(catalog.AGENT_CONNECTED), _ALL_AGENTS | {"phase": "no sync"}, "1")
+    keys = [*_KEYS, Key("phase", "Phase", width=110)]
+    columns = [ratio("Progress", f"{progress} or on () {no_agent}")]
+    text = Text("Files being synced", catalog.AGENT_SYNC)
     return grid(text, keys, columns, sort={"Progress": False})
 
 
@@ -266,29 +250,32 @@ def _syncs() -> Panel:
 
 def _versions() -> Panel:
     labels = {
-        "agent_version": "Agent",
+        "agent_version": "Agent version",
         "tool": "Tool",
         "tool_version": "Tool version",
+        "comfyui_version": "ComfyUI",
         "pytorch_version": "PyTorch",
         "os_type": "System",
         "platform_arch": "Platform",
     }
     columns = [Column("Agents", f"count by ({', '.join(labels)}) ({SELECT(catalog.AGENT_INFO)})", unit="short")]
-    keys = [Key(label, title) for label, title in labels.items()]
+    keys = [Key(label, title, width=110) for label, title in labels.items()]
     about = (
-        "How many agents run which versions: a row with few agents is an upgrade that some missed or that went too far."
+        "Agents by the versions they run. A row with few agents is an upgrade that is not finished, or went too far."
     )
     return grid(Text("Versions", about), keys, columns, sort={"Agents": True})
 
 
-def _cards() -> Panel:
-    columns = [Column("GPUs", f"count by (device_name) ({SELECT(catalog.AGENT_GPU_INFO)})", cell=GAUGE, color="purple")]
-    text = Text("GPU models", "GPUs of the connected agents by model, as their drivers name them.")
-    return grid(text, [Key("device_name", "Model", width=190)], columns, sort={"GPUs": True})
+def _models() -> Panel:
+    models = f"count by (device_name) ({SELECT(catalog.AGENT_GPU_INFO)})"
+    columns = [Column("GPUs", models, cell=GAUGE, color=style.BAR)]
+    text = Text("GPU models", "GPUs of the connected agents, by the model that the driver reports.")
+    return grid(text, [Key("device_name", "Model", width=GPU_MODEL_WIDTH)], columns, sort={"GPUs": True})
 
 
 def _labels() -> Panel:
     counted = f"topk({_ROWS}, count by (label) ({SELECT(catalog.AGENT_LABEL)}))"
-    columns = [Column("Agents", counted, cell=GAUGE, color="purple")]
-    text = Text("Agent labels", catalog.AGENT_LABEL, empty="none known")
+    no_label = none(SELECT(catalog.AGENT_CONNECTED), {"label": "none known"})
+    columns = [Column("Agents", f"{counted} or on () {no_label}", cell=GAUGE, color=style.BAR)]
+    text = Text("Agent labels", catalog.AGENT_LABEL)
     return grid(text, [Key("label", "Label", width=190)], columns, sort={"Agents": True})

@@ -6,7 +6,7 @@ from typing import Final
 from exporter import catalog
 from grafana.builders import links, style
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, lines, number
-from grafana.builders.query import RANGE, SCRAPE_UP, Selector, age, foreign, highest, lowest, share
+from grafana.builders.query import SCRAPE_UP, Selector, age, foreign, highest, lowest, none, share
 
 UNSTARTED: Final = f'status=~"{"|".join((*catalog.UNSTARTED_TASK_STATUSES, catalog.PROVISIONING))}"'
 """Of the counts; the oldest ones are known for fewer."""
@@ -21,10 +21,14 @@ AGENT: Final = "job, team_name, agent_id"
 LIST: Final = "job, team_name, collector"
 FEW: Final = 8
 """How many lines a panel has at most, where their number grows with the fleet."""
+ALL: Final = "All"
+"""For a column whose names are links: Grafana takes it for a choice of all."""
+_AGE_DRAWN: Final = 10
+"""In intervals. Above the alert's threshold; what is older, or was never read, is drawn here."""
 
 
 def by_team(text: Text, query: str, unit: str, look: Look | None = None, *, least: bool = False) -> Panel:
-    """A line for each team, for as many as can be told from each other.
+    """A line for each team, for as many as can be told apart.
 
     Args:
         text: what it says, of one metric or in sentences; which teams are drawn is added.
@@ -34,20 +38,20 @@ def by_team(text: Text, query: str, unit: str, look: Look | None = None, *, leas
         least: the teams with the lowest values are drawn, not those with the highest.
     """
     which = "lowest" if least else "highest"
-    about = f"{text.description} The {FEW} teams that reach the {which} values are drawn."
+    about = f"{text.description} Shows the {FEW} teams with the {which} values."
     chosen = (lowest if least else highest)(FEW, query, TEAM)
     return lines(replace(text, about=about), [Line(chosen, "{{team_name}}")], unit, look)
 
 
 def reporting(select: Selector) -> str:
-    """1 for each team whose data is whole and fresh, 0 for the others, also for those that vanished within an hour."""
+    """1 for each team whose data is complete and fresh, else 0, also for teams that vanished within the last hour."""
     known = f"max by ({TEAM}) (last_over_time({select.each(catalog.UP)}[1h]))"
     return f"{select(catalog.UP)} or 0 * {known}"
 
 
 def not_reporting(select: Selector) -> Panel:
     """Whether the rest of the page can be trusted."""
-    # An exporter is a target that was one within a day: `up` alone does not tell what it is about.
+    # A target counts as an exporter if it was one within a day: `up` alone does not say what the target is.
     ours = " or ".join(f"last_over_time({select.each(metric)}[1d])" for metric in (catalog.UP, catalog.BUILD_INFO))
     down = f"(({foreign(SCRAPE_UP)} == 0) and on (job, instance) ({ours}))"
     # The teams of an exporter that is down are unknown, and the exporter is counted already.
@@ -55,10 +59,9 @@ def not_reporting(select: Selector) -> Panel:
     blind = f"({select(catalog.DISCOVERY_SUCCESS)} == 0)"
     counted = " + ".join(f"(count({each}) or vector(0))" for each in (down, teams, blind))
     about = (
-        "Exporters that Prometheus cannot scrape, plus teams whose last poll failed, whose data is too old, or of which"
-        " nothing has been heard for up to an hour, plus failed discoveries of teams; 1 where Prometheus knows of no"
-        " exporter at all."
-        " Above 0, look at the Exporter dashboard first: the numbers beside this one are old or missing."
+        "Exporters that Prometheus cannot scrape, plus teams whose last poll failed, whose data is too old or that"
+        " vanished within the last hour, plus failing team discoveries. It is 1 if Prometheus has no exporter at all."
+        " Above 0, start with the Exporter dashboard: other numbers on this page are outdated or missing."
     )
     return number(
         Text("Not reporting", about),
@@ -69,9 +72,9 @@ def not_reporting(select: Selector) -> Panel:
 
 
 def intervals_behind(select: Selector, *, each: str = "") -> str:
-    """Each list's age at the last scrape, in intervals at which it is polled; infinite where it was never read.
+    """Each list's age at the last scrape, in poll intervals; infinite if it was never read.
 
-    Not the age by now: where polls are more frequent than scrapes, that would count the wait for the scrape too.
+    Not its age now: where polls are more frequent than scrapes, that would include the wait for the scrape.
     Of several exporters, the one that is least behind counts, as in the alert.
 
     Args:
@@ -88,32 +91,33 @@ def intervals_behind(select: Selector, *, each: str = "") -> str:
 def oldest_data(select: Selector) -> Panel:
     """How far behind the page is."""
     about = (
-        "Age of the list of a team that is furthest behind, in intervals at which it is polled: up to 1 is as planned,"
-        " above 3 an alert begins to count."
+        "Age of the oldest list of any team, in poll intervals. Up to 1 is normal; above 3 for five minutes fires an"
+        " alert."
     )
     return number(
         Text("Intervals behind", about),
         f"max({intervals_behind(select)})",
-        Scale("none", style.INTERVALS_BEHIND, decimals=1, mappings=style.never("never read")),
+        Scale("none", style.INTERVALS_BEHIND, decimals=1, mappings=style.NEVER_READ),
     )
 
 
 def data_age(select: Selector) -> Panel:
     """Which team is behind, and since when."""
     about = (
-        "Age of each team's data when it was scraped, in intervals of its polls. Above 3, polls fail or take too long."
+        "Age of each team's data at the scrape, in poll intervals. Above 3, polls fail or take too long."
+        f" {_AGE_DRAWN} stands for {_AGE_DRAWN} or more, and for data that was never read."
     )
-    query = f"max by ({TEAM}) ({intervals_behind(select)} < Inf)"
-    return by_team(Text("Data age in poll intervals", about), query, "none", Look(limit=3))
+    query = f"clamp_max(max by ({TEAM}) ({intervals_behind(select)}), {_AGE_DRAWN})"
+    return by_team(Text("Data age in poll intervals", about), query, "none", Look(limit=3, at_least=4))
 
 
 def in_service(select: Selector) -> Panel:
     """How much of the fleet can take tasks."""
     about = (
-        "Idle and busy agents among all that are connected, expected, or were connected within collect.agent_memory."
-        " The rest are disconnected, unhealthy, syncing or in interactive use."
+        "Idle and busy agents as a share of all agents that are connected, are expected or were connected within"
+        " collect.agent_memory. The others are disconnected, unhealthy, syncing or in interactive use."
     )
-    # No agent at all gives no series: neither part of a ratio then.
+    # Without any agent there is no series of agents, and no ratio.
     expression = f"sum({select(catalog.AGENTS, READY)}) / (count({select(catalog.AGENT_CONNECTED)}) > 0)"
     leads = links.dashboard(links.AGENTS)
     return number(
@@ -124,8 +128,8 @@ def in_service(select: Selector) -> Panel:
 def capacity_used(select: Selector) -> Panel:
     """How much of the fleet works."""
     about = (
-        "Running tasks by the capacity of the connected agents. Near 100 % with tasks waiting, the fleet is too small;"
-        " low with tasks waiting, it has the wrong agents."
+        "Running tasks as a share of the capacity of the connected agents. If tasks wait while this is near 100 %, the"
+        " fleet is too small; if they wait while it is low, its agents do not match the tasks."
     )
     expression = share(select(catalog.AGENT_RUNNING_TASKS), select(catalog.AGENT_GPU_CAPACITY))
     return number(
@@ -138,23 +142,24 @@ def capacity_used(select: Selector) -> Panel:
 
 def oldest_unstarted(select: Selector) -> Panel:
     """Whether work is stuck."""
-    about = "Time since the oldest task that has not started was created; 0 when none waits."
-    # The second part is 0 where tasks are known and none waits; nothing where they are not known.
-    waited = f"max({age(select(catalog.TASK_OLDEST_CREATED, OLDEST))})"
-    expression = f"{waited} or 0 * sum({select(catalog.TASKS)})"
+    about = "Time since the oldest task that has not started was created; 0 if all tasks have started."
     leads = links.dashboard(links.TASKS)
-    return number(Text("Oldest waiting task", about), expression, Scale("s", style.WAITING, decimals=1), leads=leads)
+    scale = Scale("s", style.WAITING, decimals=1)
+    return number(Text("Oldest waiting task", about), oldest_wait(select), scale, leads=leads)
+
+
+def oldest_wait(select: Selector) -> str:
+    """Seconds since the oldest task that has not started was created, 0 if there is none."""
+    return f"max({age(select(catalog.TASK_OLDEST_CREATED, OLDEST))}) or {none(select(catalog.TASKS))}"
 
 
 def failed_share(select: Selector) -> Panel:
     """Whether work goes wrong."""
-    about = "Failed tasks among the completed and failed ones within the time shown; cancelled tasks do not count."
+    about = "Failed tasks as a share of those that completed or failed in the time shown. Cancelled tasks do not count."
     expression = share(
-        select.increase(catalog.TASKS_FINISHED, FAILED, over=RANGE),
-        select.increase(catalog.TASKS_FINISHED, TRIED, over=RANGE),
+        select.increase_in_range(catalog.TASKS_FINISHED, FAILED),
+        select.increase_in_range(catalog.TASKS_FINISHED, TRIED),
     )
-    # Of the time shown, and only while tasks are known now: what an exporter said before it was gone is no news.
-    expression = f"{expression} and on () sum({select(catalog.TASKS)})"
     text = Text("Failed tasks", about)
     leads = links.dashboard(links.TASKS)
     return number(text, expression, Scale("percentunit", style.FAILURES, decimals=1), leads=leads)
@@ -166,13 +171,13 @@ def active_tasks(select: Selector) -> Panel:
         Line(f"sum({select(catalog.TASKS, of_status(status))})", status)
         for status in reversed(catalog.ACTIVE_TASK_STATUSES)
     ]
-    # Not on every platform.
+    # Not every platform has these.
     rare = f'status=~"{catalog.PROVISIONING}|{catalog.OTHER}"'
     queries.append(Line(f"sum by (status) ({select(catalog.TASKS, rare)})", "{{status}}"))
     about = (
-        "Tasks that are not over, by status: pending is the scheduler's, waiting the fleet's, queued the agents' delay."
-        " A growing area above the green one is work that nobody takes. Other are tasks that no filter of the platform"
-        " shows."
+        "Unfinished tasks by status. Pending tasks wait for the scheduler, waiting ones for a free agent, queued ones"
+        " on an agent. If the areas above the green one grow, work piles up. Other: tasks that none of the platform's"
+        " status filters returns."
     )
     return lines(Text("Tasks under way", about), queries, "short", Look(colors=style.TASK_COLORS, stacked=True))
 
@@ -181,11 +186,23 @@ def finished_tasks(select: Selector) -> Panel:
     """How much work gets done."""
     query = Line(f"60 * sum by (status) ({select.rate(catalog.TASKS_FINISHED)})", "{{status}}")
     look = Look(colors=style.TASK_COLORS, stacked=True)
-    return lines(Text("Tasks finished per minute", "Tasks that finished, by how they ended."), [query], "short", look)
+    return lines(Text("Tasks finished per minute", "Tasks that finished, by final status."), [query], "short", look)
+
+
+def failed_requests(select: Selector) -> Panel:
+    """Why requests to the platform fail."""
+    failures = f"60 * sum by (reason) ({select.rate(catalog.API_REQUEST_FAILURES)}) > 0"
+    about = (
+        "Requests to the platform without a usable answer, by reason. auth: renew the credential; rate_limited: poll"
+        " less often; schema: the API changed; timeout, connect, tls: check the network path."
+    )
+    line = Line(f"{failures} or on () {none(select(catalog.UP), {'reason': style.NO_FAILURE})}", "{{reason}}")
+    look = Look(colors=style.REASON_COLORS, stacked=True, bars=True, at_least=1)
+    return lines(Text("Failed API requests per minute", about), [line], "short", look)
 
 
 def free_memory(select: Selector, labels: str) -> str:
-    """The least share of memory that a GPU of each group has free."""
+    """The free share of memory of the GPU in each group that has the least."""
     free, size = select(catalog.AGENT_GPU_VRAM_FREE), select(catalog.AGENT_GPU_VRAM_SIZE)
     return f"min by ({labels}) ({free} / {size})" if labels else f"min({free} / {size})"
 

@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models import dashboard as model
 
 from exporter import catalog
 from grafana.builders.panel import SOURCE, Panel
-from grafana.builders.query import PROCESS_START, TARGET_MATCHERS, Selector, age, foreign, of_exporters
+from grafana.builders.query import INTERVAL, PROCESS_START, TARGET_MATCHERS, Selector, foreign, of_exporters
 
 SCHEMA_VERSION: Final = 39
 TAG: Final = "cyberun"
@@ -144,13 +144,14 @@ _STEP: Final = 60
 
 def _annotations(selector: Selector) -> list[Builder[model.AnnotationQuery]]:
     connected, keys = selector.each(catalog.AGENT_CONNECTED), "job, team_name, agent_id"
-    lost = f"max by ({keys}) ({connected} offset $__interval) - max by ({keys}) ({connected}) > 0"
-    # Not by a change of the value: an exporter may be gone for longer than any range that looks for one.
-    started = of_exporters(f"{age(foreign(PROCESS_START))} < {2 * _STEP}")
+    lost = f"max by ({keys}) ({connected} offset {INTERVAL}) - max by ({keys}) ({connected}) > 0"
+    # Differs from the start known before at one point only, and never at the first start, of which none is known.
+    started = foreign(PROCESS_START)
+    restarted = of_exporters(f"{started} != on (job, instance) last_over_time({started}[1d] offset {INTERVAL})")
     return [
-        # Off until somebody asks: Grafana draws them on every panel, and in a living fleet there are many.
+        # Off by default: Grafana draws annotations on every panel, and in a busy fleet there are many of these.
         _annotation("Agent disconnects", lost, "dark-red", "{{team_name}} / {{agent_id}} disconnected", shown=False),
-        _annotation("Exporter restarts", started, "blue", "Exporter {{instance}} restarted: its counters begin anew"),
+        _annotation("Exporter restarts", restarted, "blue", "Exporter {{instance}} restarted: its counters start at 0"),
     ]
 
 

@@ -4,12 +4,12 @@ from typing import Final
 
 from exporter import catalog
 from grafana.builders import alerts, common, links, style
-from grafana.builders.common import FAILED, OLDEST, READY, TEAM, TRIED, UNSTARTED
+from grafana.builders.common import ALL, FAILED, OLDEST, READY, TEAM, TRIED, UNSTARTED
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, HIDDEN_JOB, JOB, Column, Key, grid
+from grafana.builders.grid import BACKGROUND, COLORED, HIDDEN_JOB, JOB, Column, Key, grid, ratio
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Text, lines
-from grafana.builders.query import RANGE, Selector, age
+from grafana.builders.query import Selector, age, none
 
 SELECT: Final = Selector(("team_name",))
 
@@ -33,7 +33,14 @@ def board() -> Board:
                 ],
             ),
             Section("Fleet", [Place(_statuses(), 8, 8), Place(_demand(), 8, 8), Place(_memory(), 8, 8)]),
-            Section("Trust", [Place(common.data_age(SELECT), 8, 8), Place(_failures(), 8, 8), Place(_limits(), 8, 8)]),
+            Section(
+                "Trust",
+                [
+                    Place(common.data_age(SELECT), 8, 8),
+                    Place(common.failed_requests(SELECT), 8, 8),
+                    Place(_limits(), 8, 8),
+                ],
+            ),
         ),
     )
 
@@ -55,8 +62,8 @@ def _by_team(expression: str) -> str:
 
 def _teams() -> Panel:
     running, capacity = _by_team(SELECT(catalog.AGENT_RUNNING_TASKS)), _by_team(SELECT(catalog.AGENT_GPU_CAPACITY))
-    failed = _by_team(SELECT.increase(catalog.TASKS_FINISHED, FAILED, over=RANGE))
-    tried = _by_team(SELECT.increase(catalog.TASKS_FINISHED, TRIED, over=RANGE))
+    failed = _by_team(SELECT.increase_in_range(catalog.TASKS_FINISHED, FAILED))
+    tried = _by_team(SELECT.increase_in_range(catalog.TASKS_FINISHED, TRIED))
     known = f"count by ({TEAM}) ({SELECT(catalog.AGENT_CONNECTED)})"
     columns = [
         Column("Reporting", common.reporting(SELECT), mappings=style.FAILING_ONLY, cell=BACKGROUND),
@@ -65,7 +72,7 @@ def _teams() -> Panel:
             f"max by ({TEAM}) ({common.intervals_behind(SELECT)})",
             decimals=1,
             judgement=style.INTERVALS_BEHIND,
-            mappings=style.never("never read"),
+            mappings=style.NEVER_READ,
             cell=COLORED,
         ),
         Column("Waiting", _by_team(SELECT(catalog.TASKS, UNSTARTED)), unit="short"),
@@ -76,7 +83,6 @@ def _teams() -> Panel:
             judgement=style.WAITING,
             cell=BACKGROUND,
             decimals=1,
-            width=115,
         ),
         Column(
             "No eligible agent",
@@ -84,7 +90,6 @@ def _teams() -> Panel:
             unit="short",
             judgement=style.ANY_IS_A_WARNING,
             cell=COLORED,
-            width=130,
         ),
         Column("Running", _by_team(SELECT(catalog.TASKS, common.of_status("running"))), unit="short"),
         Column(
@@ -96,41 +101,25 @@ def _teams() -> Panel:
             decimals=1,
         ),
         Column("Agents", known, unit="short"),
-        Column(
-            "In service",
-            f"{_by_team(SELECT(catalog.AGENTS, READY))} / {known}",
-            unit="percentunit",
-            judgement=style.IN_SERVICE,
-            cell=GAUGE,
-            maximum=1,
-            decimals=0,
-        ),
-        Column(
-            "In use",
-            f"{running} / ({capacity} > 0)",
-            unit="percentunit",
-            judgement=style.USE,
-            cell=GAUGE,
-            maximum=1,
-            decimals=0,
-        ),
+        ratio("In service", f"{_by_team(SELECT(catalog.AGENTS, READY))} / {known}", style.IN_SERVICE),
+        ratio("In use", f"{running} / ({capacity} > 0)", style.USE),
     ]
     about = (
-        "Each team, those that do not report first. The age of data is in poll intervals, failures are those"
-        " within the time shown. A click on a team leads on."
+        "All teams, those that do not report first. The age of data is in poll intervals; failures are those in the"
+        " time shown. A team links to its dashboards."
     )
     return grid(Text("Teams", about), [JOB, TEAM_KEY], columns, sort={"Reporting": False, "Waiting": True})
 
 
 def _waits() -> Panel:
     about = (
-        "How long tasks that started had waited (median and 95th percentile), and how long the oldest that has not"
-        " started waits by now."
+        "How long tasks had waited when they started (median and 95th percentile), and the age of the oldest task that"
+        " has not started."
     )
     queries = [
         Line(SELECT.quantile(0.5, catalog.TASK_WAIT), "p50"),
         Line(SELECT.quantile(0.95, catalog.TASK_WAIT), "p95"),
-        Line(f"max({age(SELECT(catalog.TASK_OLDEST_CREATED, OLDEST))})", "oldest"),
+        Line(common.oldest_wait(SELECT), "oldest"),
     ]
     return lines(Text("Waiting times", about), queries, "s", Look(colors=style.QUANTILE_COLORS, coarse=True))
 
@@ -138,7 +127,7 @@ def _waits() -> Panel:
 def _statuses() -> Panel:
     gone = f"sum(1 - {SELECT(catalog.AGENT_CONNECTED)})"
     queries = [Line(f"sum by (status) ({SELECT(catalog.AGENTS)})", "{{status}}"), Line(gone, "disconnected")]
-    about = "Connected agents by status, and those that are expected or were connected a while ago."
+    about = "Connected agents by status, plus disconnected ones: expected, or seen within collect.agent_memory."
     return lines(Text("Agents by status", about), queries, "short", Look(colors=style.AGENT_COLORS, stacked=True))
 
 
@@ -146,30 +135,25 @@ def _demand() -> Panel:
     queries = [
         Line(f"sum({SELECT(catalog.AGENT_GPU_CAPACITY)})", "capacity"),
         Line(f"sum({SELECT(catalog.AGENT_RUNNING_TASKS)})", "running"),
-        Line(f"sum({SELECT(catalog.TASKS, common.ACTIVE)})", "wanted"),
+        Line(f"sum({SELECT(catalog.TASKS, common.ACTIVE)})", "demand"),
     ]
-    about = "What connected agents offer, what runs on them, and what would run if there were room: all tasks not over."
-    colors = {"capacity": "blue", "running": "green", "wanted": "orange"}
+    about = "Capacity of the connected agents, tasks running on them, and all unfinished tasks (the demand)."
+    colors = {"capacity": "blue", "running": "green", "demand": "orange"}
     return lines(Text("Capacity and demand", about), queries, "short", Look(colors=colors))
 
 
 def _memory() -> Panel:
-    about = "Free share of all GPU memory together, and of the single GPU that has the least."
+    about = "Free share of all GPU memory, and of the memory of the GPU that has the least."
     all_of_it = f"sum({SELECT(catalog.AGENT_GPU_VRAM_FREE)}) / sum({SELECT(catalog.AGENT_GPU_VRAM_SIZE)})"
-    queries = [Line(all_of_it, "all GPUs"), Line(common.free_memory(SELECT, ""), "the GPU with the least")]
-    look = Look(colors={"all GPUs": "blue", "the GPU with the least": "orange"}, maximum=1)
+    queries = [Line(all_of_it, "all GPUs"), Line(common.free_memory(SELECT, ""), "least free GPU")]
+    look = Look(colors={"all GPUs": "blue", "least free GPU": "orange"}, maximum=1)
     return lines(Text("Free GPU memory", about), queries, "percentunit", look)
-
-
-def _failures() -> Panel:
-    query = Line(f"60 * sum by (reason) ({SELECT.rate(catalog.API_REQUEST_FAILURES)}) > 0", "{{reason}}")
-    about = "Requests to the platform that gave no usable answer, by reason. Empty while all is well."
-    text = Text("Failed API requests per minute", about, empty="none known")
-    return lines(text, [query], "short", Look(colors=style.REASON_COLORS, stacked=True, bars=True))
 
 
 def _limits() -> Panel:
     keys = [HIDDEN_JOB, TEAM_KEY, Key("quota", "Limit", width=210)]
-    columns = [Column("Allowed", SELECT(catalog.TEAM_QUOTA), unit="short")]
-    text = Text("Limits of the teams", catalog.TEAM_QUOTA, empty="none known")
+    quotas = SELECT(catalog.TEAM_QUOTA)
+    no_quota = none(SELECT(catalog.UP), {"job": ALL, "team_name": ALL, "quota": "none known"}, "Inf")
+    columns = [Column("Allowed", f"{quotas} or on () {no_quota}", unit="short", mappings=style.NOT_ANY)]
+    text = Text("Limits of the teams", catalog.TEAM_QUOTA)
     return grid(text, keys, columns, sort={"Team": False, "Limit": False})

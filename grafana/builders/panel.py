@@ -26,12 +26,10 @@ class Text:
 
     Attributes:
         about: the metric whose help describes it, where it shows one metric; else a sentence.
-        empty: what it says instead of "No data".
     """
 
     title: str
     about: Metric | str
-    empty: str = "no data"
 
     @property
     def description(self) -> str:
@@ -59,7 +57,11 @@ P = TypeVar("P", bound=_Describable)
 
 def described(panel: P, text: Text) -> P:
     """Gives a panel its texts and the data source."""
-    return panel.title(text.title).description(text.description).no_value(text.empty).datasource(SOURCE)
+    return panel.title(text.title).description(text.description).no_value(_NO_DATA).datasource(SOURCE)
+
+
+_NO_DATA: Final = "no data"
+"""Where nothing is known. A query that knows that there is none says so by a series: see `query.none`."""
 
 
 def instant(expression: str, legend: str = "", *, as_table: bool = False) -> prometheus.Dataquery:
@@ -133,7 +135,6 @@ class Look:
         colors: by legend; all others take the palette's.
         limit: a value that is drawn as a line.
         at_least: the axis reaches up to this even where no value does.
-        table: the legend is a table beside the lines, with the last and the highest value.
         coarse: a point for a minute or more, for ratios and quantiles, which say little about a few tasks.
     """
 
@@ -144,7 +145,6 @@ class Look:
     minimum: float | None = 0
     maximum: float | None = None
     at_least: float | None = None
-    table: bool = False
     coarse: bool = False
 
 
@@ -154,7 +154,7 @@ def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = No
     panel = (
         described(timeseries.Panel(), text)
         .unit(unit)
-        .legend(_legend(table=look.table))
+        .legend(_legend())
         .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI).sort(_DESCENDING))
         .line_width(0 if look.stacked else 2)
         .fill_opacity(75 if look.stacked else 0)
@@ -183,8 +183,6 @@ def lines(text: Text, queries: Sequence[Line], unit: str, look: Look | None = No
 
 
 _COARSE: Final = "1m"
-_LEGEND_WIDTH: Final = 330
-"""In pixels. Without it, long names take the whole panel."""
 _DESCENDING: Final = common_model.SortOrder.DESCENDING
 
 
@@ -193,19 +191,13 @@ def fixed(color: str) -> model.DynamicConfigValue:
     return model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})
 
 
-def _legend(*, table: bool) -> common.VizLegendOptions:
+def _legend() -> common.VizLegendOptions:
+    # Below: at the side, it takes half of a panel on a small screen, and more with long names.
     legend = common.VizLegendOptions().show_legend(True)
-    if table:
-        return (
-            legend.display_mode(common_model.LegendDisplayMode.TABLE)
-            .placement(common_model.LegendPlacement.RIGHT)
-            .calcs(["lastNotNull", "max"])
-            .width(_LEGEND_WIDTH)
-        )
     return legend.display_mode(common_model.LegendDisplayMode.LIST).placement(common_model.LegendPlacement.BOTTOM)
 
 
-def timeline(text: Text, query: Line, mappings: list[model.ValueMapping]) -> Panel:
+def timeline(text: Text, query: Line, mappings: Sequence[model.ValueMap]) -> Panel:
     """What each thing was, over time, in words and colours.
 
     Colours come from the mappings alone: with thresholds Grafana would draw ranges of values, and with a text for
@@ -219,9 +211,9 @@ def timeline(text: Text, query: Line, mappings: list[model.ValueMapping]) -> Pan
         .with_target(over_time(query))
         .interval(_COARSE)
         .unit("none")
-        .mappings(mappings)
+        .mappings(list(mappings))
         .color_scheme(_PLAIN)
-        .legend(_legend(table=False))
+        .legend(_legend())
         .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.SINGLE))
         .show_value(common_model.VisibilityMode.NEVER)
         .row_height(0.8)

@@ -1,4 +1,4 @@
-"""The exporters as programs: versions, configuration, memory. A part of the dashboard about the exporter."""
+"""The exporters as processes: versions, configuration, memory. Part of the dashboard about the exporter."""
 
 from typing import Final
 
@@ -12,7 +12,6 @@ from grafana.builders.query import (
     PROCESS_CPU,
     PROCESS_MEMORY,
     PROCESS_START,
-    RANGE,
     RATE,
     Selector,
     age,
@@ -55,17 +54,17 @@ def _builds() -> Panel:
     ]
     titles = {"instance": "Instance", "version": "Version", "revision": "Revision", "python_version": "Python"}
     about = (
-        "Each exporter: its version, when it started, and whether its last attempt to read its configuration succeeded;"
-        " how often it failed by its own mistake and how many lines of its log were lost within the time shown."
+        "Each exporter: its version, how long it has been running, and whether its last attempt to load its"
+        " configuration succeeded; its internal errors and lost log lines in the time shown."
     )
     keys = [JOB, *(Key(label, title) for label, title in titles.items())]
     return grid(Text("Exporters", about), keys, columns, sort={"Configuration": False, "Instance": False})
 
 
 def _count(title: str, metric: Metric) -> Column:
-    """How much the counter of each exporter rose within the time shown."""
-    rise = f"sum by (job, instance) ({SELECT.increase(metric, over=RANGE)})"
-    return Column(title, rise, unit="short", judgement=style.ANY_IS_A_WARNING, cell=COLORED, decimals=0, width=125)
+    """How much the counter of each exporter rose in the time shown."""
+    rise = f"sum by (job, instance) ({SELECT.increase_in_range(metric)})"
+    return Column(title, rise, unit="short", judgement=style.ANY_IS_A_WARNING, cell=COLORED, decimals=0)
 
 
 def _series() -> Panel:
@@ -73,16 +72,16 @@ def _series() -> Panel:
         Line(f"sum({SELECT(catalog.SERIES)})", "served"),
         Line(f"sum({SELECT(catalog.SERIES_DROPPED)}) > 0", "left out"),
     ]
-    about = "Domain series that the teams take in Prometheus, and those left out because a limit was reached."
+    about = "Series about the teams' tasks and agents, and those left out because a limit was reached."
     colors = {"served": "blue", "left out": "red"}
     return lines(Text("Series", about), queries, "short", Look(colors=colors))
 
 
 def _memory() -> Panel:
-    text = Text("Memory", "Resident memory of each exporter. A line that only rises is a leak.")
+    text = Text("Memory", "Resident memory of each exporter. A line that never stops rising is a leak.")
     return lines(text, [Line(of_exporters(foreign(PROCESS_MEMORY)), _INSTANCE)], "bytes")
 
 
 def _cpu() -> Panel:
-    text = Text("CPU", "Processor time of each exporter, in cores. Near 1, polls and scrapes begin to wait.")
+    text = Text("CPU", "CPU time of each exporter, in cores. Near 1, polls and scrapes have to wait.")
     return lines(text, [Line(of_exporters(f"rate({foreign(PROCESS_CPU)}[{RATE}])"), _INSTANCE)], "none")

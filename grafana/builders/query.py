@@ -1,5 +1,6 @@
 """PromQL made from the catalogue: each selector carries the matchers of the dashboard's variables."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,12 @@ _LOWEST: Final = {
     catalog.TASK_OLDEST_CREATED,
     catalog.TASK_OLDEST_STARTED,
     catalog.CREDENTIAL_EXPIRY,
+}
+# Exposed exactly as long as the other metrics of its scope, for each team.
+_PRESENT: Final = {
+    Scope.TASKS: catalog.TASKS,
+    Scope.AGENTS: catalog.AGENTS,
+    Scope.ASSIGNMENT: catalog.AGENTS,
 }
 
 
@@ -61,9 +68,19 @@ class Selector:
         """Growth per second of a counter, or of a part of a histogram."""
         return self._growth("rate", metric, matchers, suffix, RATE)
 
-    def increase(self, metric: Metric, matchers: str = "", *, suffix: str = "", over: str = RATE) -> str:
-        """Growth of a counter, or of a part of a histogram, over an interval of Grafana's."""
-        return self._growth("increase", metric, matchers, suffix, over)
+    def increase(self, metric: Metric, matchers: str = "", *, suffix: str = "") -> str:
+        """Growth of a counter, or of a part of a histogram, between two points of a graph."""
+        return self._growth("increase", metric, matchers, suffix, RATE)
+
+    def increase_in_range(self, metric: Metric, matchers: str = "") -> str:
+        """Growth of a counter within the time shown, while its exporter is there and its team's data is known.
+
+        A range still has a value after that, unlike an instant selector.
+        """
+        growth = self._growth("increase", metric, matchers, "", RANGE)
+        if metric.scope is Scope.EXPORTER:
+            return f"({growth} and on (job, instance) {self.each(catalog.UP)})"
+        return f"({growth} and on (job, team_name) {self(_PRESENT[metric.scope])})"
 
     def quantile(self, quantile: float, metric: Metric, matchers: str = "", *, by: str = "") -> str:
         """A quantile of a histogram, in its unit; nothing, rather than NaN, while nothing was counted."""
@@ -98,6 +115,27 @@ def foreign(name: str) -> str:
     return f"{name}{{{TARGET_MATCHERS}}}"
 
 
+def none(known: str, labels: Mapping[str, str] | None = None, value: str = "0") -> str:
+    """One series that says that there is none of something, for the right side of `or on ()`.
+
+    An empty result alone does not tell whether there is none or nothing is known.
+
+    Args:
+        known: gives something only while it is known.
+        labels: what the series says.
+        value: of the series.
+    """
+    series = f"0 * count({known})" if value == "0" else f"0 * count({known}) + {value}"
+    return labelled(series, labels or {})
+
+
+def labelled(expression: str, labels: Mapping[str, str]) -> str:
+    """With these labels, where it has none of the name."""
+    for label, text in labels.items():
+        expression = f'label_replace({expression}, "{label}", "{text}", "{label}", "")'
+    return expression
+
+
 def share(part: str, whole: str) -> str:
     """A ratio of two sums without labels; no value where the denominator is 0."""
     return f"sum({part}) / (sum({whole}) > 0)"
@@ -109,7 +147,7 @@ def age(timestamp: str) -> str:
 
 
 def highest(limit: int, expression: str, keys: str) -> str:
-    """Over time, only the series that reach the highest values within the time shown.
+    """Over time, only the series with the highest values within the time shown.
 
     Args:
         limit: how many.
@@ -125,8 +163,9 @@ def lowest(limit: int, expression: str, keys: str) -> str:
 
 
 def longest(limit: int, expression: str, condition: str, keys: str) -> str:
-    """Over time, only the series whose condition, 0 or 1, holds longest within the time shown."""
-    return f"({expression}) and on ({keys}) topk({limit}, sum_over_time(({condition})[{RANGE}:{INTERVAL}] @ end()))"
+    """Over time, only the series whose condition, 0 or 1, held longest within the time shown, if it held at all."""
+    held = f"sum_over_time(({condition})[{RANGE}:{INTERVAL}] @ end()) > 0"
+    return f"({expression}) and on ({keys}) topk({limit}, {held})"
 
 
 def _chosen(function: str, expression: str, keys: str) -> str:

@@ -16,6 +16,8 @@ TEXT: Final = "text"
 TRANSPARENT: Final = "transparent"
 UNKNOWN: Final = "#6e7581"
 """Grey, readable under white text on either theme."""
+BAR: Final = "blue"
+"""Of a bar that shows how much there is, good or bad."""
 
 TASK_COLORS: Final = {
     "pending": "light-blue",
@@ -39,7 +41,9 @@ AGENT_COLORS: Final = {
 }
 QUANTILE_COLORS: Final = {"p50": "blue", "p95": "orange", "oldest": "red"}
 # Failures by reason: warm colours, since none of them is good news.
+NO_FAILURE: Final = "none"
 REASON_COLORS: Final = {
+    NO_FAILURE: DULL,
     "auth": "dark-red",
     "forbidden": "semi-dark-red",
     "http_5xx": "red",
@@ -106,7 +110,7 @@ def _thresholds(*steps: tuple[float | None, str]) -> build.ThresholdsConfig:
     return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(listed)
 
 
-def named(names: Mapping[float, tuple[str, str]]) -> list[model.ValueMapping]:
+def named(names: Mapping[float, tuple[str, str]]) -> list[model.ValueMap]:
     """Values as words: text and colour by value."""
     results = {
         f"{value:g}": model.ValueMappingResult(text=text, color=color, index=index)
@@ -115,17 +119,39 @@ def named(names: Mapping[float, tuple[str, str]]) -> list[model.ValueMapping]:
     return [model.ValueMap(options=results)]
 
 
-def never(text: str) -> list[model.ValueMapping]:
-    """Infinity as a word, on red. By its name: a range without an end matches nothing in some versions of Grafana."""
-    return [model.ValueMap(options={"Infinity": model.ValueMappingResult(text=text, color=BAD, index=0)})]
+def infinite(text: str, color: str) -> list[model.ValueMap]:
+    """Infinity as a word. By its name: a range without an end matches nothing in some versions of Grafana."""
+    return [model.ValueMap(options={"Infinity": model.ValueMappingResult(text=text, color=color, index=0)})]
 
 
-AGENT_STATUS: Final = named({code: (status, AGENT_COLORS[status]) for status, code in AGENT_CODES.items()})
+NEVER_READ: Final = infinite("never read", BAD)
+NOT_ANY: Final = infinite("n/a", TRANSPARENT)
+IN_SERVICE_CODE: Final = len(AGENT_CODES)
+"""Stands for all agents, where each is idle or busy."""
+AGENT_STATUS: Final = named(
+    {
+        **{code: (status, AGENT_COLORS[status]) for status, code in AGENT_CODES.items()},
+        IN_SERVICE_CODE: ("in service", GOOD),
+    }
+)
+"""For timelines."""
+AGENT_STATUS_IN_TABLE: Final = named(
+    {
+        code: (status, AGENT_COLORS[status] if status in _TROUBLED else TRANSPARENT)
+        for status, code in AGENT_CODES.items()
+    }
+)
+NONE_FIRING: Final = len(SEVERITY_CODES)
 SEVERITY: Final = named(
-    {code: (name, color) for (name, code), color in zip(SEVERITY_CODES.items(), (BAD, WARN, "blue"), strict=True)}
+    {
+        **{
+            code: (name, color) for (name, code), color in zip(SEVERITY_CODES.items(), (BAD, WARN, "blue"), strict=True)
+        },
+        NONE_FIRING: ("none firing", TEXT),
+    }
 )
 OK_OR_FAILING: Final = named({1: ("ok", GOOD), 0: ("failing", BAD)})
 """For timelines and numbers."""
 FAILING_ONLY: Final = named({1: ("ok", TRANSPARENT), 0: ("failing", BAD)})
-"""For tables, where what is well has no colour."""
+"""For tables, where a value that is fine has no colour."""
 NO_OR_YES: Final = named({0: ("no", TEXT), 1: ("yes", BAD)})

@@ -1,15 +1,16 @@
 """Does work flow: how long does it wait and run, what fails, what is stuck?"""
 
+from dataclasses import replace
 from typing import Final
 
 from exporter import catalog
 from grafana.builders import common, links, style
-from grafana.builders.common import ACTIVE, COMPLETED, FAILED, TEAM, TRIED, UNSTARTED, by_team, of_status
+from grafana.builders.common import ACTIVE, ALL, COMPLETED, FAILED, TEAM, TRIED, UNSTARTED, by_team, of_status
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import COLORED, HIDDEN_JOB, Column, Key, grid
+from grafana.builders.grid import COLORED, GPU_MODEL_WIDTH, HIDDEN_JOB, Column, Key, grid
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, durations, lines, number
-from grafana.builders.query import RANGE, Selector, age, highest
+from grafana.builders.query import Selector, age, highest, labelled, none
 
 SELECT: Final = Selector(("team_name", "workflow_id"))
 
@@ -22,7 +23,9 @@ def board() -> Board:
         answers="Does work flow: how long does it wait and run, what fails, what is stuck?",
         selector=SELECT,
         sections=(
-            Section("", [Place(panel, 4, 4) for panel in _first_row()]),
+            Section(
+                "", [Place(panel, width, 4) for panel, width in zip(_first_row(), (3, 3, 4, 5, 5, 4), strict=True)]
+            ),
             Section(
                 "Flow",
                 [
@@ -51,7 +54,7 @@ def board() -> Board:
                     Place(_retrying(), 8, 8),
                 ],
             ),
-            Section("GPU time", [Place(_execution(), 12, 8), Place(_execution_table(), 12, 8)]),
+            Section("GPU time", [Place(_execution(), 10, 8), Place(_execution_table(), 14, 8)]),
             Section("Workflows", [Place(_workflows(), 24, 8)]),
             Section("History", [Place(_listed(), 24, 7)]),
         ),
@@ -59,21 +62,24 @@ def board() -> Board:
 
 
 def _first_row() -> tuple[Panel, ...]:
-    longest = f"max({age(SELECT(catalog.TASK_OLDEST_STARTED))}) or 0 * sum({SELECT(catalog.TASKS)})"
+    longest = f"max({age(SELECT(catalog.TASK_OLDEST_STARTED))}) or {none(SELECT(catalog.TASKS))}"
     return (
         number(
-            Text("Not started", "Tasks that are pending, waiting for a free agent or queued on one."),
+            Text(
+                "Not started",
+                "Tasks that are pending, waiting for a free agent, being provisioned or queued on an agent.",
+            ),
             f"sum({SELECT(catalog.TASKS, UNSTARTED)})",
             Scale("short"),
         ),
         number(
-            Text("Running", "Tasks that run now."),
+            Text("Running", "Tasks that are running now."),
             f"sum({SELECT(catalog.TASKS, of_status('running'))})",
             Scale("short"),
         ),
         common.oldest_unstarted(SELECT),
         number(
-            Text("Longest running task", "Time since the running task that started first did so; 0 when none runs."),
+            Text("Longest running task", "Time since the oldest running task started; 0 if no task is running."),
             longest,
             Scale("s", style.RUNNING, decimals=1),
         ),
@@ -93,10 +99,10 @@ def _drain() -> Panel:
     left = f"sum by ({TEAM}) ({SELECT(catalog.TASKS, ACTIVE)})"
     rate = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASKS_FINISHED)})"
     about = (
-        "How long the tasks under way would take at the present rate if none were added."
-        " It rises with the queue and with a fleet that slows down; nothing is drawn while nothing finishes."
+        "How long the fleet needs for all unfinished tasks at its current rate. It rises when the queue grows or the"
+        " fleet slows down. Gaps: no task finished."
     )
-    return by_team(Text("Time to work off the queue", about), f"{left} / ({rate} > 0)", "s", Look(coarse=True))
+    return by_team(Text("Time to clear the queue", about), f"{left} / ({rate} > 0)", "s", Look(coarse=True))
 
 
 # --- Durations ---
@@ -110,19 +116,19 @@ def _wait_map() -> Panel:
 def _wait_quantiles() -> Panel:
     about = "95th percentile of the time from creation to start, by team."
     slow = SELECT.quantile(0.95, catalog.TASK_WAIT, by=TEAM)
-    return by_team(Text("Waiting time, 95th percentile", about), slow, "s", Look(table=True, coarse=True))
+    return by_team(Text("Waiting time, 95th percentile", about), slow, "s", Look(coarse=True))
 
 
 def _run_map() -> Panel:
     buckets = f"sum by (le) ({SELECT.increase(catalog.TASK_RUN, COMPLETED, suffix='_bucket')})"
-    about = "Time from start to end of the tasks that completed. Two bands are two kinds of work."
+    about = "Time from start to end of completed tasks. Two bands are two kinds of work."
     return durations(Text("How long completed tasks ran", about), buckets, "Greens")
 
 
 def _run_quantiles() -> Panel:
-    about = "95th percentile of the time from start to end of the tasks that completed, by team."
+    about = "95th percentile of the time from start to end of completed tasks, by team."
     slow = SELECT.quantile(0.95, catalog.TASK_RUN, COMPLETED, by=TEAM)
-    return by_team(Text("Run time, 95th percentile", about), slow, "s", Look(table=True, coarse=True))
+    return by_team(Text("Run time, 95th percentile", about), slow, "s", Look(coarse=True))
 
 
 # --- Failures ---
@@ -131,7 +137,7 @@ def _run_quantiles() -> Panel:
 def _failed() -> Panel:
     failed = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASKS_FINISHED, FAILED)})"
     tried = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASKS_FINISHED, TRIED)})"
-    about = "Failed tasks among the completed and failed ones; nothing is drawn while nothing finishes."
+    about = "Failed tasks as a share of those that completed or failed. Gaps: no task finished."
     look = Look(limit=0.2, at_least=0.25, coarse=True)
     return by_team(Text("Failed tasks by team", about), f"{failed} / ({tried} > 0)", "percentunit", look)
 
@@ -143,8 +149,8 @@ def _failed_runs() -> Panel:
     }
     queries = [Line(f"sum({total}) / (sum({count}) > 0)", status) for status, (total, count) in runs.items()]
     about = (
-        "Mean time from start to end by how it ended. Failures much shorter than completed tasks die at the start"
-        " (a missing model, a bad workflow); longer ones hit a limit."
+        "Mean time from start to end, by final status. Failed tasks that are much shorter than completed ones fail at"
+        " the start, as with a missing model or a broken workflow; longer ones run into a timeout."
     )
     return lines(Text("How long failed tasks ran", about), queries, "s", Look(colors=style.TASK_COLORS, coarse=True))
 
@@ -152,7 +158,7 @@ def _failed_runs() -> Panel:
 def _retries() -> Panel:
     retries = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASK_RETRIES)})"
     finished = f"sum by ({TEAM}) ({SELECT.rate(catalog.TASKS_FINISHED)})"
-    about = "How often a task was tried again, on average. It shows agents that break work before failures do."
+    about = "How often a task was retried on average. Faulty agents show here before tasks fail for good."
     look = Look(coarse=True)
     return by_team(Text("Retries per finished task", about), f"{retries} / ({finished} > 0)", "none", look)
 
@@ -162,33 +168,35 @@ def _retries() -> Panel:
 
 def _oldest() -> Panel:
     oldest = f"max by (status) ({age(SELECT(catalog.TASK_OLDEST_CREATED))})"
+    known = f"max by (status) ({SELECT(catalog.TASKS, common.OLDEST)})"
     about = (
-        "Time since the oldest task of each status was created. A straight line upwards is one task that is stuck;"
-        " a saw is a queue that moves."
+        "Time since the oldest task of each status was created; 0 if there is none. A line that rises steadily is a"
+        " task that is stuck; a sawtooth is a queue that moves."
     )
     look = Look(colors=style.TASK_COLORS, limit=900)
-    return lines(Text("Oldest task not started", about), [Line(oldest, "{{status}}")], "s", look)
+    return lines(Text("Oldest task not started", about), [Line(f"{oldest} or 0 * {known}", "{{status}}")], "s", look)
 
 
 def _longest() -> Panel:
-    about = "Time since each team's running task that started first did so. A straight line upwards does not end."
-    oldest = age(SELECT(catalog.TASK_OLDEST_STARTED))
+    about = "Time since each team's oldest running task started; 0 if none is running."
+    known = f"max by ({TEAM}) ({SELECT(catalog.TASKS, of_status('running'))})"
+    oldest = f"{age(SELECT(catalog.TASK_OLDEST_STARTED))} or 0 * {known}"
     return by_team(Text("Longest running task by team", about), oldest, "s")
 
 
 def _ineligible() -> Panel:
     text = Text("Waiting tasks without eligible agent", catalog.TASKS_WITHOUT_ELIGIBLE_AGENT)
-    return by_team(text, SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT), "short")
+    return by_team(text, SELECT(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT), "short", Look(at_least=1))
 
 
 def _on_absent_agents() -> Panel:
     text = Text("Running tasks on absent agents", catalog.TASKS_ON_ABSENT_AGENTS)
-    return by_team(text, SELECT(catalog.TASKS_ON_ABSENT_AGENTS), "short")
+    return by_team(text, SELECT(catalog.TASKS_ON_ABSENT_AGENTS), "short", Look(at_least=1))
 
 
 def _retrying() -> Panel:
-    text = Text("Active tasks tried before", catalog.TASKS_RETRYING)
-    return by_team(text, SELECT(catalog.TASKS_RETRYING), "short")
+    text = Text("Active tasks being retried", catalog.TASKS_RETRYING)
+    return by_team(text, SELECT(catalog.TASKS_RETRYING), "short", Look(at_least=1))
 
 
 # --- GPU time ---
@@ -196,10 +204,11 @@ def _retrying() -> Panel:
 
 def _execution() -> Panel:
     worked = f"sum by (gpu_type) ({SELECT.rate(catalog.TASK_EXECUTION)})"
-    query = Line(highest(common.FEW, _named("gpu_type", worked), "gpu_type"), "{{gpu_type}}")
+    # Grafana would show an empty name in the legend.
+    query = Line(highest(common.FEW, labelled(worked, {"gpu_type": "unknown"}), "gpu_type"), "{{gpu_type}}")
     about = (
-        "Run time of finished tasks per second, by GPU type: about how many GPUs of the type worked. A task counts when"
-        f" it ends. The {common.FEW} types with the highest values are drawn."
+        "Run time of finished tasks per second, by GPU type: roughly the number of GPUs at work. A task counts when it"
+        f" ends. Shows the {common.FEW} types with the highest values."
     )
     return lines(Text("GPUs at work by type", about), [query], "short", Look(coarse=True))
 
@@ -207,25 +216,22 @@ def _execution() -> Panel:
 def _execution_table() -> Panel:
     labels = "gpu_type, target_pool"
     grown = {
-        status: SELECT.increase(catalog.TASK_EXECUTION, of_status(status), over=RANGE)
+        status: SELECT.increase_in_range(catalog.TASK_EXECUTION, of_status(status))
         for status in catalog.FINAL_TASK_STATUSES
     }
     columns = [
         Column(status.capitalize(), f"sum by ({labels}) ({growth}) > 0", unit="s", decimals=1)
         for status, growth in grown.items()
     ]
+    nothing = none(SELECT(catalog.TASKS), {"gpu_type": ALL, "target_pool": ALL})
+    columns[0] = replace(columns[0], expression=f"{columns[0].expression} or on () {nothing}")
     about = (
-        "Run time of the tasks that finished within the time shown, by how they ended, for each GPU type and target"
-        " pool. Names are empty where the platform does not tell them."
+        "Run time of the tasks that finished in the time shown, by final status, GPU type and target pool. A name is"
+        " missing if the platform does not report it."
     )
-    keys = [Key("gpu_type", "GPU type", width=220), Key("target_pool", "Pool", width=120)]
-    text = Text("Run time by GPU type and pool", about, empty="none known")
+    keys = [Key("gpu_type", "GPU type", width=GPU_MODEL_WIDTH), Key("target_pool", "Pool", width=120)]
+    text = Text("Run time by GPU type and pool", about)
     return grid(text, keys, columns, sort={"Completed": True})
-
-
-def _named(label: str, expression: str) -> str:
-    """With a name for what has none: Grafana would show an empty legend."""
-    return f'label_replace({expression}, "{label}", "not told", "{label}", "")'
 
 
 # --- Workflows ---
@@ -234,7 +240,7 @@ def _named(label: str, expression: str) -> str:
 def _workflows() -> Panel:
     labels = f"{TEAM}, workflow_id"
     finished, failed, tried, worked = (
-        f"sum by ({labels}) ({SELECT.increase(metric, matchers, over=RANGE)})"
+        f"sum by ({labels}) ({SELECT.increase_in_range(metric, matchers)})"
         for metric, matchers in (
             (catalog.WORKFLOW_TASKS_FINISHED, ""),
             (catalog.WORKFLOW_TASKS_FINISHED, FAILED),
@@ -242,8 +248,11 @@ def _workflows() -> Panel:
             (catalog.WORKFLOW_EXECUTION, ""),
         )
     )
+    labels_of_none = {"job": ALL, "team_name": ALL, "workflow_id": ALL, "display_name": "none counted"}
     columns = [
-        Column("Finished", finished, unit="short", decimals=0),
+        Column(
+            "Finished", f"{finished} or on () {none(SELECT(catalog.TASKS), labels_of_none)}", unit="short", decimals=0
+        ),
         Column(
             "Failed",
             f"{failed} / ({tried} > 0)",
@@ -257,17 +266,17 @@ def _workflows() -> Panel:
         Column("Names", SELECT(catalog.WORKFLOW_INFO), shown=False),
     ]
     about = (
-        "What ended within the time shown, by workflow, where collect.workflows is above 0: those with most finished"
-        " tasks, the rest as other. A click on a workflow shows it alone."
+        "Tasks that finished in the time shown, by workflow: those with most finished tasks, all others as other. Needs"
+        " collect.workflows above 0. A workflow links to itself alone."
     )
     keys = [
         HIDDEN_JOB,
         TEAM_KEY,
-        Key("workflow_id", "Workflow", leads=(links.TASKS,), width=300),
+        Key("workflow_id", "Workflow", leads=(links.TASKS,), width=325),
         Key("display_name", "Name", width=180),
         Key("workflow_slug", "Slug", width=150),
     ]
-    return grid(Text("Workflows", about, empty="none known"), keys, columns, sort={"Run time": True, "Finished": True})
+    return grid(Text("Workflows", about), keys, columns, sort={"Run time": True, "Finished": True})
 
 
 # --- History ---
@@ -275,5 +284,8 @@ def _workflows() -> Panel:
 
 def _listed() -> Panel:
     queries = [Line(f"sum({SELECT(catalog.TASKS, of_status(each))})", each) for each in catalog.FINAL_TASK_STATUSES]
-    about = "Finished tasks that the platform still lists. It falls when retention removes old ones: no rate of work."
-    return lines(Text("Finished tasks listed", about), queries, "short", Look(colors=style.TASK_COLORS, table=True))
+    about = (
+        "Finished tasks that the platform still lists, not a rate of work: the number drops when retention removes old"
+        " tasks."
+    )
+    return lines(Text("Finished tasks listed", about), queries, "short", Look(colors=style.TASK_COLORS))

@@ -3,20 +3,16 @@
 The one exclusion: those about job and instance are for what targets expose, and `ALERTS` has no instance.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
 from grafana_foundation_sdk.models import units
 
 from grafana import reading
 from support import promql
+from support.dashboards import Board, Rule, rule_tests
 from support.promql import INTERVALS, Expression
 
-Board = dict[str, Any]
-Rule = Callable[[Board], Iterator[str]]
-DASHBOARDS = reading.load()
 UNITS = {value for name, value in vars(units).items() if not name.startswith("_") and isinstance(value, str)}
 RATE_INTERVAL = 60.0 * float(INTERVALS["__rate_interval"].removesuffix("m"))
 
@@ -210,22 +206,7 @@ RULES: dict[Rule, Callable[[Board], None]] = {
     target_counter_agg: spoil_query("increase(cyberun_", "delta(cyberun_"),
     uneditable_dashboard: spoil_board,
 }
-by_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-
-
-@pytest.mark.parametrize("uid", DASHBOARDS)
-@by_rule
-def test_dashboards_keep_the_rule(rule: Rule, uid: str) -> None:
-    """No dashboard breaks a rule of the linter."""
-    assert list(rule(DASHBOARDS[uid])) == []
-
-
-@by_rule
-def test_the_rule_notices_a_mistake(rule: Rule) -> None:
-    """Each rule notices the mistake that it is about."""
-    board = copy.deepcopy(DASHBOARDS["cyberun-overview"])
-    RULES[rule](board)
-    assert list(rule(board))
+test_dashboards_keep_the_rule, test_the_rule_notices_a_mistake = rule_tests(RULES, "cyberun-overview")
 
 
 def test_all_rules_are_there() -> None:

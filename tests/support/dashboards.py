@@ -1,8 +1,11 @@
-"""Every question that the committed dashboards ask of a data source."""
+"""Every question that the committed dashboards ask of a data source, and tests from rules about dashboards."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+import pytest
 
 from grafana import reading
 from support import promql
@@ -58,3 +61,36 @@ def _of_dashboard(uid: str, board: dict[str, Any]) -> Iterator[Query]:
 
 def _query(name: str, path: str, source: str) -> Query:
     return Query(name, path, {"query": reading.filled(source, VALUES)}, source)
+
+
+Board = dict[str, Any]
+Rule = Callable[[Board], Iterator[str]]
+"""Yields what is wrong with a dashboard."""
+
+
+def rule_tests(
+    rules: Mapping[Rule, Callable[[Board], None]], spoiled: str
+) -> tuple[Callable[[Rule, str], None], Callable[[Rule], None]]:
+    """Two tests: every dashboard keeps each rule, and each rule notices a mistake.
+
+    Args:
+        rules: each with what makes its mistake in a dashboard.
+        spoiled: the uid of the dashboard in which the mistakes are made.
+    """
+    boards = reading.load()
+    by_rule = pytest.mark.parametrize("rule", rules, ids=lambda rule: rule.__name__)
+
+    @pytest.mark.parametrize("uid", boards)
+    @by_rule
+    def keep(rule: Rule, uid: str) -> None:
+        """No dashboard breaks a rule."""
+        assert list(rule(boards[uid])) == []
+
+    @by_rule
+    def notice(rule: Rule) -> None:
+        """Each rule notices the mistake that it is about."""
+        board = copy.deepcopy(boards[spoiled])
+        rules[rule](board)
+        assert list(rule(board))
+
+    return keep, notice
