@@ -122,8 +122,6 @@ class Credential:
         """
         if variable not in environ:
             raise ConfigError([f"{variable}: the environment variable is not set; {_WANTED}"])
-        if variable not in environ:
-            raise ConfigError([f"{variable}: the environment variable is not set; {_WANTED}"])
         try:
             return cls(variable, None, _load(variable, SecretStr(environ[variable])), clock)
         except UnusableError as error:
