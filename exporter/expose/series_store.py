@@ -8,7 +8,7 @@ from math import inf
 from typing import Final
 
 from exporter.catalog import DOMAIN_METRICS, Metric, Scope
-from exporter.expose.compression import DeflatedText, Exposition, concatenate, deflate, inflate
+from exporter.expose.compression import DeflatedText, Exposition, concatenate, deflate, inflate, summary
 from exporter.expose.text import OPENMETRICS_END, Samples, header
 
 SMALL_TEXT: Final = 8 * 1024
@@ -17,34 +17,36 @@ TEAMS_PER_GROUP: Final = 16
 """Most teams whose small texts are compressed together. More would save a few per cent of space, but make each
 poll recompress more text of other teams."""
 
-_TextsByFamily = Mapping[Metric, Sequence[DeflatedText]]
+_TextsByFamily = Mapping[str, Sequence[DeflatedText]]
 
 
 @dataclass(frozen=True, slots=True)
 class CompressedFamilies:
-    """The samples of one scope from one poll, by family."""
+    """The samples of one scope from one poll."""
 
-    texts: Mapping[Metric, DeflatedText]
+    texts: Mapping[str, DeflatedText]
+    """By the family's name."""
     series: int
 
 
 def compress_families(samples: Samples) -> CompressedFamilies:
     """Compress the samples of a poll. For a large team this takes milliseconds, mostly without the interpreter lock."""
-    return CompressedFamilies({metric: deflate(text) for metric, text in samples.families()}, samples.count)
+    return CompressedFamilies({metric.name: deflate(text) for metric, text in samples.families()}, samples.count)
 
 
 def concatenate_families(parts: Sequence[CompressedFamilies]) -> CompressedFamilies:
     """Join parts that each hold some of the samples of one poll."""
     if len(parts) == 1:
         return parts[0]
-    metrics = dict.fromkeys(metric for part in parts for metric in part.texts)
-    texts = {metric: concatenate(part.texts[metric] for part in parts if metric in part.texts) for metric in metrics}
+    names = dict.fromkeys(name for part in parts for name in part.texts)
+    texts = {name: concatenate(part.texts[name] for part in parts if name in part.texts) for name in names}
     return CompressedFamilies(texts, sum(part.series for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    families: CompressedFamilies
+    texts: Mapping[str, DeflatedText]
+    series: int
     fresh_until: float
 
 
@@ -78,8 +80,8 @@ class _TeamGroup:
         before, known = self._sources, self._packed
         self._sources, self._fresh_until = self._collect(now)
         self._packed = {
-            metric: known[metric] if before.get(metric) == texts else list(_packed(texts))
-            for metric, texts in self._sources.items()
+            name: known[name] if before.get(name) == texts else tuple(_packed(texts))
+            for name, texts in self._sources.items()
         }
 
     def texts(self, now: float) -> tuple[_TextsByFamily, float]:
@@ -88,15 +90,16 @@ class _TeamGroup:
 
     def _collect(self, now: float) -> tuple[_TextsByFamily, float]:
         fresh = [served for team in self.teams.values() for served in team.fresh(now)]
-        texts: dict[Metric, list[DeflatedText]] = {}
+        texts: dict[str, list[DeflatedText]] = {}
         for served in fresh:
-            for metric, text in served.families.texts.items():
-                texts.setdefault(metric, []).append(text)
-        return texts, min((served.fresh_until for served in fresh), default=inf)
+            for name, text in served.texts.items():
+                texts.setdefault(name, []).append(text)
+        fresh_until = min((served.fresh_until for served in fresh), default=inf)
+        return {name: tuple(each) for name, each in texts.items()}, fresh_until
 
 
 def _packed(texts: Iterable[DeflatedText]) -> Iterator[DeflatedText]:
-    for small, neighbours in groupby(texts, key=lambda text: text.length < SMALL_TEXT):
+    for small, neighbours in groupby(texts, key=lambda text: summary(text)[1] < SMALL_TEXT):
         several = tuple(neighbours)
         if small and len(several) > 1:
             yield deflate(b"".join(map(inflate, several)))
@@ -123,7 +126,8 @@ class SeriesStore:
     def put(self, team: str, scope: Scope, families: CompressedFamilies, fresh_until: float | None) -> None:
         """Serve these series as the team's of this scope until then; None: as long as other series of the team."""
         group = self._group_of.get(team) or self._add_to_group(team)
-        group.teams[team].served[scope] = _Served(families, inf if fresh_until is None else fresh_until)
+        until = inf if fresh_until is None else fresh_until
+        group.teams[team].served[scope] = _Served(families.texts, families.series, until)
         group.pack(self._clock())
         self._bodies.clear()
 
@@ -147,7 +151,7 @@ class SeriesStore:
 
     def series(self, team: str) -> int:
         """Count the team's domain series that are served now."""
-        return sum(served.families.series for served in self._fresh(team))
+        return sum(served.series for served in self._fresh(team))
 
     def exposition(self, self_metrics: DeflatedText, *, openmetrics: bool) -> Exposition:
         """The metrics about the exporter, then all teams' series."""
@@ -159,7 +163,7 @@ class SeriesStore:
 
     def team_exposition(self, self_metrics: DeflatedText, team: str, *, openmetrics: bool) -> Exposition:
         """The same of one team alone."""
-        sources = [{metric: (text,) for metric, text in each.families.texts.items()} for each in self._fresh(team)]
+        sources = [{name: (text,) for name, text in each.texts.items()} for each in self._fresh(team)]
         return Exposition.of(self_metrics, concatenate(_family_by_family(sources, openmetrics=openmetrics)))
 
     def _fresh(self, team: str) -> list[_Served]:
@@ -174,7 +178,7 @@ class SeriesStore:
 
 def _family_by_family(sources: Sequence[_TextsByFamily], *, openmetrics: bool) -> Iterator[DeflatedText]:
     for metric in DOMAIN_METRICS:
-        texts = [text for source in sources for text in source.get(metric, ())]
+        texts = [text for source in sources for text in source.get(metric.name, ())]
         if texts:
             yield _header(metric, openmetrics=openmetrics)
             yield from texts

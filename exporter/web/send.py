@@ -17,7 +17,7 @@ READER_TIMEOUT: Final = 30.0
 
 
 async def send(
-    request: web.Request, headers: Mapping[str, str], length: int, parts: Iterable[bytes]
+    request: web.Request, headers: Mapping[str, str], length: int, parts: Iterable[bytes | memoryview]
 ) -> web.StreamResponse:
     """Answer 200 with `parts`, `length` bytes in all; with the headers alone when the method is HEAD."""
     headers = {**headers, hdrs.CONTENT_LENGTH: str(length)}
@@ -28,7 +28,9 @@ async def send(
     return await _stream(request, web.StreamResponse(headers=headers), parts)
 
 
-async def _stream(request: web.Request, response: web.StreamResponse, parts: Iterable[bytes]) -> web.StreamResponse:
+async def _stream(
+    request: web.Request, response: web.StreamResponse, parts: Iterable[bytes | memoryview]
+) -> web.StreamResponse:
     """Send slice after slice. A reader that leaves or stalls is not our error: its connection just ends."""
     loop = asyncio.get_running_loop()
     try:
@@ -49,9 +51,9 @@ async def _stream(request: web.Request, response: web.StreamResponse, parts: Ite
     return response
 
 
-def sliced(parts: Iterable[bytes], size: int) -> Iterator[bytes | memoryview]:
+def sliced(parts: Iterable[bytes | memoryview], size: int) -> Iterator[bytes | memoryview]:
     """Yield the bytes of `parts` in slices of at most `size`: small parts joined, long ones cut without a copy."""
-    gathered: list[bytes] = []
+    gathered: list[bytes | memoryview] = []
     room = size
     for part in parts:
         if len(part) > room and gathered:

@@ -7,6 +7,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.catalog import DOMAIN_METRICS
 from exporter.expose.compression import inflate
 from exporter.expose.series_store import CompressedFamilies
 from exporter.expose.text import header
@@ -44,7 +45,8 @@ def parse_text(exposition: str) -> Samples:
 
 def parse_families(families: CompressedFamilies) -> Samples:
     """What a poll gave of one list."""
-    texts = (header(metric, openmetrics=False) + inflate(text) for metric, text in families.texts.items())
+    heads = {metric.name: header(metric, openmetrics=False) for metric in DOMAIN_METRICS}
+    texts = (heads[name] + inflate(text) for name, text in families.texts.items())
     return parse_text(b"".join(texts).decode())
 
 

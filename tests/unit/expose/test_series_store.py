@@ -219,7 +219,7 @@ def test_small_teams_are_compressed_together(store: SeriesStore) -> None:
     """What a hundred small teams take is a fraction of what their texts take alone."""
     many(store, 100)
     exposition = store.exposition(deflate(ABOUT), openmetrics=False)
-    alone = sum(len(tasks(f"t{number}").texts[catalog.TASKS].deflated) for number in range(100))
+    alone = sum(len(tasks(f"t{number}").texts[catalog.TASKS.name]) for number in range(100))
     assert len(series(store)) == 100
     assert sum(map(len, exposition.gzip)) < alone / 3
 
@@ -295,7 +295,7 @@ def test_compressed_families_count_their_series() -> None:
     samples.add_histogram(catalog.TASK_WAIT, [0] * 15, 0.0, "render")
     made = compress_families(samples)
     assert made.series == 1 + 17
-    assert set(made.texts) == {catalog.TASKS, catalog.TASK_WAIT}
+    assert set(made.texts) == {catalog.TASKS.name, catalog.TASK_WAIT.name}
 
 
 def test_parts_of_one_poll_are_one(store: SeriesStore) -> None:
