@@ -1,12 +1,13 @@
 """One list of one team: when it is polled, with what result, and what may still be served."""
 
 import asyncio
+import pickle
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, Generic
 
-from exporter.catalog import Operation, Scope
+from exporter.catalog import UNSTARTED_TASK_STATUSES, Operation, Scope
 from exporter.collect.agents import collect_agents
 from exporter.collect.context import TeamContext
 from exporter.collect.filtered_totals import FilteredTotals
@@ -30,15 +31,15 @@ class Collector(ABC, Generic[S]):
     """Polls one list. Mutable: it remembers the last snapshot and how the polls went.
 
     Attributes:
-        snapshot: of the last poll that succeeded.
-        fresh_until: until when that may be served, in monotonic seconds.
+        fresh_until: until when what it read may be served, in monotonic seconds.
     """
 
     scope: ClassVar[Scope]
 
     def __init__(self, team: TeamContext, random: Callable[[], float]) -> None:
-        self.snapshot: S | None = None
         self.fresh_until = 0.0
+        self._snapshot: bytes | None = None
+        self._totals: Mapping[str, int | None] = {}
         self._team = team
         rules = team.rules
         self._history = History(self.scope.value, rules.interval, rules.stale_after, clock=team.clock, random=random)
@@ -49,9 +50,18 @@ class Collector(ABC, Generic[S]):
         return self._team.hold.over and self._history.due
 
     @property
-    def fresh_snapshot(self) -> S | None:
-        """The snapshot while it may be served."""
-        return self.snapshot if self._team.clock.monotonic() < self.fresh_until else None
+    def snapshot(self) -> S | None:
+        """The snapshot of the last poll that succeeded.
+
+        Between polls it is bytes: it is dozens of objects, and a garbage collection walks those of all teams at once.
+        """
+        snapshot: S | None = None if self._snapshot is None else pickle.loads(self._snapshot)  # noqa: S301  our own
+        return snapshot
+
+    @property
+    def fresh_totals(self) -> Mapping[str, int | None]:
+        """Its part of the team's `FleetStatus`, while that may be served."""
+        return self._totals if self._team.clock.monotonic() < self.fresh_until else {}
 
     def reconfigure(self) -> None:
         """Apply the team's changed rules."""
@@ -76,7 +86,8 @@ class Collector(ABC, Generic[S]):
             self._team.internal_error(Operation(self.scope.value), error)
             self._history.failed(started, error)
         else:
-            self.snapshot = result.snapshot
+            self._snapshot = pickle.dumps(result.snapshot)
+            self._note(result.snapshot)
             self.fresh_until = self._history.succeeded(started, result.snapshot.coverage)
             self._team.publish(self.scope, result.families, self.fresh_until)
             return True
@@ -93,6 +104,9 @@ class Collector(ABC, Generic[S]):
     @abstractmethod
     async def _read(self, unknown: UnknownValues) -> PollResult[S]: ...
 
+    @abstractmethod
+    def _note(self, snapshot: S) -> None: ...
+
 
 class TasksCollector(Collector[TasksSnapshot]):
     """Polls the tasks."""
@@ -106,10 +120,12 @@ class TasksCollector(Collector[TasksSnapshot]):
         self.workflow_names = WorkflowNames(team)
 
     async def _read(self, unknown: UnknownValues) -> PollResult[TasksSnapshot]:
+        before = self.snapshot
+
         def read(source: TaskSource) -> Awaitable[TasksSnapshot]:
             return collect_tasks(
                 source,
-                self.snapshot.timings if self.snapshot else Timings(),
+                before.timings if before else Timings(),
                 unknown,
                 provisioning=self.provisioning,
                 now=self._team.latest_now,
@@ -120,21 +136,37 @@ class TasksCollector(Collector[TasksSnapshot]):
         rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot, self.workflow_names.names)
         return PollResult(snapshot=snapshot, families=rendered)
 
+    def _note(self, snapshot: TasksSnapshot) -> None:
+        waiting = sum(snapshot.counts.get(status, 0) for status in UNSTARTED_TASK_STATUSES)
+        self._totals = {"tasks_waiting": waiting, "tasks_running": snapshot.counts.get("running")}
+
 
 class AgentsCollector(Collector[AgentsSnapshot]):
-    """Polls the agents."""
+    """Polls the agents. Mutable.
+
+    Attributes:
+        series_dropped: series left out for a limit at the last poll that succeeded.
+    """
 
     scope = Scope.AGENTS
 
-    @property
-    def series_dropped(self) -> int:
-        """Series left out for a limit at the last poll that succeeded."""
-        return self.snapshot.series_dropped if self.snapshot else 0
+    def __init__(self, team: TeamContext, random: Callable[[], float]) -> None:
+        super().__init__(team, random)
+        self.series_dropped = 0
 
     async def _read(self, unknown: UnknownValues) -> PollResult[AgentsSnapshot]:
-        before = self.snapshot.presence if self.snapshot else Presence()
+        before = self.snapshot
+        presence = before.presence if before else Presence()
         now = self._team.clock.now()
-        return await collect_agents(self._team.client.agents, self._team.rules.agents, before, now, unknown)
+        return await collect_agents(self._team.client.agents, self._team.rules.agents, presence, now, unknown)
+
+    def _note(self, snapshot: AgentsSnapshot) -> None:
+        self.series_dropped = snapshot.series_dropped
+        self._totals = {
+            "agents": sum(snapshot.counts.values()),
+            "gpus_in_use": snapshot.running_tasks,
+            "gpu_capacity": snapshot.gpu_capacity,
+        }
 
 
 def _rendered(team: str, snapshot: TasksSnapshot, names: Mapping[str, WorkflowName]) -> CompressedFamilies:

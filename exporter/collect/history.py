@@ -13,6 +13,10 @@ from exporter.status import Attempt, CollectorStatus
 ATTEMPTS_KEPT: Final = 8
 
 
+_Attempt = tuple[float, float, int, int | None, str | None, str | None]
+"""An `Attempt` as a plain tuple, which the garbage collector does not walk: each team keeps sixteen."""
+
+
 class History:
     """The polls of one list of one team. Mutable: each poll is recorded here."""
 
@@ -23,8 +27,10 @@ class History:
         self._backoff = Backoff(interval, random=random)
         self._stale_after = stale_after
         self._clock = clock
-        self._attempts: deque[Attempt] = deque(maxlen=ATTEMPTS_KEPT)
-        self._coverage: Coverage | None = None
+        self._attempts: deque[_Attempt] = deque(maxlen=ATTEMPTS_KEPT)
+        self._items: int | None = None
+        self._items_reported: int | None = None
+        self._truncated: bool | None = None
         self._last_success_at: float | None = None
         self._fresh_until: float | None = None
 
@@ -47,7 +53,7 @@ class History:
         """
         self._backoff.succeeded()
         self._note(started, coverage.pages, coverage.items, None, None)
-        self._coverage = coverage
+        self._items, self._items_reported, self._truncated = coverage.items, coverage.reported, coverage.truncated
         self._last_success_at = self._clock.wall()
         self._fresh_until = self._clock.monotonic() + self._stale_after
         return self._fresh_until
@@ -60,25 +66,26 @@ class History:
 
     def _note(self, started: float, pages: int, items: int | None, reason: str | None, words: str | None) -> None:
         duration = self._clock.monotonic() - started
-        self._attempts.appendleft(Attempt(self._clock.wall_time(started), duration, pages, items, reason, words))
+        self._attempts.appendleft((self._clock.wall_time(started), duration, pages, items, reason, words))
 
     def status(self, held_until: float | None) -> CollectorStatus:
         """What is known now; `held_until`, monotonic, is the team's own hold."""
         now = self._clock.monotonic()
         holds = (time for time in (self._backoff.until, held_until) if time is not None and time > now)
         until = max(holds, default=None)
-        last, read = (self._attempts[0] if self._attempts else None), self._coverage
+        attempts = tuple(Attempt(*each) for each in self._attempts)
+        last = attempts[0] if attempts else None
         return CollectorStatus(
             name=self.name,
             interval=self._backoff.interval,
-            attempts=tuple(self._attempts),
+            attempts=attempts,
             success=last is not None and last.reason is None,
             fresh=self._fresh_until is not None and now < self._fresh_until,
             last_attempt_at=last.started_at if last else None,
             last_success_at=self._last_success_at,
-            items=read.items if read else None,
-            items_reported=read.reported if read else None,
-            truncated=read.truncated if read else None,
+            items=self._items,
+            items_reported=self._items_reported,
+            truncated=self._truncated,
             failures_in_a_row=self._backoff.failures,
             backoff_until=None if until is None else self._clock.wall_time(until),
         )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from exporter.catalog import UNSTARTED_TASK_STATUSES, Operation, Scope
+from exporter.catalog import Operation, Scope
 from exporter.collect.collector import AgentsCollector, TasksCollector
 from exporter.collect.context import Hold, TeamContext, TeamRules
 from exporter.collect.quotas import QuotasCollector
@@ -97,20 +97,10 @@ class Team:
             credential_expires_at=credential.expires_at or self.rules.token_expires,
             series=self._context.store.series(self.rules.name),
             series_dropped=self._agents.series_dropped,
-            fleet=self._fleet(),
+            fleet=FleetStatus(**self._tasks.fresh_totals, **self._agents.fresh_totals),
             quotas=self._quotas.status,
             provisioning_filtered=self._tasks.provisioning.accepted,
             totals_ignore_filter=self._tasks.filtered_totals.ignore_filter,
-        )
-
-    def _fleet(self) -> FleetStatus:
-        tasks, agents = self._tasks.fresh_snapshot, self._agents.fresh_snapshot
-        return FleetStatus(
-            tasks_waiting=sum(tasks.counts.get(status, 0) for status in UNSTARTED_TASK_STATUSES) if tasks else None,
-            tasks_running=tasks.counts.get("running") if tasks else None,
-            agents=sum(agents.counts.values()) if agents else None,
-            gpus_in_use=agents.running_tasks if agents else None,
-            gpu_capacity=agents.gpu_capacity if agents else None,
         )
 
     async def poll(self) -> None:

@@ -6,8 +6,8 @@ poll. What trades a refresh token never goes over an idle connection, for it can
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -66,7 +66,7 @@ class TeamClient:
         self._hung = False
         self._seconds = 0.0
         self._permit: PollPermit | None = None
-        self._last_pages: dict[str, wire.Fingerprint | None] = {}
+        self._last_pages: dict[str, tuple[int, int | None]] = {}
 
     @property
     def agents_path(self) -> str:
@@ -82,10 +82,13 @@ class TeamClient:
         refresh = (paths.REFRESH,) if self._credential.renews else ()
         return (paths.TASKS, self.agents_path, *me, *refresh)
 
-    def poll_permit(self) -> AbstractAsyncContextManager[object]:
+    @asynccontextmanager
+    async def poll_permit(self) -> AsyncIterator[None]:
         """Wait until this team may poll; the permit ends with the context."""
-        self._permit = self._platform.pacer.poll_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW)
-        return self._permit
+        permit = self._platform.pacer.poll_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW)
+        async with permit as self._permit:
+            yield
+        self._permit = None
 
     async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
         """One page of the tasks that have this status, or of all tasks when it is None, from page 1 on.
@@ -146,9 +149,10 @@ class TeamClient:
 
     def _read_on(self, page: wire.Page[wire.Item], status: str = "") -> wire.Page[wire.Item]:
         """Refuse a page that repeats another one of its list: the platform ignores the page number."""
-        before, self._last_pages[status] = self._last_pages.get(status), page.fingerprint
-        if before and page.fingerprint and before.repeated_by(page.fingerprint):
-            raise SchemaMismatch(f"page {page.number} repeats page {before.number}: the page number is ignored")
+        number, fingerprint = self._last_pages.get(status, (page.number, None))
+        self._last_pages[status] = page.number, page.fingerprint
+        if fingerprint is not None and page.number != number and page.fingerprint == fingerprint:
+            raise SchemaMismatch(f"page {page.number} repeats page {number}: the page number is ignored")
         return page
 
     async def _ask(self, path: str, query: Query, decode: Callable[[bytes], T], expected: Expected = ()) -> T:

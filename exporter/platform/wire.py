@@ -162,20 +162,6 @@ Item = TypeVar("Item", Task, Agent, Workflow)
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """What tells one page of a list from another."""
-
-    number: int
-    total: int
-    ids: int
-    """A hash of all ids, in order."""
-
-    def repeated_by(self, other: "Fingerprint") -> bool:
-        """Whether the other page is this one under another number: a list that moved has another total or order."""
-        return self.number != other.number and (self.total, self.ids) == (other.total, other.ids)
-
-
-@dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     """One page of a list.
 
@@ -194,10 +180,13 @@ class Page(Generic[Item]):
     unknown: Counter[str]
 
     @property
-    def fingerprint(self) -> Fingerprint | None:
-        """What tells it from other pages; None for one of few items, which proves nothing."""
+    def fingerprint(self) -> int | None:
+        """What tells its content from that of other pages: a hash of the list's length and of all ids, in order.
+
+        None for a page of few items, which proves nothing.
+        """
         ids = tuple(item.agent_id if isinstance(item, Agent) else item.id for item in self.items if item is not None)
-        return Fingerprint(self.number, self.total, hash(ids)) if len(ids) > 1 else None
+        return hash((self.total, ids)) if len(ids) > 1 else None
 
     @property
     def last(self) -> int:

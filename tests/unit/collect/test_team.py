@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import Mapping
@@ -7,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from exporter.catalog import Operation
+from exporter.catalog import TASK_STATUSES, Operation
+from exporter.collect.history import ATTEMPTS_KEPT
 from exporter.collect.quotas import INTERVAL as QUOTAS_INTERVAL
 from exporter.collect.quotas import RETRY as QUOTAS_RETRY
 from exporter.collect.team import RECENT
@@ -22,6 +24,7 @@ from exporter.errors import (
     Unauthorized,
 )
 from exporter.expose import families
+from exporter.expose.series_store import SeriesStore
 from exporter.platform.pacing import MAX_RETRY_AFTER
 from exporter.status import FleetStatus, QuotaStatus
 from fixtures import NOW, TEAM_ID, FakeClient, Rig, make_team
@@ -588,3 +591,22 @@ def test_the_end_of_a_credential(kind: str, ends: float) -> None:
     """A JWT tells its end itself; for a key the configuration may."""
     team = make_team(FakeClient(), kind=kind, token_expires=1e9)
     assert team.status(None).credential_expires_at == ends
+
+
+async def test_what_is_kept_between_polls_is_few_objects() -> None:
+    """A team's polls leave few objects that the garbage collector walks: with thousands of teams it stops the loop."""
+    clients = [FakeClient(f"t{n}", agents=[agent("a", "gpu"), agent("b")]) for n in range(40)]
+    for client in clients:
+        client.tasks = {status: [{"id": f"{status} {n}"} for n in range(9)] for status in TASK_STATUSES}
+    store = SeriesStore(clients[0].clock.clock.monotonic)
+    teams = [make_team(client, payload=store) for client in clients]
+    await teams.pop().poll()  # fills what is common to all teams
+    gc.collect()
+    before = len(gc.get_objects())
+    for team in teams:
+        for _ in range(ATTEMPTS_KEPT):
+            await team.poll()
+    for client in clients:
+        client.requests.clear()
+    gc.collect()
+    assert (len(gc.get_objects()) - before) / len(teams) < 16
