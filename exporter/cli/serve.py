@@ -6,6 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter import __version__
 from exporter.cli.arguments import Arguments
@@ -19,9 +21,11 @@ from exporter.service.credentials import warnings as credential_warnings
 from exporter.service.reload import Reloader
 from exporter.service.service import Service, started
 from exporter.service.shard import Shard
-from exporter.web.access import AccessControl
 from exporter.web.app import make_app
 from exporter.web.serve import listening
+
+if TYPE_CHECKING:
+    from exporter.web.access import AccessControl
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +88,7 @@ async def _serve(
 ) -> int:
     async with started(settings, environ, shard) as service:
         path, places = settings.web.config_file, settings.web.listen_address
-        access = None if path is None else await asyncio.to_thread(AccessControl, path)
+        access = None if path is None else await asyncio.to_thread(_access_control, path)
         reloader = Reloader(service, settings, load or (lambda: settings), access)
         lifecycle = reloader.reload if settings.web.enable_lifecycle else None
         app = make_app(service.exporter, telemetry_path=settings.web.telemetry_path, reload=lifecycle, access=access)
@@ -99,13 +103,19 @@ async def _serve(
         return code
 
 
+def _access_control(web_file: Path) -> "AccessControl":
+    from exporter.web.access import AccessControl  # noqa: PLC0415  2 MB that most installations do without
+
+    return AccessControl(web_file)
+
+
 def freeze_startup_objects() -> None:
     """Exempt objects loaded so far from garbage collection, which would spend 30 ms walking them each time."""
     gc.collect()
     gc.freeze()
 
 
-def _announce(service: Service, address: str, access: AccessControl | None) -> None:
+def _announce(service: Service, address: str, access: "AccessControl | None") -> None:
     settings, credentials = service.assembly.own_settings, service.assembly.credentials
     least, most = requests_per_minute(settings)
     event(

@@ -1,6 +1,5 @@
 """Words each mistake as one line: where it is, what was found and what is allowed. Free of credentials."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
@@ -95,8 +94,10 @@ def nearest(key: str, known: Sequence[str], prefix: str = "") -> str:
         known: those that exist, in the order to print them.
         prefix: what all of them start with; ignored when comparing.
     """
+    from difflib import get_close_matches  # noqa: PLC0415  few processes ever see a mistake
+
     rest = {option.removeprefix(prefix): option for option in known}
-    near = difflib.get_close_matches(key.removeprefix(prefix), rest)
+    near = get_close_matches(key.removeprefix(prefix), rest)
     options = [option for short, option in rest.items() if short in near] or known
     return " or ".join(filter(None, [", ".join(options[:-1]), *options[-1:]]))
 

@@ -5,7 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from exporter import log
 from exporter.catalog import Operation
@@ -13,7 +13,9 @@ from exporter.config.settings import Settings
 from exporter.errors import ConfigError
 from exporter.log import event
 from exporter.service.service import Service
-from exporter.web.access import AccessControl
+
+if TYPE_CHECKING:  # only those who have a web configuration file pay for reading one
+    from exporter.web.access import AccessControl
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class Reloader:
     """Reloads, one at a time. Mutable: it knows the settings in force."""
 
     def __init__(
-        self, service: Service, settings: Settings, load: Callable[[], Settings], access: AccessControl | None
+        self, service: Service, settings: Settings, load: Callable[[], Settings], access: "AccessControl | None"
     ) -> None:
         self._service = service
         self._settings = settings

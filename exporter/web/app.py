@@ -4,17 +4,19 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import hdrs, web
 
 from exporter.expose.compression import Exposition
 from exporter.status import ExporterStatus
 from exporter.web import negotiate, page, status_json
-from exporter.web.access import AccessControl
 from exporter.web.responses import ADD_HEADERS, NO_STORE, NOTE_INTERNAL_ERROR, AddHeaders, Handler, line
 from exporter.web.send import send
 from exporter.web.words import listed
+
+if TYPE_CHECKING:  # only those who have a web configuration file pay for reading one
+    from exporter.web.access import AccessControl
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
 """Reads the configuration again and returns its mistakes; none when the new one is in force."""
@@ -68,7 +70,7 @@ def make_app(
     *,
     telemetry_path: str = "/metrics",
     reload: Reload | None = None,
-    access: AccessControl | None = None,
+    access: "AccessControl | None" = None,
 ) -> web.Application:
     """Build the application.
 
@@ -109,7 +111,7 @@ class _Routes:
     """The handlers of one source."""
 
     def __init__(
-        self, source: Source, telemetry_path: str, reload: Reload | None, access: AccessControl | None
+        self, source: Source, telemetry_path: str, reload: Reload | None, access: "AccessControl | None"
     ) -> None:
         self._source = source
         self._telemetry_path = telemetry_path
@@ -224,7 +226,7 @@ async def _send_parts(request: web.Request, headers: dict[str, str], texts: Iter
     return await send(request, headers, sum(map(len, parts)), parts)
 
 
-def _add_headers(access: AccessControl | None, response: web.StreamResponse) -> None:
+def _add_headers(access: "AccessControl | None", response: web.StreamResponse) -> None:
     """Name the server without a version, forbid content sniffing, and add the web configuration's headers."""
     response.headers[hdrs.SERVER] = "cyberun-exporter"
     response.headers["X-Content-Type-Options"] = "nosniff"

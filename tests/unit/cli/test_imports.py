@@ -59,11 +59,12 @@ def test_a_health_check_loads_nothing_that_takes_long() -> None:
     assert (found - own).isdisjoint({"importlib.metadata", "dataclasses", "ssl", "email", "hashlib"})
 
 
-def test_serving_loads_no_simulator() -> None:
-    """The simulated platform is loaded by the commands that show it alone."""
+def test_serving_loads_what_it_uses() -> None:
+    """Not the simulated platform, nor what reads a web configuration file, nor what explains mistakes."""
     found = loaded("serve", "--config.file=/nowhere")
     assert "exporter.web.app" in found
     assert not [name for name in found if name.startswith("exporter.demo")]
+    assert found.isdisjoint({"exporter.web.access", "exporter.config.webfile", "bcrypt", "difflib"})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
