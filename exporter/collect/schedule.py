@@ -48,8 +48,7 @@ class Schedule:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for entry in self._scheduled.values():
-                    self._begin(entry)
+                self._begin(self._scheduled.values())
                 await asyncio.Event().wait()
             finally:
                 self._group = None
@@ -69,14 +68,14 @@ class Schedule:
         started = {team.rules.name: _scheduled(team, start, i / len(new)) for i, team in enumerate(new)}
         self._scheduled = {team.rules.name: kept.get(team.rules.name) or started[team.rules.name] for team in teams}
         if self._group is not None:
-            for entry in started.values():
-                self._begin(entry)
+            self._begin(started.values())
 
-    def _begin(self, entry: _ScheduledTeam) -> None:
-        due = entry.due or self._clock.monotonic()
-        if entry.rhythm - due >= FIRST_ROUND:  # two polls in quick succession show no more than one
-            entry.rhythm -= entry.interval
-        self._poll_at(due, entry)
+    def _begin(self, entries: Iterable[_ScheduledTeam]) -> None:
+        for entry in entries:
+            due = entry.due or self._clock.monotonic()
+            if entry.rhythm - due >= FIRST_ROUND:  # two polls in quick succession show no more than one
+                entry.rhythm -= entry.interval
+            self._poll_at(due, entry)
 
     def _poll_at(self, due: float, entry: _ScheduledTeam) -> None:
         entry.due = due
@@ -112,6 +111,7 @@ def _cancel(entries: Iterable[_ScheduledTeam]) -> None:
     for entry in entries:
         if entry.step is not None:
             entry.step.cancel()
+            entry.step = None  # a cancelled task refers to its entry
 
 
 def _scheduled(team: Team, start: float, part: float) -> _ScheduledTeam:

@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import selectors
+import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +42,7 @@ class _Rules:
     interval: float
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class PolledTeam:
     """A team whose polls take as long as a test says. Mutable: it notes when they started."""
 
@@ -200,6 +202,27 @@ def test_teams_come_and_go() -> None:
         assert comes.polls == [25.0, 45.0, 65.0][: len(comes.polls)]
         assert len(comes.polls) >= 2
         task.cancel()
+
+    play(scene)
+
+
+def test_a_team_that_is_gone_is_freed() -> None:
+    """Also in the middle of a poll, and although garbage collections pass by what was there at the start."""
+
+    async def scene() -> None:
+        schedule = make_schedule(team("goes", takes=lambda _: 1000.0))
+        gc.freeze()
+        try:
+            gone = weakref.ref(schedule._scheduled["goes"].team)
+            task = asyncio.create_task(schedule.run())
+            await asyncio.sleep(25.0)
+            set_teams(schedule)
+            await asyncio.sleep(1.0)
+            gc.collect()
+            assert gone() is None
+            task.cancel()
+        finally:
+            gc.unfreeze()
 
     play(scene)
 
