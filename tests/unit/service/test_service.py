@@ -55,7 +55,7 @@ def is_free(session: dict[str, Any]) -> bool:
 def unusable(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Sections that cannot be used."""
     if what == "proxy":
-        monkeypatch.setenv("HTTP_PROXY", "ftp://proxy")
+        monkeypatch.setenv("http_proxy", "ftp://proxy")  # the lower case one goes first
         return {"api": {"base_url": "http://platform.invalid"}}
     if what == "ca":
         (tmp_path / "ca.pem").write_text("no certificate", encoding="utf-8")
