@@ -26,7 +26,7 @@ def _ours(fleet: Fleet, base_url: str, ready: Connection) -> None:
             idle = resident()
             for _ in range(3):
                 await exporter.once()
-                answer = exporter.exposition(openmetrics=True)
+                answer = await exporter.scrape(openmetrics=True)
             ready.send((idle, resident(), _peak(), answer.text_length))
 
     asyncio.run(measure())
@@ -36,7 +36,7 @@ def _naive(fleet: Fleet, base_url: str, ready: Connection) -> None:
     async def text() -> str:
         async with exporting(base_url, fleet, max_concurrency=4) as exporter:
             await exporter.once()
-            return b"".join(exporter.exposition(openmetrics=False).text()).decode()
+            return b"".join((await exporter.scrape(openmetrics=False)).text()).decode()
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Naive(asyncio.run(text())))

@@ -105,9 +105,9 @@ async def turn(client: Pool, coding: str, port: int, path: str, cpu: Callable[[]
     return Turn((cpu() - began) / len(took), statistics.median(took))
 
 
-def decompression(exporter: Exporter) -> float:
+async def decompression(exporter: Exporter) -> float:
     """Seconds of CPU time to decompress one answer, without sending it."""
-    answer = exporter.exposition(openmetrics=False)
+    answer = await exporter.scrape(openmetrics=False)
     began = time.process_time()
     for _ in range(DECOMPRESSIONS):
         deque(answer.text(), maxlen=0)
@@ -118,7 +118,7 @@ async def _measure(fleet: Fleet, base_url: str, nginx: str, folder: Path) -> lis
     async with exporting(base_url, fleet) as exporter:
         await exporter.once()
         freeze_startup_objects()
-        answer = exporter.exposition(openmetrics=False)
+        answer = await exporter.scrape(openmetrics=False)
         (folder / "gzip").write_bytes(b"".join(answer.gzip))
         (folder / "identity").write_bytes(b"".join(answer.text()))
         port = free_port()
@@ -143,7 +143,7 @@ async def _measure(fleet: Fleet, base_url: str, nginx: str, folder: Path) -> lis
                     )
                     turns = [[await turn(client, coding, *server) for server in servers] for _ in range(ROUNDS)]
                     mine, sendfile, copy = map(median, zip(*turns, strict=True))
-                    plain = decompression(exporter) if coding == "identity" else 0.0
+                    plain = await decompression(exporter) if coding == "identity" else 0.0
                     rows.append(row | _costs(mine, sendfile, copy, plain))
                 return rows
 

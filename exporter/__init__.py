@@ -2,7 +2,7 @@
 
 
 def __getattr__(name: str) -> str:
-    """`__version__`, looked up only on demand: that takes longer than an entire health check."""
+    """`__version__`, looked up only on demand, because the lookup takes longer than an entire health check."""
     if name != "__version__":
         raise AttributeError(name)
     from importlib.metadata import version  # noqa: PLC0415  see above

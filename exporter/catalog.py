@@ -1,7 +1,7 @@
-"""Every metric this exporter can expose: name, kind, help, labels and what bounds each, unit. Data only.
+"""Every metric this exporter can expose: name, kind, help, unit, and labels with their bounds. Data only.
 
-This is the one place where a metric is named. Rendering, the reference page, dashboards and the tests take
-names from here. Their order is the order of the payload: metrics about the exporter come first.
+This is the only place where metrics are named. Rendering, the reference page, dashboards and tests take the names
+from here. Their order is that of the exposition: metrics about the exporter come first.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Kind(Enum):
 
 
 class Scope(Enum):
-    """Where a metric's samples come from, which decides how long they are served."""
+    """What a metric's samples are computed from, which decides how long they are served."""
 
     EXPORTER = "exporter"
-    """Made at every scrape; always present."""
+    """Computed at every scrape; always present."""
     TEAM = "team"
     """Present while any of the team's data is fresh."""
     TASKS = "tasks"
@@ -32,18 +32,18 @@ class Scope(Enum):
     AGENTS = "agents"
     """Present while the team's agent data is fresh."""
     ASSIGNMENT = "assignment"
-    """Made from both lists together; present while both are fresh."""
+    """Computed from both lists together; present while both are fresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedSet:
-    """A label takes these values and no others."""
+    """A label takes only these values."""
 
     values: tuple[str, ...]
 
 
 class Part(Enum):
-    """What the number of a label's values may grow with. None of these grows with the number of tasks."""
+    """What the number of a label's values may be proportional to. The number of tasks is not among these."""
 
     PROCESS = "the process"
     TEAM = "each team"
@@ -80,11 +80,11 @@ class Label:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One metric family. Each is one object, compared by identity: it is a key wherever samples are collected.
+    """One metric family. Compared by identity, because it is the key wherever samples are collected.
 
     Attributes:
-        name: as samples carry it: counters end in `_total`, infos in `_info`; histograms have no suffix here.
-        unit: the OpenMetrics unit; empty where there is none. The name (less `_total`) ends in it.
+        name: as in samples: counters end in `_total`, infos in `_info`; histograms have no suffix here.
+        unit: the OpenMetrics unit; empty if there is none. The name (without `_total`) ends in it.
         buckets: upper bounds of a histogram, ascending, without +Inf.
     """
 
@@ -98,11 +98,11 @@ class Metric:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The labels' names, in the order in which samples carry them."""
+        """The names of the labels, in their order in samples."""
         return tuple(label.name for label in self.labels)
 
     def values_of(self, label: str) -> tuple[str, ...] | None:
-        """Every value that this label takes; None where they are not a closed set."""
+        """Every value that this label can take; None if they are not a closed set."""
         bounds = (each.bound for each in self.labels if each.name == label)
         return next((bound.values for bound in bounds if isinstance(bound, ClosedSet)), None)
 
@@ -118,12 +118,12 @@ class Metric:
                 return self.name
 
 
-# Closed sets of label values. An unknown value of the platform's is reported as OTHER and counted.
+# Closed sets of label values. An unknown value from the platform is reported as OTHER and counted.
 OTHER: Final = "other"
 ACTIVE_TASK_STATUSES: Final = ("pending", "waiting", "queued", "running")
 FINAL_TASK_STATUSES: Final = ("completed", "failed", "cancelled")
 PROVISIONING: Final = "provisioning"
-"""An active status, between waiting and queued, where the platform filters by it."""
+"""An active status between waiting and queued, on platforms that filter by it."""
 TASK_STATUSES: Final = ACTIVE_TASK_STATUSES + FINAL_TASK_STATUSES
 UNSTARTED_TASK_STATUSES: Final = ACTIVE_TASK_STATUSES[:-1]
 AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
@@ -133,14 +133,14 @@ MAX_COMBINATIONS: Final = 64
 
 
 class Operation(StrEnum):
-    """What the exporter does, and may fail at by its own mistake."""
+    """What the exporter does, and where a bug of its own can make it fail."""
 
     TASKS = "tasks"
     AGENTS = "agents"
     QUOTAS = "quotas"
     WORKFLOWS = "workflows"
     PUBLISHING = "publishing"
-    """Rendering what both lists of a team say together, and the team itself."""
+    """Rendering metrics that need both lists of a team, and those about the team."""
     DISCOVERY = "discovery"
     RELOAD = "reload"
     HTTP = "http"
@@ -159,7 +159,7 @@ AGENT_INFO_LABELS: Final = (
     "platform_arch",
 )
 
-# From seconds to hours; never changed, because a moved bucket breaks every quantile across the change.
+# From seconds to hours. Never changed, because quantiles over a change of buckets are wrong.
 WAIT_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 RUN_BUCKETS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 REQUEST_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -233,13 +233,13 @@ COLLECTOR_ITEMS = _exporter(
 COLLECTOR_ITEMS_REPORTED = _exporter(
     "cyberun_collector_items_reported",
     Kind.GAUGE,
-    "Items the platform said there were at the last successful poll.",
+    "Items that exist according to the platform, as of the last successful poll.",
     _COLLECTOR,
 )
 COLLECTOR_TRUNCATED = _exporter(
     "cyberun_collector_truncated",
     Kind.GAUGE,
-    "1 when the last successful poll could not see all it should have: the totals do not add up or a bound was hit.",
+    "1 when the last successful poll could not read everything: the totals do not add up or a limit was reached.",
     _COLLECTOR,
 )
 API_REQUESTS = _exporter(
@@ -266,7 +266,7 @@ API_REQUEST_SECONDS = Metric(
 API_BACKOFF_UNTIL = _exporter(
     "cyberun_exporter_api_backoff_until_timestamp_seconds",
     Kind.GAUGE,
-    "Until when the team's polls are held back after failures or at the platform's request; absent when they are not.",
+    "When polls of the team resume, if they are held back after failures or at the platform's request; else absent.",
     _TEAM,
     "seconds",
 )
@@ -276,58 +276,58 @@ UNKNOWN_VALUES = _exporter(
     "Values in the platform's answers that had a wrong type, were out of range or are not documented, by field.",
     (Label("field", OnePer(Part.API_FIELD)),),
 )
-SERIES = _exporter("cyberun_exporter_series", Kind.GAUGE, "Domain series of the team in this payload.", _TEAM)
+SERIES = _exporter("cyberun_exporter_series", Kind.GAUGE, "Domain series of the team in this exposition.", _TEAM)
 SERIES_DROPPED = _exporter(
     "cyberun_exporter_series_dropped",
     Kind.GAUGE,
-    "Domain series of the team left out of this payload because a limit such as collect.max_agents was reached.",
+    "Domain series of the team left out of this exposition because a limit such as collect.max_agents was reached.",
     _TEAM,
 )
 CLOCK_SKEW = _exporter(
     "cyberun_exporter_clock_skew_seconds",
     Kind.GAUGE,
-    "The platform's clock minus ours, from the Date header of its last answer; its resolution is one second.",
+    "The platform's clock minus the exporter's, from the Date header of its last answer, to about a second.",
     (),
     "seconds",
 )
 CREDENTIAL_LAST_LOAD = _exporter(
     "cyberun_exporter_credential_last_load_timestamp_seconds",
     Kind.GAUGE,
-    "When the team's credential was last read from where it is kept.",
+    "When the team's credential was last read from its file or the environment.",
     _TEAM,
     "seconds",
 )
 CREDENTIAL_EXPIRY = _exporter(
     "cyberun_exporter_credential_expiry_timestamp_seconds",
     Kind.GAUGE,
-    "When the team's credential expires; only where it says so itself (a JWT's exp).",
+    "When the team's credential expires; only where known, from a JWT or from token_expires.",
     _TEAM,
     "seconds",
 )
 DISCOVERY_SUCCESS = _exporter(
     "cyberun_discovery_success",
     Kind.GAUGE,
-    "1 if the last look for the teams of a credential succeeded, else 0; 0 before the first.",
+    "1 if the last attempt to discover the teams of a credential succeeded, else 0; 0 before the first.",
     _DISCOVERY,
 )
 DISCOVERY_LAST_SUCCESS = _exporter(
     "cyberun_discovery_last_success_timestamp_seconds",
     Kind.GAUGE,
-    "When the last successful look for the teams of a credential ended; 0 before the first.",
+    "When the teams of a credential were last discovered successfully; 0 before the first time.",
     _DISCOVERY,
     "seconds",
 )
 DISCOVERY_TEAMS = _exporter(
     "cyberun_discovery_teams",
     Kind.GAUGE,
-    "Teams found with a credential: polled, left out although they are wanted (the log says why), or"
-    " not wanted by the patterns; absent before the first successful look.",
+    "Teams discovered with a credential: polled, left out although the patterns match (the log says why), or not"
+    " wanted because they do not match; absent before the first success.",
     (*_DISCOVERY, Label("state", ClosedSet(DISCOVERED_TEAM_STATES))),
 )
 INTERNAL_ERRORS = _exporter(
     "cyberun_exporter_internal_errors_total",
     Kind.COUNTER,
-    "Failures of the exporter itself, such as a bug or a lack of threads, by what failed; the log tells each.",
+    "Failures of the exporter itself, such as a bug or a lack of threads, by what failed; each is logged.",
     (Label("operation", ClosedSet(tuple(Operation))),),
 )
 LOG_LINES_DROPPED = _exporter(
@@ -343,7 +343,7 @@ CONFIG_RELOAD_SUCCESSFUL = _exporter(
 CONFIG_RELOAD_SUCCESS = _exporter(
     "cyberun_exporter_config_last_reload_success_timestamp_seconds",
     Kind.GAUGE,
-    "When the configuration was last loaded with success.",
+    "When the configuration was last loaded successfully.",
     (),
     "seconds",
 )
@@ -367,8 +367,8 @@ TEAM_QUOTA = Metric(
     "cyberun_team_quota",
     Kind.GAUGE,
     Scope.TEAM,
-    "The team's limits as /users/me states them, with their namespace: global, account or teams. Unlimited ones, and"
-    " credentials that cannot read it, have no series.",
+    "The team's limits as reported by /users/me, with their namespace: global, account or teams. No series for"
+    " unlimited ones, nor with a credential that cannot read them.",
     (_TEAM_NAME, Label("quota", Limit(50, Part.TEAM))),
 )
 
@@ -378,8 +378,8 @@ TASKS = Metric(
     "cyberun_tasks",
     Kind.GAUGE,
     Scope.TASKS,
-    "Tasks listed in each status. Final statuses fall when the team's retention removes old tasks. Where the platform"
-    " filters by provisioning it is a status; where not, what no filter shows is counted now and then as other.",
+    "Tasks listed in each status. Final statuses decrease when retention removes old tasks. Where the platform does not"
+    " filter by provisioning, tasks that no filter shows are counted as other at every tenth poll.",
     (_TEAM_NAME, Label("status", ClosedSet((*TASK_STATUSES, PROVISIONING, OTHER)))),
 )
 TASK_OLDEST_CREATED = Metric(
@@ -394,7 +394,7 @@ TASK_OLDEST_STARTED = Metric(
     "cyberun_task_oldest_started_timestamp_seconds",
     Kind.GAUGE,
     Scope.TASKS,
-    "When the running task that started first did so; absent when none runs.",
+    "When the longest-running task started; absent when none is running.",
     _TEAM,
     "seconds",
 )
@@ -435,11 +435,10 @@ TASKS_WITHOUT_ELIGIBLE_AGENT = Metric(
     Kind.GAUGE,
     Scope.ASSIGNMENT,
     "Waiting tasks whose required labels no connected agent has, among the waiting tasks read (the first and the last"
-    " page) that say what they require; absent when none does. That agent_labels of a task without an agent are the"
-    " labels it requires is inferred.",
+    " page) that say what they require; absent when tasks wait and none of them does. It is inferred that a task"
+    " without an agent lists the labels it requires in agent_labels.",
     _TEAM,
 )
-
 TASKS_ON_ABSENT_AGENTS = Metric(
     "cyberun_tasks_on_absent_agents",
     Kind.GAUGE,
@@ -452,15 +451,15 @@ TASKS_RETRYING = Metric(
     "cyberun_tasks_retrying",
     Kind.GAUGE,
     Scope.TASKS,
-    "Active tasks with a retry behind them, among the active tasks read (the first and the last page of each status).",
+    "Active tasks that were retried at least once, among those read (the first and the last page of each status).",
     _TEAM,
 )
 TASK_EXECUTION = Metric(
     "cyberun_task_execution_seconds_total",
     Kind.COUNTER,
     Scope.TASKS,
-    "Time from start to end of the tasks that finished after the exporter's first poll, summed up by what they were;"
-    f" {MAX_COMBINATIONS} combinations a team, further ones are other. Empty where the platform does not say.",
+    "Total time from start to end of the tasks that finished after the exporter's first poll. A team has at most"
+    f" {MAX_COMBINATIONS} combinations of labels; further ones are other. Labels that the platform omits are empty.",
     (
         _TEAM_NAME,
         _FINAL_STATUS,
@@ -477,14 +476,14 @@ WORKFLOW_TASKS_FINISHED = Metric(
     Kind.COUNTER,
     Scope.TASKS,
     "Tasks that finished after the exporter's first poll, by workflow; only with collect.workflows. The workflows with"
-    " most finished tasks have their own, the rest are other.",
+    " the most finished tasks have series of their own, the rest are other.",
     (_TEAM_NAME, _WORKFLOW_ID, _FINAL_STATUS),
 )
 WORKFLOW_EXECUTION = Metric(
     "cyberun_workflow_execution_seconds_total",
     Kind.COUNTER,
     Scope.TASKS,
-    "Time from start to end of the tasks that finished after the exporter's first poll, by workflow; only with"
+    "Total time from start to end of the tasks that finished after the exporter's first poll, by workflow; only with"
     " collect.workflows.",
     (_TEAM_NAME, _WORKFLOW_ID, _FINAL_STATUS),
     "seconds",
@@ -493,7 +492,7 @@ WORKFLOW_INFO = Metric(
     "cyberun_workflow_info",
     Kind.INFO,
     Scope.TASKS,
-    "What the workflow is called, where the platform says so; only with collect.workflows.",
+    "The workflow's slug and name, if the platform lists them; only with collect.workflows.",
     (
         _TEAM_NAME,
         _WORKFLOW_ID,
@@ -518,14 +517,14 @@ AGENT_RUNNING_TASKS = Metric(
     "cyberun_agent_running_tasks",
     Kind.GAUGE,
     Scope.AGENTS,
-    "Tasks running on the agent, as its running_count states.",
+    "Tasks running on the agent, from its running_count.",
     _AGENT,
 )
 AGENT_GPU_CAPACITY = Metric(
     "cyberun_agent_gpu_capacity",
     Kind.GAUGE,
     Scope.AGENTS,
-    "How many tasks or GPUs the agent offers, as its gpu_capacity states.",
+    "How many tasks or GPUs the agent offers, from its gpu_capacity.",
     _AGENT,
 )
 AGENT_TASKS_COMPLETED = Metric(
@@ -539,7 +538,7 @@ AGENT_TASKS_FAILED = Metric(
     "cyberun_agent_tasks_failed_total",
     Kind.COUNTER,
     Scope.ASSIGNMENT,
-    "Tasks that failed on the agent after the exporter's first poll, each counted once; of connected agents.",
+    "Tasks that failed on the agent after the exporter's first poll, each counted once. Only for connected agents.",
     _AGENT,
 )
 AGENT_CONNECTED = Metric(
@@ -577,8 +576,8 @@ AGENT_SYNC = Metric(
     "cyberun_agent_sync_ratio",
     Kind.GAUGE,
     Scope.AGENTS,
-    "Progress of the file being synced, 0 to 1; of an agent that is not syncing only while it is below 1. It falls when"
-    " the next file starts.",
+    "Progress of the file being synced, 0 to 1. It falls when the next file starts. For an agent that is not syncing,"
+    " present only below 1.",
     (*_AGENT, Label("phase", OnePer(Part.AGENT))),
     "ratio",
 )
@@ -621,6 +620,6 @@ AGENT_GPU_INFO = Metric(
 )
 
 CATALOG: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
-"""All of them, in payload order."""
+"""All metrics, in the order of the exposition."""
 EXPORTER_METRICS: Final = tuple(metric for metric in CATALOG if metric.scope is Scope.EXPORTER)
 DOMAIN_METRICS: Final = tuple(metric for metric in CATALOG if metric.scope is not Scope.EXPORTER)

@@ -5,11 +5,11 @@ ExporterError
 └── PlatformError           one request to the platform failed; each leaf has the reason that metrics show
     ├── RequestTimeout      timeout       no complete answer within api.timeout
     ├── ConnectFailed       connect       no connection, or it broke
-    │   └── StaleConnection               an idle one was dead before any byte of an answer: sent again once
-    ├── TlsFailed           tls           the certificate or the handshake was refused
-    ├── Redirected          redirect      3xx; never followed, the credential would travel along
-    ├── Unauthorized        auth          401, or no usable credential at hand
-    ├── Forbidden           forbidden     403: the credential may not, or the licence lacks the feature
+    │   └── StaleConnection               an idle one broke before any byte of an answer: sent again once
+    ├── TlsFailed           tls           the certificate was not accepted, or the handshake failed
+    ├── Redirected          redirect      3xx; never followed, because the credential would be sent along
+    ├── Unauthorized        auth          401, or there is no usable credential
+    ├── Forbidden           forbidden     403: the credential lacks the permission, or the licence the feature
     ├── NotFound            not_found     404
     ├── RateLimited         rate_limited  429
     ├── ClientRefused       http_4xx      any other 4xx
@@ -24,14 +24,14 @@ from typing import ClassVar, Final, Self, TypeAlias
 
 
 class ExporterError(Exception):
-    """Base of everything this program raises on purpose."""
+    """Base class of everything this program raises on purpose."""
 
 
 class ConfigError(ExporterError):
     """The configuration cannot be used.
 
     Attributes:
-        mistakes: one line each: where, what was found, what is allowed. Free of credentials.
+        mistakes: a line for each: where, what was found, what is allowed. Without credentials.
     """
 
     def __init__(self, mistakes: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ class ConnectFailed(PlatformError):
 
 
 class StaleConnection(ConnectFailed):
-    """A connection that had been idle returned no byte of an answer, so a GET may be sent again on a fresh one."""
+    """An idle connection broke before the first byte of an answer, so a GET may be sent again on a new one."""
 
 
 class TlsFailed(PlatformError):
@@ -111,7 +111,7 @@ class RateLimited(PlatformError):
 
 
 class ClientRefused(PlatformError):
-    """A 4xx without a class of its own."""
+    """Any other 4xx."""
 
     reason = "http_4xx"
 
@@ -135,23 +135,23 @@ class Undecodable(PlatformError):
 
 
 class SchemaMismatch(PlatformError):
-    """The body is JSON but contradicts the documented shape, the filter or itself."""
+    """The body is JSON, but does not have the documented shape, or contradicts the filter or itself."""
 
     reason = "schema"
 
 
 Expected: TypeAlias = tuple[type[PlatformError], ...]
-"""Failures that the caller expects as an answer: raised, but not counted."""
+"""Failures that are a valid answer for the caller: raised, but not counted."""
 REASONS: tuple[str, ...] = tuple(leaf.reason for leaf in PlatformError.__subclasses__())
 """Every value of the `reason` label, in the order of the tree."""
 INTERNAL: Final = "internal"
-"""The reason of a failure of the exporter itself, which no request shows: it has a counter of its own."""
+"""The reason of a failure of the exporter itself. It concerns no request, so it has its own counter."""
 
 
 def explained(error: Exception) -> tuple[str, str]:
-    """The reason of a failure, one of `REASONS` or `INTERNAL`, and its words, free of credentials.
+    """The reason of a failure, one of `REASONS` or `INTERNAL`, and its message, without credentials.
 
-    Of an unforeseen error only the type is told: its text may hold anything.
+    Of an unforeseen error only the type is shown, because its text may contain anything.
     """
     if isinstance(error, PlatformError):
         return error.reason, str(error)
@@ -165,7 +165,7 @@ def advice(reason: str) -> str:
 
 ADVICE: Final[dict[str, str]] = {
     "timeout": "nothing answered in time: try again, look for a firewall or proxy in between, or raise api.timeout",
-    "connect": "check the host and port of api.base_url, name resolution, firewalls and the proxy's variables",
+    "connect": "check the host and port of api.base_url, name resolution, firewalls and the proxy variables",
     "tls": "check that the certificate is for this host and still valid; for a private authority set api.ca_file",
     "redirect": "set api.base_url to the redirect's target: credentials are never sent along a redirect",
     "auth": "the credential is unknown, expired or revoked: create a new one and replace this one",
@@ -176,7 +176,7 @@ ADVICE: Final[dict[str, str]] = {
     "not_found": "check the path of api.base_url; it usually ends in /api/v1",
     "rate_limited": "lower api.max_requests_per_second, or lengthen collect.interval",
     "http_4xx": "the platform rejects the request itself: check team_id and agents_path, and the platform's version",
-    "http_5xx": "the platform or a proxy in front of it has a problem: try again, or contact whoever runs it",
+    "http_5xx": "the platform or a proxy in front of it has a problem: try again, or contact its operator",
     "too_large": "if answers of this size are expected, raise api.max_response_bytes",
     "decode": "something other than the API answered: check api.base_url and look for a login page or proxy in between",
     "schema": "the answer differs from the documented one: check the platform's version, and report this line",

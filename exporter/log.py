@@ -19,9 +19,9 @@ from exporter.redact import quoted, redact
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _TAKEN = frozenset({"ts", "level", "logger", "msg"})
 MAX_LINES_WAITING: Final = 1000
-"""Lines that may wait for a slow reader."""
+"""Most lines that wait for a slow reader."""
 FLUSH_TIMEOUT: Final = 1.0
-"""Seconds that a stopping process waits for the last lines."""
+"""Seconds that a stopping process waits for the last lines to be written."""
 _LONGEST = 16_384
 """Most characters of one value, so that text from outside cannot flood the log."""
 _PLAIN = re.compile(r"[^\s\"=\\]+")
@@ -42,7 +42,7 @@ def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO | No
         root.handlers[:] = [logging.NullHandler()]
     else:
         ours = (each for each in root.handlers if isinstance(each, BackgroundHandler) and each.stream is stream)
-        handler = next(ours, None) or BackgroundHandler(stream)  # one that exists goes on with its lines
+        handler = next(ours, None) or BackgroundHandler(stream)  # an existing one keeps the lines it holds
         handler.setFormatter(LineFormatter(format))
         root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -112,7 +112,7 @@ class BackgroundHandler(logging.Handler):
 
 
 def _writer(stream: TextIO) -> Callable[[str], object]:
-    """A function that bypasses the stream's buffer, whose lock would be held while a write waits, also at exit."""
+    """A write function that bypasses the stream's buffer, whose lock a waiting write would hold even at exit."""
     try:
         descriptor = stream.fileno()
     except OSError:  # not a file
@@ -124,14 +124,14 @@ def _writer(stream: TextIO) -> Callable[[str], object]:
         while data:
             try:
                 data = data[os.write(descriptor, data) :]
-            except BlockingIOError:  # somebody else made the descriptor non-blocking
+            except BlockingIOError:  # another process made the descriptor non-blocking
                 select.select((), (descriptor,), ())
 
     return write
 
 
 def event(logger: logging.Logger, level: int, msg: str, /, **fields: Any) -> None:
-    """Log a constant message with the facts as fields: `event(log, logging.INFO, "team is up", team_name="render")`."""
+    """Log a constant message with fields: `event(log, logging.INFO, "team is up", team_name="render")`."""
     logger.log(level, msg, extra={"fields": fields}, stacklevel=2)
 
 

@@ -1,4 +1,4 @@
-"""What a credential looks like, and which text may be printed: without credentials, on one line."""
+"""What credentials look like, and how text is made fit to print: without credentials, on one line."""
 
 import json
 import re
@@ -7,21 +7,21 @@ from typing import Final, Literal
 Kind = Literal["integration", "device", "agent", "jwt"]
 
 PREFIXES: Final[dict[str, Kind]] = {"sk-": "integration", "dk-": "device", "ak-": "agent", "eyJ": "jwt"}
-"""How the platform's credentials begin."""
+"""What the platform's credentials start with."""
 MIN_LENGTH: Final = 16
-"""Characters after the prefix from which text is taken for a credential: `sk-bratislava` may be a team."""
+"""Least characters after the prefix for text to count as a credential: `sk-bratislava` may be a team."""
 MAX_LINE: Final = 200
-"""Characters of a text from outside that `one_line` keeps."""
+"""Most characters that `one_line` keeps."""
 _LONGEST: Final = 4096
-"""Characters of it that are looked at."""
+"""Most characters of its input that `one_line` reads."""
 _FRAGMENT: Final = 8
-"""Letters and digits in a row that identify a part of a known secret."""
+"""This many letters and digits in a row identify a part of a known secret."""
 
 _CREDENTIAL: Final = (
     rf"(?P<prefix>{'|'.join(PREFIXES)})(?=[^\s\"'`<>,;()\[\]{{}}]{{{MIN_LENGTH}}})"
     r"""[^\s"'`<>,;()\[\]{}]++"""
 )
-# Bounded and possessive repetitions: hostile text costs no more than its length.
+# Repetitions are bounded or possessive, so matching takes linear time on hostile text too.
 _SECRET: Final = re.compile(
     rf"""(?<![A-Za-z0-9]){_CREDENTIAL}"""
     r"""|(?<=Bearer )[^\s"'`<>,;]++"""
@@ -32,7 +32,7 @@ _SECRET: Final = re.compile(
 )
 _WHOLE: Final = re.compile(_CREDENTIAL)
 _INVISIBLE: Final = re.compile(r"[\x00-\x1f\x7f-\U0010ffff]")
-# A letter or digit as text spells it: percent-encoded (once or more), as an escape of JSON, as HTML, or as it is.
+# A letter or digit in any encoding: percent-encoded (once or more), a JSON escape, an HTML entity, or plain.
 _SPELLED: Final = re.compile(
     r"%(?:25)*(?P<percent>[0-9A-Fa-f]{2})|\\u00(?P<escape>[0-9A-Fa-f]{2})|\\[bfnrt]"
     r"|&#x0*(?P<hex>[0-9A-Fa-f]{2});|&#0*(?P<decimal>[0-9]{2,3});|(?P<plain>[A-Za-z0-9])"
@@ -46,8 +46,8 @@ def redact(text: str, secret: str = "") -> str:
     private keys in PEM and bcrypt hashes.
 
     Args:
-        text: of any origin.
-        secret: one that the text may repeat; parts of it are masked however they are spelled or broken up.
+        text: from any source.
+        secret: a secret that the text may repeat; parts of it are masked, however they are encoded or split up.
     """
     return _SECRET.sub(_mask, _without(secret, text) if secret else text)
 
@@ -57,7 +57,7 @@ def _mask(found: re.Match[str]) -> str:
 
 
 def _without(secret: str, text: str) -> str:
-    """Mask every run of the secret's letters and digits, whatever case they have and whatever stands between them."""
+    """Mask every run of the secret's letters and digits, in any case and with anything else in between."""
     needle = "".join(_letter(found) for found in _SPELLED.finditer(secret))
     size = min(_FRAGMENT, len(needle))
     fragments = {needle[i : i + size] for i in range(len(needle) - size + 1)} if size else set()
@@ -75,7 +75,7 @@ def _without(secret: str, text: str) -> str:
 
 
 def _letter(found: re.Match[str]) -> str:
-    """The letter or digit in lower case; nothing for a separator."""
+    """The letter or digit in lower case; an empty string for a separator."""
     digits = found["percent"] or found["escape"] or found["hex"]
     char = chr(int(digits, 16)) if digits else chr(int(found["decimal"])) if found["decimal"] else found["plain"] or ""
     return char.lower() if char.isascii() and char.isalnum() else ""
@@ -87,13 +87,13 @@ def is_credential(text: str) -> bool:
 
 
 def kind_of(credential: str) -> Kind | None:
-    """The kind of credential that begins like this, or None; nothing follows the prefix alone."""
+    """The kind of a credential, by its prefix; None if it has none of them, or nothing after it."""
     begins = (kind for prefix, kind in PREFIXES.items() if credential.startswith(prefix) and credential != prefix)
     return next(begins, None)
 
 
 def one_line(text: str, secret: str = "") -> str:
-    """Text from outside as one printable line of at most `MAX_LINE` characters, redacted as by `redact`."""
+    """Text from outside as one printable line of at most `MAX_LINE` characters, redacted like with `redact`."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text[:_LONGEST]).split())
     line = redact(line, secret)
     return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"

@@ -1,14 +1,14 @@
-"""What is known about the polls at one moment: frozen values, computed whenever somebody asks.
+"""The state of all polls at one moment, as immutable values that are computed on demand.
 
-The metrics about the exporter, the status page, its JSON twin and `once` read these and nothing else.
-Times are Unix seconds of our own clock; durations are seconds. None means "not known" or "does not apply".
+They are the only source of the metrics about the exporter, the status page, its JSON form and the exit code of `once`.
+Times are Unix seconds of our own clock, durations seconds. None means "not known" or "does not apply".
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 NOTABLE_SKEW: Final = 5.0
-"""Seconds between the platform's clock and ours that deserve a warning: ages of tasks are off by as much."""
+"""Seconds between the platform's clock and ours from which we warn: ages of tasks are wrong by that much."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class CollectorStatus:
     items: int | None
     """Items read in the last successful poll."""
     items_reported: int | None
-    """The total that the platform stated."""
+    """The total that the platform reported."""
     truncated: bool | None
     failures_in_a_row: int
     backoff_until: float | None
@@ -63,13 +63,13 @@ class QuotaStatus:
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """What a team's fresh data says, in one line. None: not known, or too old to be served."""
+    """A summary of a team's fresh data. None means not known, or too old to be served."""
 
     tasks_waiting: int | None = None
-    """Created and not started: pending, waiting or queued."""
+    """Not started yet: pending, waiting or queued."""
     tasks_running: int | None = None
     agents: int | None = None
-    """Connected ones."""
+    """Connected agents."""
     gpus_in_use: int | None = None
     """Tasks running on agents, as the agents report them."""
     gpu_capacity: int | None = None
@@ -92,34 +92,34 @@ class TeamStatus:
     series: int
     """Domain series served now."""
     series_dropped: int
-    """Domain series left out for a limit at the last poll."""
+    """Domain series left out because of a limit at the last poll."""
     fleet: FleetStatus = FleetStatus()
     quotas: QuotaStatus | None = None
-    """None before the first attempt, and for keys that cannot ask."""
+    """None before the first attempt, and for keys that cannot read quotas."""
     provisioning_filtered: bool | None = None
-    """Whether the platform filters tasks by `provisioning`; None before it was asked."""
+    """Whether the platform filters tasks by `provisioning`; None before the first attempt."""
     totals_ignore_filter: bool = False
-    """Whether the totals of filtered lists were found to count all tasks, so that lists are counted by their pages."""
+    """Whether the totals of filtered lists were found to count all tasks; lists are then counted by their pages."""
 
     @property
     def up(self) -> bool:
-        """Every collector's last poll succeeded and is fresh."""
+        """Whether every collector's last poll succeeded and its data is fresh."""
         return all(c.success and c.fresh for c in self.collectors)
 
     @property
     def attempted(self) -> bool:
-        """Every collector was tried at least once."""
+        """Whether every collector was tried at least once."""
         return all(c.last_attempt_at is not None for c in self.collectors)
 
     @property
     def backoff_until(self) -> float | None:
-        """The latest time any of its collectors is held back to; None when none is."""
+        """The latest time until which one of its collectors is held back; None when none is."""
         return max((c.backoff_until for c in self.collectors if c.backoff_until is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOutTeam:
-    """A team that was discovered, is wanted and cannot be polled."""
+    """A discovered team that should be polled but cannot be."""
 
     name: str
     why: str
@@ -137,7 +137,7 @@ class DiscoveryStatus:
     reason: str | None
     """Why the last attempt failed, from `exporter.errors.REASONS`; None when it succeeded."""
     error: str | None
-    """The same in words, like `Attempt.error`."""
+    """The error message, as in `Attempt`."""
     polled: int
     """Teams found that are polled."""
     left_out: tuple[LeftOutTeam, ...]
@@ -155,18 +155,18 @@ class ExporterStatus:
     started_at: float
     stale_after: float
     clock_skew: float | None
-    """Platform's clock minus ours, from its last `Date` header."""
+    """The platform's clock minus ours, from its last `Date` header."""
     teams: tuple[TeamStatus, ...]
     log_lines_dropped: int = 0
-    """Lines of the log that were lost because nobody read them in time."""
+    """Log lines that were lost because nobody read them in time."""
     discovered: bool = True
-    """Every credential whose teams are to be found was asked at least once."""
+    """Whether the teams of every discovery were requested at least once."""
     last_reload_ok: bool = True
-    """Whether the configuration was last read without a mistake."""
+    """Whether the last attempt to load the configuration succeeded."""
     last_reload_ok_at: float | None = None
     discoveries: tuple[DiscoveryStatus, ...] = ()
 
     @property
     def ready(self) -> bool:
-        """Each team's first poll was attempted, and so was each discovery of teams."""
+        """Whether each team's first poll and each discovery's first request were attempted."""
         return self.discovered and all(team.attempted for team in self.teams)

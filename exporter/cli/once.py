@@ -30,7 +30,8 @@ async def once(settings: Settings, environ: Mapping[str, str], shard: Shard) -> 
         exporter = service.exporter
         found = await service.look()
         await exporter.once()
-        for part in exporter.exposition(openmetrics=False).text():
+        exposition = await exporter.scrape(openmetrics=False)
+        for part in exposition.text():
             sys.stdout.buffer.write(part)
         sys.stdout.flush()
         return 0 if found and all(team.up for team in exporter.status().teams) else 1

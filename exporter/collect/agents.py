@@ -23,7 +23,7 @@ from exporter.platform.clock import Moment
 PAGES_TOGETHER: Final = 4
 """Pages whose samples are compressed together: about a megabyte of text, and milliseconds of the event loop's time."""
 LABELS_PER_AGENT: Final = 32
-"""Most labels held per exposed agent, summed over all agents: ten times what agents usually have, 40 MB at 10,000."""
+"""Most labels kept, on average over the exposed agents: ten times what agents usually have, 40 MB at 10,000 agents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class AgentRules:
     max_pages: int
     max_agents: int
     memory: float
-    """Seconds a vanished agent is remembered."""
+    """Seconds for which a vanished agent is remembered."""
     expected: frozenset[str]
     with_labels: bool
 
@@ -45,11 +45,11 @@ async def collect_agents(
     """Read the list, a second time if it shrank meanwhile.
 
     Args:
-        fetch: gets a page.
+        fetch: requests a page.
         rules: of this team.
-        before: the presence until now.
-        now: when the poll began.
-        unknown: unknown values are added here, also when the poll fails.
+        before: the presence after the last poll.
+        now: when this poll began.
+        unknown: unknown values are added here, even if the poll fails.
 
     Raises:
         PlatformError: a page could not be read, or the list contradicts itself.
@@ -57,14 +57,14 @@ async def collect_agents(
     poll = await _AgentsPoll(rules, before).read(fetch, unknown)
     if poll.worth_repeating:
         poll = await _AgentsPoll(rules, before).read(fetch, unknown)
-    # Presence covers all agents at once, which takes too long for the event loop.
+    # Presence is computed for all agents at once, which would block the event loop for too long.
     return await asyncio.to_thread(poll.result, now)
 
 
 class _AgentsPoll:
-    """One walk over the list. Mutable: agents are rendered page by page and dropped.
+    """One read of the list. Mutable: agents are rendered page by page and then dropped.
 
-    Keeping a large fleet as objects would make every garbage collection stall the event loop.
+    If a large fleet were kept as objects, every garbage collection would stall the event loop.
     """
 
     def __init__(self, rules: AgentRules, before: Presence) -> None:
@@ -98,11 +98,11 @@ class _AgentsPoll:
 
     @property
     def worth_repeating(self) -> bool:
-        """Whether another walk may find what this one missed."""
+        """Whether another read may find what this one missed."""
         return not self._walk.bounded and not self._walk.saw_all
 
     def result(self, now: Moment) -> AgentsResult:
-        """The rendered result of the walk; refuse results that no movement of the list could explain."""
+        """The rendered result; raises Implausible if no change of the list could explain it."""
         if self._walk.items and not self._roster:
             raise Implausible(f"none of {self._walk.items} agents has an agent_id")
         snapshot = self._snapshot(now)
@@ -151,10 +151,10 @@ class _Rendering:
             self._samples = Samples()
 
     def series(self, agent: Agent) -> int:
-        """How many series the agent would add."""
+        """The number of series that the agent would add."""
         return families.series_of_agent(agent, with_labels=self._rules.with_labels)
 
     def finished(self, snapshot: AgentsSnapshot) -> CompressedFamilies:
-        """All of them, with those about the whole fleet."""
+        """The series of all agents, and those about the fleet as a whole."""
         families.add_agents_snapshot(self._samples, self._rules.team, snapshot)
         return concatenate_families((*self._compressed, compress_families(self._samples)))

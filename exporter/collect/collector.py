@@ -1,4 +1,4 @@
-"""One list of one team: when it is polled, with what result, and what may still be served."""
+"""One list of one team: when it is polled, with what result, and which data may still be served."""
 
 import asyncio
 import pickle
@@ -28,7 +28,7 @@ from exporter.status import CollectorStatus
 
 
 class Collector(ABC, Generic[S]):
-    """Polls one list. Mutable: it remembers the last snapshot and how the polls went.
+    """Polls one list. Mutable: it keeps the last snapshot and the results of the last polls.
 
     Attributes:
         fresh_until: until when what it read may be served, in monotonic seconds.
@@ -46,7 +46,7 @@ class Collector(ABC, Generic[S]):
 
     @property
     def due(self) -> bool:
-        """Whether no back-off, and no wait that the platform asked for, holds it back."""
+        """Whether neither a back-off nor a wait that the platform asked for holds it back."""
         return self._team.hold.over and self._history.due
 
     @property
@@ -68,14 +68,14 @@ class Collector(ABC, Generic[S]):
         self._history.reconfigure(self._team.rules.interval, self._team.rules.stale_after)
 
     def status(self) -> CollectorStatus:
-        """What is known about the polls now."""
+        """The current state of the polls."""
         return self._history.status(self._team.hold.until)
 
     async def poll(self, started: float) -> bool:
-        """Poll and publish, note the result, and return whether it succeeded.
+        """Poll and publish, record the result, and return whether it succeeded.
 
         Args:
-            started: when, in monotonic seconds; waiting for a permit is a part of the poll.
+            started: when the poll started, in monotonic seconds; it includes waiting for a permit.
         """
         unknown: UnknownValues = Counter()
         try:

@@ -25,21 +25,21 @@ class TeamRules:
     interval: float
     stale_after: float
     token_expires: float | None
-    """When its credential expires, in Unix seconds, as configured for one that does not carry its expiry."""
+    """The configured expiry of a credential that does not carry it, in Unix seconds."""
     agents: AgentRules
     workflows: int = 0
     """How many workflows have series of their own."""
 
 
 class Hold:
-    """Until when the platform asked us to wait. Mutable; monotonic seconds."""
+    """Until when the platform asked us to wait, in monotonic seconds. Mutable."""
 
     def __init__(self, clock: Clock) -> None:
         self.until: float | None = None
         self._clock = clock
 
     def extend(self, seconds: float | None) -> None:
-        """Hold back for this long from now, unless an earlier request lasts longer; None changes nothing."""
+        """Hold back for this many seconds from now, unless the current hold lasts longer; None changes nothing."""
         if seconds is not None:
             until = self._clock.monotonic() + seconds
             self.until = max(until, self.until or until)
@@ -52,11 +52,11 @@ class Hold:
 
 @dataclass(slots=True, kw_only=True)
 class TeamContext:
-    """A team as its collectors know it. Mutable: a reload replaces the rules and the client.
+    """What a team's collectors need. Mutable: a reload replaces the rules and the client.
 
     Attributes:
-        hold: a wait that the platform asks for concerns the credential, so all lists respect it.
-        retired: the team is gone, or another one has its name; nothing is published after that.
+        hold: shared, because a wait that the platform asks for concerns the credential and so all lists.
+        retired: whether the team is gone, or its name now belongs to another one; then nothing is published any more.
     """
 
     rules: TeamRules
@@ -75,24 +75,21 @@ class TeamContext:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every path that will be requested."""
+        """All paths that will be requested."""
         return (*self.client.paths, *((paths.WORKFLOWS,) if self.rules.workflows else ()))
 
     @property
     def latest_now(self) -> float:
-        """Unix seconds that neither our clock nor the platform's, by its last `Date`, has reached yet.
-
-        Infinite before the first `Date`.
-        """
+        """The later of our clock and the platform's, in Unix seconds; infinite before the platform's first `Date`."""
         return inf if self.counters.skew is None else self.clock.wall() + max(0.0, self.counters.skew)
 
     def internal_error(self, operation: Operation, error: Exception) -> None:
-        """Log and count our own mistake, which must not end other polls."""
+        """Log and count a bug of ours, which must not end other polls."""
         self.counters.internal_error(operation)
         fields = {"team_name": self.rules.name, "operation": operation.value}
         _log.error("internal error during a poll", exc_info=error, extra=fields)
 
     def publish(self, scope: Scope, families: CompressedFamilies, fresh_until: float | None) -> None:
-        """Serve the families until that time; None: as long as any other data of the team."""
+        """Serve the families until that time; if None, for as long as any other data of the team."""
         if not self.retired:
             self.store.put(self.rules.name, scope, families, fresh_until)

@@ -1,7 +1,7 @@
-"""Totals of filtered task lists: inferred to count what passes the filter, but a platform may count all tasks.
+"""Totals of filtered task lists: inferred to count the tasks that match, but a platform may count all tasks.
 
-Such totals are alike for all statuses, and promise more than the pages hold. Once that is proven, each list is counted
-by finding its last page, which takes a few requests more where a list has more than one.
+Such totals are nearly equal for all statuses, and larger than what the pages hold. Once that is proven, each list is
+counted by finding its last page, which takes a few more requests for a list of several pages.
 """
 
 import logging
@@ -17,8 +17,8 @@ from exporter.log import event
 from exporter.platform import wire
 
 ALIKE: Final = 0.9
-"""Least ratio of two totals of one list that moves between two requests. The totals of seven lists cannot all be this
-close to that of the list that holds all their tasks."""
+"""Totals with at least this ratio may be of one list that changed between two requests. The true totals of seven lists
+cannot all be this close to the total of all tasks."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class FilteredTotals:
         self._last_pages: dict[str, int] = {}
 
     async def poll(self, source: TaskSource, read: Callable[[TaskSource], Awaitable[TasksSnapshot]]) -> TasksSnapshot:
-        """Let `read` read all statuses; a second time, with true totals, when the first time proves them to be wrong.
+        """Let `read` read all statuses; if that proves the totals wrong, a second time, with true totals.
 
         Raises:
             PlatformError: a page could not be read, or contradicts itself.
@@ -54,11 +54,11 @@ class FilteredTotals:
 
 
 async def _disproved(snapshot: TasksSnapshot, source: TaskSource) -> bool:
-    """Whether totals prove to be those of all tasks. Asks only where they do not add up, and are alike."""
+    """Whether the totals prove to count all tasks. Sends a request only if they do not add up and are nearly equal."""
     stated = [total for status, total in snapshot.counts.items() if status != OTHER]
     if not snapshot.coverage.truncated or not snapshot.coverage.items or not _alike(*stated):
         return False
-    # The last page of the unfiltered list tells whether it is as long: a total that lies is longer.
+    # The last page of the unfiltered list shows whether the total is right: a wrong one exceeds the list.
     total = max(stated)
     page = await source.tasks(None, -(-total // wire.PER_PAGE))
     return _alike(page.total, total) and page.number <= page.last and page.missing == 0
@@ -69,14 +69,14 @@ def _alike(*totals: int) -> bool:
 
 
 class CountedLists:
-    """The lists of one poll, with their true lengths in place of the stated totals. Mutable.
+    """The lists of one poll, with their true lengths in place of the platform's totals. Mutable.
 
     Attributes:
-        stated: the totals that the platform stated, by status.
+        stated: the platform's totals, by status.
     """
 
     def __init__(self, source: TaskSource, last_pages: dict[str, int]) -> None:
-        """Read from `source`; `last_pages` is where each list ended at the last poll, and is updated."""
+        """Read from `source`; `last_pages` is the number of each list's last page at the last poll, and is updated."""
         self.stated: dict[str, int] = {}
         self._source = source
         self._last_pages = last_pages
@@ -98,7 +98,7 @@ class CountedLists:
         return await self._source.total_tasks()
 
     async def _length(self, status: str, page: wire.Page[wire.Task]) -> int:
-        """Find the last page by bisection, starting about where it was at the last poll."""
+        """Find the last page by binary search, starting near where it was at the last poll."""
         before = self._last_pages.get(status, 1)
         full, empty = 0, page.last + 1
         while not 0 < len(page.items) < page.per_page:

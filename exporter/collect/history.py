@@ -1,4 +1,4 @@
-"""How the polls of one list went."""
+"""The results of the last polls of one list."""
 
 from collections import deque
 from collections.abc import Callable
@@ -41,15 +41,15 @@ class History:
 
     @property
     def due(self) -> bool:
-        """Whether no back-off holds the next poll back."""
+        """Whether no back-off delays the next poll."""
         return self._backoff.until is None or self._clock.monotonic() >= self._backoff.until
 
     def succeeded(self, started: float, coverage: Coverage) -> float:
         """Record a successful poll; return until when its data is fresh.
 
         Args:
-            started: when, on the monotonic clock; the result is on the same.
-            coverage: what it read.
+            started: when the poll started, in monotonic seconds, like the result.
+            coverage: how much it read.
         """
         self._backoff.succeeded()
         self._note(started, coverage.pages, coverage.items, None, None)
@@ -69,7 +69,7 @@ class History:
         self._attempts.appendleft((self._clock.wall_time(started), duration, pages, items, reason, words))
 
     def status(self, held_until: float | None) -> CollectorStatus:
-        """What is known now; `held_until`, monotonic, is the team's own hold."""
+        """The current state; `held_until`, in monotonic seconds, is the team's hold."""
         now = self._clock.monotonic()
         holds = (time for time in (self._backoff.until, held_until) if time is not None and time > now)
         until = max(holds, default=None)

@@ -1,7 +1,7 @@
 """`provisioning`: a status that the platform documents on its concept page, but not as a value of the filter.
 
-Where the filter accepts it, it is an active status like the others. Where not, such tasks appear only in the
-unfiltered list: from time to time, the tasks there beyond the other statuses are counted.
+Where the filter accepts it, it is an active status like the others. Where it does not, such tasks appear only in the
+unfiltered list, so its total is compared with the sum of the other statuses from time to time.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from exporter.platform.clock import Clock
 INTERVAL: Final = 3600.0
 """Seconds until a refused filter is tried again."""
 LOOK_EVERY: Final = 10
-"""Polls between two requests for the unfiltered list."""
+"""The unfiltered list is requested at every poll of this number."""
 REFUSALS: Final = (ClientRefused, SchemaMismatch, ServerFailed, RequestTimeout)
 """How platforms answer an unknown filter value: with an error, or with tasks of any status."""
 
@@ -23,7 +23,7 @@ class ProvisioningFilter:
 
     Attributes:
         accepted: whether it filters; None before the first attempt.
-        beyond: tasks that no filter shows, by the last two comparisons; None while unknown.
+        beyond: the number of tasks that no filter shows, by the last two comparisons; None while unknown.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -41,7 +41,7 @@ class ProvisioningFilter:
 
     @property
     def expected(self) -> Expected:
-        """Failures that only mean that the filter is not accepted; once accepted, only those that contradict that."""
+        """Failures that mean that the filter is not accepted; fewer once it was accepted, as others are temporary."""
         return (ClientRefused, SchemaMismatch) if self.accepted else REFUSALS
 
     def note(self, *, accepted: bool) -> None:
@@ -53,9 +53,9 @@ class ProvisioningFilter:
             self._ask_at = self._clock.monotonic() + INTERVAL
 
     async def unfiltered_total(self, ask: Callable[[], Awaitable[int]]) -> int | None:
-        """How many tasks there are in any status; None in polls that do not ask.
+        """How many tasks there are in any status; None in polls that do not request it.
 
-        Requested before the filtered lists, so that tasks created meanwhile make the difference smaller, not larger.
+        It is requested before the filtered lists, so tasks created meanwhile make the difference smaller, not larger.
         """
         if self.accepted is not False:
             return None
@@ -67,9 +67,9 @@ class ProvisioningFilter:
         return total
 
     def compare(self, unfiltered: int, filtered: int) -> int:
-        """Record and return how many tasks no filter shows, by the totals of a poll that asked.
+        """Record and return how many tasks no filter shows, from the totals of one poll.
 
-        The smaller of the last two differences counts, because old tasks may be removed during a poll.
+        The smaller of the last two differences is used, because old tasks may be removed during a poll.
         """
         difference = max(0, unfiltered - filtered)
         before = difference if self._last_difference is None else self._last_difference

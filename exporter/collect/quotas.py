@@ -10,7 +10,7 @@ from exporter.fleet.quotas import own_quotas
 from exporter.status import QuotaStatus
 
 INTERVAL: Final = 3600.0
-"""Seconds between two requests for the quotas, which change rarely; also after a refusal."""
+"""Seconds between two requests for the quotas, which rarely change; also after a refusal."""
 RETRY: Final = 300.0
 """Seconds until the next request after a temporary failure."""
 REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
@@ -18,7 +18,7 @@ REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
 
 
 class QuotasCollector:
-    """Reads the quotas of one team. Mutable: it knows when to ask again.
+    """Reads the quotas of one team. Mutable: it keeps the last quotas and when to ask again.
 
     Attributes:
         quotas: by name; empty while they cannot be read.
@@ -39,7 +39,7 @@ class QuotasCollector:
         return self._team.may_manage and self._team.hold.over and self._team.clock.monotonic() >= self._due_at
 
     async def poll(self) -> None:
-        """Ask once. Raises nothing: without an answer there are simply no quotas."""
+        """Request them once. Raises nothing: without an answer there are no quotas."""
         self._due_at = self._team.clock.monotonic() + INTERVAL
         try:
             me = await self._team.client.me(expected=REFUSALS)

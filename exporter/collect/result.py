@@ -11,9 +11,9 @@ from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 from exporter.platform import wire
 
 FetchAgents = Callable[[int], Awaitable[wire.Page[wire.Agent]]]
-"""Get a page of the agents by its number."""
+"""Requests a page of the agents by its number."""
 UnknownValues: TypeAlias = Counter[str]
-"""Values dropped or not understood, by field; counted even if the poll fails later."""
+"""The number of values that were dropped or not understood, by field; counted even if the poll fails later."""
 
 S = TypeVar("S", TasksSnapshot, AgentsSnapshot)
 
@@ -29,7 +29,7 @@ class TaskSource(Protocol):
 
 
 class Implausible(SchemaMismatch):
-    """Each answer had the documented shape, but together they contradict each other; the client did not count it."""
+    """The answers have the documented shape but contradict each other. The client has not counted this failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

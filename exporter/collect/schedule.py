@@ -9,20 +9,21 @@ from exporter.collect.team import Team
 from exporter.platform.clock import Clock
 
 GRACE: Final = 120.0
-"""Seconds a poll may take on top of its longest request, waiting for a permit included."""
+"""Seconds that a poll may take in addition to its longest request and the longest wait for permits."""
 
 FIRST_ROUND: Final = 30.0
-"""Most seconds over which the first polls are spread, so that nobody waits a long interval for first data."""
+"""First polls are spread over at most this many seconds, so that data comes soon even if the interval is long."""
 
 
 @dataclass(slots=True)
 class _ScheduledTeam:
-    """A team and when it is polled next. Mutable: `due` moves on; None while a poll is under way.
+    """A team and when it is polled next. Mutable.
 
     Attributes:
-        rhythm: one moment of its schedule; all others are whole intervals away. Teams are spread evenly.
-        step: its next poll, or the one under way; either can be cancelled. A timer, because a sleeping task is three
-            times as many objects for the garbage collector to walk.
+        rhythm: one time of its schedule; all others are whole intervals away. Teams are spread evenly.
+        due: when it is polled next; None while a poll is under way.
+        step: a timer for the next poll, or the poll under way; either can be cancelled. A sleeping task instead of the
+            timer would give the garbage collector three times as many objects to traverse.
     """
 
     team: Team
@@ -33,11 +34,11 @@ class _ScheduledTeam:
 
 
 class Schedule:
-    """Polls all teams, each at its interval. Mutable: teams come and go, and it knows when each is due."""
+    """Polls all teams, each at its interval. Mutable: teams are added and removed, and their due times move on."""
 
     def __init__(self, clock: Clock) -> None:
         self.stuck_after = GRACE
-        """Seconds without any progress, although a poll is due, after which the schedule counts as stuck."""
+        """The schedule counts as stuck when a poll is due and nothing has progressed for this many seconds."""
         self._clock = clock
         self._scheduled: dict[str, _ScheduledTeam] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -55,7 +56,7 @@ class Schedule:
                 _cancel(self._scheduled.values())
 
     def set_teams(self, teams: Sequence[Team]) -> None:
-        """Poll exactly these teams. Those that were there before, with the same interval, keep their schedule."""
+        """Poll exactly these teams. Existing ones with the same interval keep their schedule."""
         kept = {
             team.rules.name: entry
             for team in teams
@@ -73,7 +74,7 @@ class Schedule:
     def _begin(self, entries: Iterable[_ScheduledTeam]) -> None:
         for entry in entries:
             due = entry.due or self._clock.monotonic()
-            if entry.rhythm - due >= FIRST_ROUND:  # two polls in quick succession show no more than one
+            if entry.rhythm - due >= FIRST_ROUND:  # else the first regular poll is skipped: it would follow too soon
                 entry.rhythm -= entry.interval
             self._poll_at(due, entry)
 
@@ -100,7 +101,7 @@ class Schedule:
         return {name: None if time is None else self._clock.wall_time(time) for name, time in due.items()}
 
     def advances(self) -> bool:
-        """Whether polls start and end as they should, whatever comes of them."""
+        """Whether polls start and end as they should, whatever their results."""
         due = [entry.due for entry in self._scheduled.values() if entry.due is not None]
         if len(due) == len(self._scheduled) == 0:
             return True
@@ -111,7 +112,7 @@ def _cancel(entries: Iterable[_ScheduledTeam]) -> None:
     for entry in entries:
         if entry.step is not None:
             entry.step.cancel()
-            entry.step = None  # a cancelled task refers to its entry
+            entry.step = None  # breaks the reference cycle of the entry and its task
 
 
 def _scheduled(team: Team, start: float, part: float) -> _ScheduledTeam:

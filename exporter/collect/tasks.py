@@ -1,8 +1,8 @@
 """The tasks of one team, counted by the platform's totals, so the number of requests does not grow with their number.
 
-An active status costs its first page, plus the last one where there are more, so that the oldest task is on one of
-the two whichever way the list is sorted. A final status costs one page: the one where new tasks arrive. Statuses are
-asked for in the order tasks pass through them, so a task that moves meanwhile is seen twice rather than never.
+Of an active status the first and the last page are read, so that the oldest task is on one of them, whichever way the
+list is sorted. Of a final status one page is read: the one where new tasks arrive. Statuses are requested in the order
+in which tasks pass through them, so a task that changes its status meanwhile is seen twice rather than never.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,11 +32,11 @@ async def collect_tasks(
     """Read every status once.
 
     Args:
-        source: gives the pages.
+        source: provides the pages.
         before: the timings so far.
-        unknown: unknown values are added here, also when the poll fails.
-        provisioning: what is known about that status on this platform; updated by the poll.
-        now: Unix seconds; the time of no task can be later. Infinite while the platform's clock is not known.
+        unknown: unknown values are added here, even if the poll fails.
+        provisioning: whether the platform filters by that status; updated by the poll.
+        now: Unix seconds; no time of a task can be later. Infinite while the platform's clock is not known.
         workflows: how many workflows have series of their own.
 
     Raises:
@@ -60,7 +60,7 @@ async def collect_tasks(
 
 
 class _TaskLists:
-    """Reads as many pages as needed. Mutable only because it counts unknown values."""
+    """Reads as many pages as needed. Mutable only in that it counts unknown values."""
 
     def __init__(self, source: TaskSource, unknown: UnknownValues, now: float) -> None:
         self._source = source
@@ -74,7 +74,7 @@ class _TaskLists:
         return page
 
     async def scan_active(self, status: str, expected: Expected = ()) -> ActiveStatusScan:
-        """Read both ends of an active status; again if the totals do not add up."""
+        """Read the first and the last page of an active status; once more if the totals do not add up."""
         scan = await self._both_ends(status, expected)
         if not scan.truncated:
             return scan
@@ -82,7 +82,7 @@ class _TaskLists:
         return replace(again, pages=scan.pages + again.pages)
 
     async def scan_provisioning(self, provisioning: ProvisioningFilter) -> ActiveStatusScan | None:
-        """The same where the platform filters by this status; None where it does not."""
+        """The same for `provisioning`; None if the platform does not filter by it."""
         if not provisioning.worth_asking:
             return None
         try:
@@ -90,7 +90,7 @@ class _TaskLists:
         except provisioning.expected:
             provisioning.note(accepted=False)
             return None
-        # A task that ended is not being provisioned: the filter was ignored, and no item says its status.
+        # A finished task is not being provisioned, so the filter was ignored, and items do not state their status.
         provisioning.note(accepted=all(task.completed_at is None for task in scan.tasks))
         return scan if provisioning.accepted else None
 
@@ -98,7 +98,7 @@ class _TaskLists:
         first = await self._page(status, 1, expected)
         pages = [first] if first.last == 1 else [first, await self._page(status, first.last, expected)]
         tasks = {task.task_id: task for page in pages for task in page.tasks}
-        # A last page that its own total says is empty means that the list shrank: its real end was not read.
+        # If a page is beyond the last one by its own total, the list shrank, and its real last page was not read.
         adds_up = all(page.missing == 0 and page.number <= page.last for page in pages)
         return ActiveStatusScan(
             total=first.total,
@@ -109,7 +109,7 @@ class _TaskLists:
         )
 
     async def scan_final(self, before: Timings, gone: Mapping[str, float]) -> Mapping[str, FinalStatusScan]:
-        """Read the final statuses from the end where tasks arrive, then further for tasks that left the active ones.
+        """Read the final statuses from the end where tasks arrive, and further for tasks that left the active ones.
 
         Args:
             before: the timings so far.
@@ -133,7 +133,7 @@ class _TaskLists:
         return scan
 
     async def _read_page(self, status: str, number: int, scan: FinalStatusScan) -> FinalStatusScan:
-        """Read one more page; again if it is shorter than its own total implies."""
+        """Read one more page; once more if it is shorter than its own total implies."""
         page = await self._page(status, number)
         if page.missing:
             page = await self._page(status, number)
@@ -141,7 +141,7 @@ class _TaskLists:
 
 
 def _refuse_ignored_filter(final: Iterable[FinalStatusScan]) -> None:
-    # Items may not say their status. Tasks that are retried meanwhile can be in two of these lists, but not in all.
+    # Items may not state their status. A task that is retried meanwhile can be in two of these lists, but not in all.
     shared = frozenset.intersection(*(frozenset(task.task_id for task in scan.tasks) for scan in final))
     if len(shared) > 1:
         raise Implausible(f"{len(shared)} tasks are completed, failed and cancelled: the status filter is ignored")

@@ -1,4 +1,4 @@
-"""One team: its collectors side by side, each failing on its own."""
+"""One team: its collectors run side by side, and a failure of one does not affect the others."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,11 +21,11 @@ from exporter.platform.team import TeamClient
 from exporter.status import FleetStatus, TeamStatus
 
 RECENT: Final = 1.0
-"""Seconds for which the last poll also answers further requests for one."""
+"""Seconds within which a request for a poll is answered by the last one."""
 
 
 class Team:
-    """One team's polls and data. Mutable: it alone publishes the team's series."""
+    """One team's polls and data. Mutable. Only this object publishes the team's series."""
 
     def __init__(  # noqa: PLR0913  what the assembly decides, each by its name
         self,
@@ -57,12 +57,12 @@ class Team:
 
     @property
     def rules(self) -> TeamRules:
-        """What the current configuration says about it."""
+        """The team's rules in the current configuration."""
         return self._context.rules
 
     @property
     def agents_path(self) -> str:
-        """Where its agents are listed."""
+        """The API path of its list of agents."""
         return self._context.client.agents_path
 
     def is_of(self, team_id: str | None, credential: TokenSource) -> bool:
@@ -81,11 +81,11 @@ class Team:
         self._context.counters.start(rules.name, self._context.paths)
 
     def retire(self) -> None:
-        """Stop publishing: the team is gone, or another one has its name."""
+        """Stop publishing, because the team is gone, or its name now belongs to another one."""
         self._context.retired = True
 
     def status(self, next_poll_at: float | None) -> TeamStatus:
-        """What is known now; `next_poll_at` is Unix seconds."""
+        """The current state; `next_poll_at` is Unix seconds."""
         credential = self._context.credential
         return TeamStatus(
             name=self.rules.name,
@@ -104,18 +104,18 @@ class Team:
         )
 
     async def poll(self) -> None:
-        """Poll the lists that are not held back; failures are recorded, and only a cancellation ends this early."""
+        """Poll the lists that are not held back. Failures are recorded; only a cancellation ends this early."""
         async with self._polling:
             await self._poll()
 
     async def poll_unless_recent(self) -> None:
-        """The same, unless a poll ended within the last second, for example one that was under way until now."""
+        """The same, unless a poll ended within the last second, such as one that was under way when this was called."""
         async with self._polling:
             if self._polled_at is None or self._context.clock.monotonic() - self._polled_at >= RECENT:
                 await self._poll()
 
     async def _poll(self) -> None:
-        # Waiting for a permit is part of the poll: it grows when the request rate is too low for the intervals.
+        # The duration includes the wait for a permit, which grows when the request rate is too low for the intervals.
         clock = self._context.clock.monotonic
         started = clock()
         async with self._context.client.poll_permit(), asyncio.TaskGroup() as group:
@@ -134,16 +134,16 @@ class Team:
         self._transitions.note(self.status(None), self._polled_at - started, self.rules.interval)
 
     async def _publish_assignment(self) -> None:
-        """Publish what is derived from both lists, each as last read."""
+        """Publish what is computed from both lists, each as last read."""
         tasks, agents = self._tasks.snapshot, self._agents.snapshot
         if tasks is not None and agents is not None:
-            # It covers all agents at once, which takes too long for the event loop.
+            # This is computed for all agents at once, which would block the event loop for too long.
             rendered = await asyncio.to_thread(_rendered, self.rules.name, tasks, agents)
             fresh_until = min(self._tasks.fresh_until, self._agents.fresh_until)
             self._context.publish(Scope.ASSIGNMENT, rendered, fresh_until)
 
     def _publish_team(self) -> None:
-        """Publish what is served of the team while any of its data is fresh."""
+        """Publish the series about the team, which are served while any of its data is fresh."""
         samples = Samples()
         families.add_team(samples, self.rules.name, self.rules.team_id, self._context.credential.kind)
         families.add_quotas(samples, self.rules.name, self._quotas.quotas)

@@ -9,14 +9,14 @@ _log = logging.getLogger(__name__)
 
 
 class TransitionLog:
-    """Logs when a team comes up or goes down, or when its polls become too slow. Mutable: it keeps the last state."""
+    """Logs when a team goes up or down, or when its polls become too slow. Mutable: it keeps the last state."""
 
     def __init__(self) -> None:
         self._was_up: bool | None = None
         self._was_slow = False
 
     def note(self, status: TeamStatus, duration: float, interval: float) -> None:
-        """Log what changed with a poll that took this many seconds; nothing if nothing changed."""
+        """Log what changed with a poll that took `duration` seconds; nothing if nothing changed."""
         if status.up != self._was_up:
             self._was_up = status.up
             if status.up:

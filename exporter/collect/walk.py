@@ -1,7 +1,7 @@
-"""Reads a list page by page, and judges whether everything was read.
+"""Reads a list page by page, and decides whether everything was read.
 
-The list has no cursor, so it may move while it is read. If it grows at either end, nothing that was there at the
-start is missed; if it shrinks, an item can slip between two pages.
+The list has no cursor, so items may move while it is read. If it grows at either end, nothing that was there at the
+start is missed. If it shrinks, an item can move from a page that is still to be read to one that was read already.
 """
 
 from exporter.collect.result import Implausible
@@ -10,11 +10,11 @@ from exporter.platform import wire
 
 
 class Walk:
-    """One walk over the pages of a list. Mutable: pages are added as they come.
+    """One walk over the pages of a list. Mutable: pages are added as they are read.
 
     Attributes:
         items: how many items the pages held.
-        bounded: whether it ended at its bound, with pages left unread.
+        bounded: whether it ended at `max_pages`, with pages left unread.
     """
 
     def __init__(self, max_pages: int) -> None:
@@ -38,21 +38,21 @@ class Walk:
     def saw_all(self) -> bool:
         """Whether everything that was there at the start was certainly read.
 
-        The platform may list one id twice, so items count here, not distinct ids.
+        The platform may list an id twice, so this counts items, not distinct ids.
         """
         return not self.bounded and not self._short and self._totals[0] <= self.items <= self._totals[-1]
 
     @property
     def stood_still(self) -> bool:
-        """Whether every page stated the same total; an item that came twice is then in the list twice."""
+        """Whether every page stated the same total. An item that was read twice is then in the list twice."""
         return len(set(self._totals)) == 1
 
     def coverage(self, distinct: int) -> Coverage:
         """The coverage of a walk that saw this many distinct ids.
 
         Raises:
-            Implausible: it saw more items than any page said there are.
+            Implausible: it saw more items than the total of any page.
         """
         if self.items > max(self._totals):
-            raise Implausible(f"{self.items} agents seen of a list of {max(self._totals)}")
+            raise Implausible(f"the list has {self.items} agents, but states a total of {max(self._totals)}")
         return Coverage(pages=len(self._totals), items=distinct, reported=self._totals[-1], truncated=not self.saw_all)

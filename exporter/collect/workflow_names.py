@@ -1,4 +1,4 @@
-"""The names of a team's workflows: optional, and read rarely, a page at a time."""
+"""The names of a team's workflows: optional, and read rarely, one page at a time."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -14,13 +14,13 @@ from exporter.platform import wire
 INTERVAL: Final = 300.0
 """Seconds between two requests, each for the next page of the list."""
 MAX_NAMES: Final = 1000
-"""Names remembered per team; those learned longest ago are forgotten first."""
+"""Most names remembered per team; those read longest ago are forgotten first."""
 REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
 """A platform may not list workflows, or not to this credential: a valid answer, not a failure."""
 
 
 class WorkflowNames:
-    """Learns the names of one team's workflows. Mutable: it knows which page comes next.
+    """Reads the names of one team's workflows. Mutable: it keeps the names and the next page to read.
 
     Attributes:
         names: by workflow id.
@@ -36,11 +36,11 @@ class WorkflowNames:
 
     @property
     def due(self) -> bool:
-        """Whether workflows are shown at all, and a page is due."""
+        """Whether workflows are shown, and it is time to read a page."""
         return self._team.rules.workflows > 0 and self._team.hold.over and self._team.clock.monotonic() >= self._due_at
 
     async def poll(self) -> None:
-        """Read a page. Raises nothing: workflows without a name are shown by their ids."""
+        """Read a page. Raises nothing: workflows without a known name are shown by their id."""
         self._due_at = self._team.clock.monotonic() + INTERVAL
         try:
             page = await self._team.client.workflows(self._page, expected=REFUSALS)

@@ -9,15 +9,19 @@ from exporter.catalog import ClosedSet, Kind, Limit, OnePer, Scope
 _INTRO: Final = """\
 # Metrics
 
-Every metric of cyberun-exporter, in the order of the payload. Times are Unix seconds, sizes bytes, ratios 0 to 1.
-What is not known has no series: no metric is ever zero or NaN for lack of data.
+Every metric of cyberun-exporter, in the order of the exposition. Times are Unix seconds, sizes bytes, ratios 0 to 1.
+Unknown values have no series: no metric is ever zero or NaN for lack of data.
 """
 
 _SECTIONS: Final = (
-    ("The exporter", "Made at every scrape, whatever the platform does; first in the payload.", (Scope.EXPORTER,)),
+    (
+        "The exporter",
+        "Computed at every scrape, so always present; they come first in the exposition.",
+        (Scope.EXPORTER,),
+    ),
     (
         "Teams",
-        "Present while any of the team's data is fresh: read from the platform within `collect.stale_after`.",
+        "Present while any of the team's data is fresh, that is, read from the platform within `collect.stale_after`.",
         (Scope.TEAM,),
     ),
     (
@@ -66,10 +70,11 @@ def _label_values() -> str:
     )
     open_ended = ((", ".join(map(_code, labels)), bound) for bound, labels in labels_of.items())
     return (
-        "## Label values\n\nLabels that take no other values than these. An undocumented status of an agent is `other`."
+        "## Label values\n\nThese labels take only the values listed. An undocumented status of an agent is `other`."
         f"\n\n{_table(('label', 'values', 'metrics'), closed)}"
-        "\nAll other labels take so many values at a time. A team has series of at most `collect.max_agents` connected"
-        f" agents, and of as many vanished ones.\n\n{_table(('label', 'values'), open_ended)}"
+        "\nThe number of values of all other labels at a time is limited as follows. A team has series of at most"
+        " `collect.max_agents` connected agents, and of as many vanished ones."
+        f"\n\n{_table(('label', 'values'), open_ended)}"
     )
 
 
@@ -80,7 +85,7 @@ def _in_words(bound: OnePer | Limit) -> str:
 def _buckets() -> str:
     histograms = (metric for metric in catalog.CATALOG if metric.kind is Kind.HISTOGRAM)
     rows = ((_code(m.name), ", ".join(f"{bound:g}" for bound in m.buckets)) for m in histograms)
-    return f"## Histogram buckets\n\nUpper bounds, besides `+Inf`.\n\n{_table(('metric', 'bounds'), rows)}"
+    return f"## Histogram buckets\n\nUpper bounds, in addition to `+Inf`.\n\n{_table(('metric', 'bounds'), rows)}"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,1 +1,1 @@
-"""The running service: how its parts are assembled, which teams there are, and how a new configuration takes over."""
+"""The running service: how its parts are assembled, which teams are polled, and how a new configuration is applied."""

@@ -1,4 +1,4 @@
-"""The parts that a configuration needs: connections, credentials and discoveries, opened and closed together."""
+"""The resources that a configuration needs: connections, credentials and discoveries, opened and closed together."""
 
 import asyncio
 import logging
@@ -27,14 +27,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """The open parts of one configuration. Frozen: another configuration gets another assembly.
+    """The open resources of one configuration. Immutable: another configuration gets another assembly.
 
     Attributes:
         settings: the configuration, with the teams of all shards.
-        shard: this process' part of the teams.
-        platform: connections to it.
-        credentials: those of this shard's teams and of the discoveries; several may share one.
-        discoveries: one for each credential whose teams are to be found.
+        shard: which teams belong to this process.
+        platform: the connections to the platform.
+        credentials: those of this shard's teams and of the discoveries; several teams may share one.
+        discoveries: one for each credential in `discover`.
     """
 
     settings: Settings
@@ -49,13 +49,13 @@ class Assembly:
         return self.shard.part(self.settings)
 
     def findings(self, settings: Settings) -> Mapping[OriginKey, Findings]:
-        """What its discoveries found, as far as it is valid with these settings: nothing if the platform differs."""
+        """What the discoveries found, as far as it is valid for these settings: nothing if the platform differs."""
         same = settings.api.base_url == self.settings.api.base_url
         return {key: each.findings for key, each in self.discoveries.items()} if same else {}
 
 
 class Assembler:
-    """Opens assemblies; those open at the same time share equal parts. Mutable: it knows what is open."""
+    """Opens assemblies; those open at the same time share equal resources. Mutable: it tracks what is open."""
 
     def __init__(self, environ: Mapping[str, str], shard: Shard, counters: ApiCounters) -> None:
         self._environ = environ
@@ -70,10 +70,10 @@ class Assembler:
 
         Args:
             settings: the configuration, with the teams of all shards.
-            found: what earlier discoveries with the same credentials know.
+            found: what earlier discoveries with the same credentials found.
 
         Raises:
-            ConfigError: a credential, the CA bundle or the proxy cannot be used; then nothing stays open.
+            ConfigError: a credential, the CA bundle or the proxy cannot be used. Nothing is left open.
         """
 
         async def credentials(known: Mapping[OriginKey, TokenSource]) -> dict[OriginKey, TokenSource]:
@@ -107,7 +107,7 @@ class Assembler:
         platform: Platform,
         found: Mapping[OriginKey, Findings],
     ) -> dict[OriginKey, Discovery]:
-        """One for each credential: entries with the same credential but other patterns share its findings."""
+        """One for each credential; entries with the same credential but different patterns share it."""
         discoveries: dict[OriginKey, Discovery] = {}
         for name, each in settings.discoveries():
             if (key := origin_key(each)) not in discoveries:

@@ -14,20 +14,20 @@ from exporter.fleet.tasks import NO_KIND
 from exporter.fleet.timings import Timings
 
 LEAST_PER_POLL = len(FINAL_TASK_STATUSES) + len(ACTIVE_TASK_STATUSES) + 1
-"""Requests of one poll of one team: a page per status and one of agents."""
+"""Requests of one poll of one team: one page per task status, and one page of agents."""
 MOST_PER_POLL = LEAST_PER_POLL + len(ACTIVE_TASK_STATUSES) + 2
-"""With more than a page of tasks in each active status, on a platform that also filters by `provisioning`; every
-further hundred agents cost one more."""
+"""The same with two pages for each active status, on a platform that also filters by `provisioning`. Every further
+hundred agents cost one more."""
 
 
 def requests_per_minute(settings: Settings) -> tuple[float, float]:
-    """The least and the most, over all teams of at most a hundred agents each."""
+    """The least and the most requests per minute, over all teams, if each has at most a hundred agents."""
     polls = sum(60 / settings.interval_of(team) for team in settings.teams)
     return polls * LEAST_PER_POLL, polls * MOST_PER_POLL
 
 
 def warnings(settings: Settings) -> list[str]:
-    """What is allowed and probably not intended, a line each."""
+    """Settings that are valid but probably not intended, a line for each."""
     least, _ = requests_per_minute(settings)
     allowed = 60 * settings.api.max_requests_per_second
     short = [
@@ -40,7 +40,7 @@ def warnings(settings: Settings) -> list[str]:
 
 
 def series_per_team() -> int:
-    """Domain series of a team without agents, with tasks of one kind in every status."""
+    """Domain series of a team without agents that has tasks of one kind in every status."""
     samples = Samples()
     families.add_tasks_snapshot(samples, "", _tasks())
     families.add_agent_counts(samples, "", {})
@@ -66,7 +66,7 @@ def _tasks() -> TasksSnapshot:
 
 
 def series_per_agent(gpus: int) -> int:
-    """Domain series of a connected agent with so many GPUs, without those of its labels."""
+    """Domain series of a connected agent with this many GPUs, not counting those of its labels."""
     devices = tuple(Gpu(position=position, vram_size=1, vram_free=1) for position in range(gpus))
     agent = Agent(
         agent_id="a",

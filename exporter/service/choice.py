@@ -18,10 +18,10 @@ class Choice:
     Attributes:
         name: of the discovery.
         findings: what it found.
-        teams: those to poll because of this discovery alone.
-        polled: names of all that are polled: these, and those that are configured or that an earlier discovery found.
-        left_out: those that are wanted and cannot be polled, and why.
-        not_wanted: those that the patterns leave out.
+        teams: those that are polled only because of this discovery.
+        polled: names of all that are polled: `teams`, and those that are configured or that an earlier discovery found.
+        left_out: those that are wanted but cannot be polled, and why.
+        not_wanted: those that the patterns exclude.
     """
 
     name: str
@@ -49,7 +49,7 @@ class _Taken:
 def choose(
     settings: Settings, credentials: Mapping[OriginKey, TokenSource], discoveries: Mapping[OriginKey, Discovery]
 ) -> tuple[Choice, ...]:
-    """A choice for each discovery, in their order. No team is polled twice, and no name is given twice."""
+    """A choice for each discovery, in their order. No team is polled twice, and no name is used twice."""
     taken = _Taken(settings)
     choices = []
     for name, discover in settings.discoveries():
@@ -90,7 +90,7 @@ def _team(discover: Discover, found: FoundTeam, taken: _Taken, *, readable: bool
     """The team to poll. Of two discovered teams with the same name, the second gets its id appended."""
     if not readable:
         # The platform lists all teams of a device key's user, but always answers for the key's own team.
-        raise LeftOut("a device key reads only one team, so include that one alone")
+        raise LeftOut("a device key reads only one team, so include only that one")
     team = discover.team(found.name, found.team_id)
     if team is not None and team.name in taken.found:
         team = discover.team(f"{team.name} ({found.team_id})", found.team_id)

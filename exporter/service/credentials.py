@@ -14,7 +14,7 @@ from exporter.platform.credentials import Credential, TokenSource
 from exporter.platform.session import Session
 
 SOON: Final = 86_400.0
-"""Seconds before the end of a credential from which it is worth a warning."""
+"""A credential that expires within this many seconds is worth a warning."""
 OriginKey = tuple[Path | None, Path | None, str | None]
 
 
@@ -22,9 +22,9 @@ def open_credential(origin: Origin, environ: Mapping[str, str], *, lock: bool) -
     """Read the credential that a team or a discovery names.
 
     Args:
-        origin: says where it is.
-        environ: where it may be.
-        lock: whether to lock a refresh token against other processes, which its user must do.
+        origin: says where the credential is.
+        environ: the environment variables, for a credential that is in one.
+        lock: whether to lock a refresh token against other processes, which is needed to use it.
 
     Raises:
         ConfigError: it cannot be used.
@@ -42,7 +42,7 @@ def open_credentials(
     """Read the credentials of all teams and discoveries, reusing those already known.
 
     Raises:
-        ConfigError: with a line for each that cannot be used, or not for its purpose.
+        ConfigError: with a line for each credential that cannot be used, or not for its purpose.
     """
     sources: dict[OriginKey, TokenSource] = {}
     mistakes: list[str] = []
@@ -62,7 +62,7 @@ def open_credentials(
 
 
 def warnings(settings: Settings, sources: Mapping[OriginKey, TokenSource], now: float) -> Iterator[str]:
-    """What will fail later or is probably not intended, a line each. `now` is Unix seconds."""
+    """What will fail later or is probably not intended, a line for each. `now` is Unix seconds."""
     for name, origin in _named(settings):
         source = sources[origin_key(origin)]
         ends = source.expires_at or origin.token_expires
@@ -77,7 +77,7 @@ def warnings(settings: Settings, sources: Mapping[OriginKey, TokenSource], now: 
             keys.setdefault(source.current(), []).append(team.name)
     for names in keys.values():
         if len(names) > 1:
-            yield f"teams {', '.join(names)}: they share one key, which reads a single team, so all show that team"
+            yield f"teams {', '.join(names)}: they share one key, which reads only one team, so all show the same data"
 
 
 def _ending(what: str, ends: float | None, now: float, advice: str) -> Iterator[str]:
@@ -86,17 +86,18 @@ def _ending(what: str, ends: float | None, now: float, advice: str) -> Iterator[
     if ends <= now:
         yield f"{what} has expired{advice}"
     elif ends - now < SOON:
-        yield f"{what} ends in {format_duration(60 * max(1, round((ends - now) / 60)))}, and nothing renews it{advice}"
+        left = format_duration(60 * max(1, round((ends - now) / 60)))
+        yield f"{what} expires in {left}, and nothing renews it{advice}"
 
 
 def _named(settings: Settings) -> Iterator[tuple[str, Origin]]:
-    """Everything that names a credential, and how mistakes call it."""
+    """Everything that names a credential, with the name to use in messages."""
     yield from ((f"team {team.name}", team) for team in settings.teams)
     yield from settings.discoveries()
 
 
 async def close_credentials(sources: Collection[TokenSource]) -> None:
-    """Release them once no renewal is under way: a new refresh token must not be lost."""
+    """Release them as soon as no renewal is under way, because a new refresh token must not be lost."""
     try:
         await asyncio.gather(*(source.finish_renewal() for source in sources))
     finally:
@@ -110,7 +111,7 @@ def release(sources: Iterable[TokenSource]) -> None:
 
 
 def origin_key(origin: Origin) -> OriginKey:
-    """What distinguishes one credential from another."""
+    """A key that is equal for origins that name the same credential."""
     return origin.token_file, origin.refresh_token_file, origin.token_env
 
 

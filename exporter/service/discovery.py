@@ -1,4 +1,4 @@
-"""Which teams a credential can read. The platform is asked repeatedly, because teams come and go."""
+"""Which teams a credential can read. The platform is asked periodically, because teams come and go."""
 
 import asyncio
 import logging
@@ -35,8 +35,8 @@ class Findings:
     """What has been found with one credential so far.
 
     Attributes:
-        teams: from the last success; oldest first, as far as their ids tell, so that of two teams with the same name
-            always the same one keeps it.
+        teams: from the last success, sorted by id, so that of two teams with the same name always the same one keeps
+            it; the ids of older teams usually come first.
         attempted: whether the platform was asked at all.
         attempted_at: when it was last asked, in monotonic seconds.
         succeeded_at: when it last answered.
@@ -54,7 +54,7 @@ class Discovery:
     """Asks which teams one credential can read. Mutable: each attempt replaces `findings`.
 
     Attributes:
-        name: stands in for a team's name in logs and in the metrics about requests.
+        name: used in place of a team's name in logs and in the metrics about requests.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Discovery:
         self._backoff = Backoff(RETRY, random=random)
 
     async def look(self) -> None:
-        """Ask once; a failure is counted and logged, and leaves the teams as they were."""
+        """Request the teams once; a failure is logged, and leaves the teams as they were."""
         now = self._clock()
         try:
             teams = _found(await self._client.teams(some=bool(self.findings.teams)))
@@ -95,12 +95,12 @@ class Discovery:
         self.findings = replace(self.findings, attempted=True, attempted_at=now, failure=failure)
 
     async def keep_looking(
-        self, tell: Callable[[], Awaitable[None]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, report: Callable[[], Awaitable[None]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """Ask repeatedly until cancelled, and report after each attempt."""
+        """Request the teams periodically until cancelled, and call `report` after each attempt."""
         while True:
             await self.look()
-            await tell()
+            await report()
             await sleep(self._pause())
 
     def _pause(self) -> float:

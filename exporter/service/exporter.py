@@ -1,4 +1,4 @@
-"""All teams together: what the web serves and what `once` prints."""
+"""All teams together: their expositions and status, which the web serves and `once` prints."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,11 +21,11 @@ TEAMS_AT_A_TIME: Final = 50
 
 
 class Exporter:
-    """The source of every answer. Mutable: a reload replaces its teams."""
+    """Polls all teams, and answers every request from what is known. Mutable: a reload replaces its teams."""
 
-    def __init__(self, schedule: Schedule, *, payload: SeriesStore, counters: ApiCounters, clock: Clock) -> None:
+    def __init__(self, schedule: Schedule, *, store: SeriesStore, counters: ApiCounters, clock: Clock) -> None:
         self._schedule = schedule
-        self._payload = payload
+        self._store = store
         self._counters = counters
         self._clock = clock
         self._teams: dict[str, Team] = {}
@@ -34,16 +34,16 @@ class Exporter:
         self._started_at = self._reloaded_at = clock.wall()
         self._reload_ok = True
         self.discovered = True
-        """Whether every discovery of teams was tried; there may be none."""
+        """Whether every discovery was attempted; True if there is none."""
         self.discoveries: tuple[DiscoveryStatus, ...] = ()
-        """As of the last attempt of any discovery."""
+        """The state of each discovery after its last attempt."""
 
     def set_teams(self, teams: Sequence[Team], *, stale_after: float) -> None:
-        """Serve exactly these teams; those that were there before keep their data and schedule."""
+        """Poll and serve exactly these teams; existing ones keep their data and schedule."""
         for name, team in self._teams.items():
             if team not in teams:
                 team.retire()
-                self._payload.remove(name)
+                self._store.remove(name)
         for name in self._teams.keys() - {team.rules.name for team in teams}:
             self._counters.forget(name)
         self._teams = {team.rules.name: team for team in teams}
@@ -51,7 +51,7 @@ class Exporter:
         self._schedule.set_teams(teams)
 
     def note_reload(self, *, ok: bool) -> None:
-        """Remember how the last attempt to load the configuration ended."""
+        """Remember whether the last attempt to load the configuration succeeded."""
         self._reload_ok = ok
         if ok:
             self._reloaded_at = self._clock.wall()
@@ -61,7 +61,7 @@ class Exporter:
         return self._teams.get(name)
 
     async def run(self) -> None:
-        """Poll by the schedule until cancelled."""
+        """Poll on schedule until cancelled."""
         try:
             await self._schedule.run()
         finally:
@@ -74,34 +74,27 @@ class Exporter:
             for team in self._teams.values():
                 group.create_task(team.poll())
 
-    def exposition(self, *, openmetrics: bool) -> Exposition:
-        """The exposition of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
-        metrics = SelfMetrics(self._counters)
-        for team in self._team_statuses():
-            metrics.add_team(team, up=team.up)
-        return self._with_series(metrics, openmetrics=openmetrics)
-
     async def scrape(self, *, openmetrics: bool) -> Exposition:
-        """The same, letting polls go on in between when there are many teams."""
+        """The exposition of all teams, in OpenMetrics 1.0.0 or in the text format 0.0.4.
+
+        With many teams, polls continue in between.
+        """
         metrics = SelfMetrics(self._counters)
         for number, team in enumerate(self._team_statuses(), start=1):
             metrics.add_team(team, up=team.up)
             if number % TEAMS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
-        return self._with_series(metrics, openmetrics=openmetrics)
-
-    def _with_series(self, metrics: SelfMetrics, *, openmetrics: bool) -> Exposition:
         rendered = metrics.render(self._status_of(()), openmetrics=openmetrics)
-        return self._payload.exposition(rendered, openmetrics=openmetrics)
+        return self._store.exposition(rendered, openmetrics=openmetrics)
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  not ours to raise
         """Poll one team now and return its metrics; concurrent requests share a poll, at most one a second.
 
         Args:
             name: of an existing team.
-            openmetrics: the format, as in `exposition`.
-            timeout: seconds after which the answer is what is known by then, and the team counts as down; the poll
-                continues.
+            openmetrics: the format, as in `scrape`.
+            timeout: seconds to wait for the poll. After that the response has the data known so far, the team counts
+                as down, and the poll continues.
         """
         team = self._teams[name]
         probe = self._probes.get(name)
@@ -112,9 +105,7 @@ class Exporter:
         status = team.status(self._schedule.next_polls().get(name))
         metrics = SelfMetrics(self._counters)
         metrics.add_team(status, up=probe.done() and status.up)
-        return self._payload.team_exposition(
-            metrics.render_teams(openmetrics=openmetrics), name, openmetrics=openmetrics
-        )
+        return self._store.team_exposition(metrics.render_teams(openmetrics=openmetrics), name, openmetrics=openmetrics)
 
     def status(self) -> ExporterStatus:
         """What is known about the polls at this moment."""
@@ -141,9 +132,9 @@ class Exporter:
         )
 
     def note_internal_error(self) -> None:
-        """Count a request that failed through our own mistake."""
+        """Count an HTTP request that failed because of a bug."""
         self._counters.internal_error(Operation.HTTP)
 
     def healthy(self) -> bool:
-        """Whether the poll schedule advances; that this is answered shows that the event loop does."""
+        """Whether the poll schedule advances. That this is answered at all shows that the event loop runs."""
         return self._schedule.advances()

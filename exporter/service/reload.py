@@ -20,11 +20,11 @@ if TYPE_CHECKING:  # only those who have a web configuration file pay for readin
 _log = logging.getLogger(__name__)
 
 WATCH_EVERY: Final = 2.0
-"""Seconds between two checks whether the web configuration or its certificates changed."""
+"""Seconds between two checks for changes of the web configuration and its certificates."""
 
 
 class Reloader:
-    """Reloads, one at a time. Mutable: it knows the settings in force."""
+    """Reloads the configuration, one reload at a time. Mutable: it keeps the settings in use."""
 
     def __init__(
         self, service: Service, settings: Settings, load: Callable[[], Settings], access: "AccessControl | None"
@@ -41,11 +41,11 @@ class Reloader:
         """Read the configuration and the web configuration, and apply both or neither.
 
         Returns:
-            The mistakes, a line each; none when the new configuration is in force.
+            The mistakes, a line for each; none when the new configuration is in use.
         """
         async with self._one:
             try:
-                # Reading thousands of teams takes a second, too long for the loop that answers scrapes.
+                # Reading thousands of teams takes a second, which would block the event loop for too long.
                 settings = await asyncio.to_thread(self._load)
                 rules = await self._access.read() if self._access else None
                 await self._service.apply(settings)
@@ -97,7 +97,7 @@ class Reloader:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Reload at each SIGHUP and watch the web configuration until the block ends; an unhandled error ends it."""
+        """Until the block ends, reload at each SIGHUP and watch the web configuration; an unhandled error ends it."""
         loop, asked = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, asked.set)
         try:
@@ -108,7 +108,7 @@ class Reloader:
                     task.cancel()
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the signal would otherwise kill a stopping process
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # by default it would kill the process while it stops
 
     async def _whenever(self, asked: asyncio.Event) -> None:
         while True:

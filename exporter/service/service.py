@@ -31,7 +31,7 @@ from exporter.status import DiscoveryStatus, LeftOutTeam
 STOP_TIMEOUT: Final = 4.0
 """Seconds that a stopping exporter waits for a session renewal, so that its new refresh token is not lost."""
 MOST_NAMES: Final = 20
-"""Names of teams in one line of the log."""
+"""Most names of teams in one log line."""
 _log = logging.getLogger(__name__)
 
 
@@ -42,10 +42,10 @@ class Service:
         """Start with an assembly.
 
         Args:
-            assembler: opens the next ones.
-            counters: of all requests.
-            assembly: the first one.
-            opened: closes it; this object takes ownership.
+            assembler: opens further assemblies.
+            counters: count all requests.
+            assembly: the first assembly.
+            opened: closes that assembly; this object takes ownership.
         """
         self.counters = counters
         self._assembler = assembler
@@ -53,7 +53,7 @@ class Service:
         self._opened = opened
         self._store = SeriesStore(CLOCK.monotonic)
         self._schedule = Schedule(AWAKE)
-        self.exporter = Exporter(self._schedule, payload=self._store, counters=counters, clock=CLOCK)
+        self.exporter = Exporter(self._schedule, store=self._store, counters=counters, clock=CLOCK)
         self._left_out: Mapping[FoundTeam, str] = {}
         self._none_wanted: Mapping[str, tuple[FoundTeam, ...]] = {}
         self._one = asyncio.Lock()
@@ -68,10 +68,10 @@ class Service:
         return self._assembly
 
     async def apply(self, settings: Settings) -> None:
-        """Apply these settings. Teams whose credential and platform stay the same keep data, counters and schedule.
+        """Apply these settings. Teams with the same credential and platform keep their data, counters and schedule.
 
         Raises:
-            ConfigError: a credential, the CA bundle or the proxy cannot be used; then nothing has changed.
+            ConfigError: a credential, the CA bundle or the proxy cannot be used. Nothing has changed.
         """
         async with self._one:
             opened, before = AsyncExitStack(), self._assembly
@@ -84,7 +84,7 @@ class Service:
             task.add_done_callback(self._retiring.discard)
 
     def _start_discoveries(self, before: Mapping[OriginKey, Discovery]) -> None:
-        """Count for the current discoveries, no longer for the previous ones, and have them ask at once."""
+        """Switch request counters to the current discoveries, and make them request their teams at once."""
         names = set()
         for key, discovery in self._assembly.discoveries.items():
             renews = self._assembly.credentials[key].renews
@@ -95,7 +95,7 @@ class Service:
         self._changed.set()
 
     def _set_teams(self, *, same_platform: bool = True) -> None:
-        """Poll the configured teams, and the discovered ones that are wanted."""
+        """Poll the configured teams, and the discovered ones that were chosen."""
         now, settings = self._assembly, self._assembly.settings
         choices = self.choices()
         found = [team for choice in choices for team in choice.teams]
@@ -108,7 +108,7 @@ class Service:
         self._log_choices(choices)
 
     def _log_choices(self, choices: Sequence[Choice]) -> None:
-        """Log which teams are left out, and which discovery wants none: once, not after every attempt."""
+        """Log which teams are left out, and discoveries that want none of theirs: once, not after every attempt."""
         left_out = {team: why for choice in choices for team, why in choice.left_out.items()}
         for team, why in left_out.items():
             if self._left_out.get(team) != why:
@@ -146,10 +146,10 @@ class Service:
         )
 
     async def look(self) -> bool:
-        """Discover the teams of every such credential, once.
+        """Run every discovery once.
 
         Returns:
-            Whether each of them could be asked.
+            Whether all of them succeeded.
         """
         discoveries = self._assembly.discoveries.values()
         await asyncio.gather(*(discovery.look() for discovery in discoveries))
@@ -178,7 +178,7 @@ class Service:
             self._set_teams()
 
     async def close(self) -> None:
-        """Close everything that is open, once; a session renewal under way has `STOP_TIMEOUT`."""
+        """Close everything that is open; wait at most `STOP_TIMEOUT` for a session renewal under way."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._opened.aclose()
@@ -206,7 +206,7 @@ def _wall_time(monotonic: float | None) -> float | None:
 
 
 def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:
-    """What the settings say about one team."""
+    """The rules for one team, from the settings."""
     collect = settings.collect
     agents = AgentRules(
         team=team.name,
@@ -234,7 +234,7 @@ def _longest_wait(teams: int, settings: Settings) -> float:
 
 @asynccontextmanager
 async def started(settings: Settings, environ: Mapping[str, str], shard: Shard) -> AsyncIterator[Service]:
-    """The exporter for these settings, ready to poll; everything it opened is closed when the block ends.
+    """The service for these settings, ready to poll; everything it opened is closed when the block ends.
 
     Raises:
         ConfigError: a credential, the CA bundle or the proxy cannot be used.

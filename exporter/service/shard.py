@@ -1,20 +1,20 @@
-"""Several exporters that share the teams."""
+"""Dividing the teams among several exporters."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:  # a health check needs the command line, but not the settings
+if TYPE_CHECKING:  # a health check must not load the settings
     from exporter.config.settings import Settings
 
 
 class Shard(NamedTuple):
-    """This process' part of the teams, when several share them."""
+    """Which of several exporters this process is, and so which teams it polls."""
 
     number: int = 0
     total: int = 1
 
     def holds(self, team: str) -> bool:
-        """Whether the team belongs to this shard, by a hash of its name that is equal on every machine."""
-        from hashlib import blake2s  # noqa: PLC0415  a health check does without
+        """Whether the team belongs to this shard, by a hash of its name that is the same on every machine."""
+        from hashlib import blake2s  # noqa: PLC0415  a health check does not need it
 
         digest = blake2s(team.encode(), digest_size=8).digest()
         return int.from_bytes(digest) % self.total == self.number

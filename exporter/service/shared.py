@@ -1,4 +1,4 @@
-"""Resources that several assemblies hold at once, so that a reload keeps those that did not change."""
+"""Resources that several assemblies share, so that a reload keeps those that did not change."""
 
 import asyncio
 from collections import Counter
@@ -24,8 +24,8 @@ class Shared(Generic[K, R]):
         """Hold resources until the block ends.
 
         Args:
-            obtain: receives the open resources and returns those to hold, existing or new. If it raises, it leaves no
-                new one open.
+            obtain: receives the open resources and returns those to hold, existing or new. If it raises, it must not
+                leave a new one open.
         """
         async with self._lock:
             held = await obtain(self._open)
@@ -37,6 +37,6 @@ class Shared(Generic[K, R]):
             await self._let_go(held)
 
     async def _let_go(self, held: Mapping[K, R]) -> None:
-        async with self._lock:  # a new holder waits until it is closed
+        async with self._lock:  # so that a new holder waits until closing is done
             self._holders.subtract(held.keys())
             await self._close([self._open.pop(key) for key in held if not self._holders[key]])

@@ -33,8 +33,12 @@ every_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: met
 @pytest.fixture(scope="module")
 def both() -> tuple[str, str]:
     """The full fixture in the text format and in OpenMetrics."""
-    exporter = asyncio.run(full_exporter())
-    return stable_exposition(exporter, openmetrics=False), stable_exposition(exporter, openmetrics=True)
+    return asyncio.run(_both())
+
+
+async def _both() -> tuple[str, str]:
+    exporter = await full_exporter()
+    return await stable_exposition(exporter, openmetrics=False), await stable_exposition(exporter, openmetrics=True)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +108,7 @@ def test_order_of_the_payload(both: tuple[str, str]) -> None:
 
 async def test_process_metrics_stand_with_the_exporters_own() -> None:
     """The metrics of the process follow those of the exporter and go before those of the teams."""
-    answer = (await full_exporter()).exposition(openmetrics=True)
+    answer = await (await full_exporter()).scrape(openmetrics=True)
     headed = re.findall(r"^# TYPE (\S+) ", b"".join(answer.text()).decode(), re.MULTILINE)
     process = [i for i, name in enumerate(headed) if name.startswith(PROCESS)]
     assert process == list(range(len(EXPORTER_METRICS), len(headed) - len(DOMAIN_METRICS)))

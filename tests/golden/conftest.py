@@ -8,6 +8,6 @@ async def expositions() -> dict[str, str]:
     """The full fixture's exposition by the name of its golden file."""
     exporter = await full_exporter()
     return {
-        "metrics.prom": stable_exposition(exporter, openmetrics=False),
-        "metrics.openmetrics": stable_exposition(exporter, openmetrics=True),
+        "metrics.prom": await stable_exposition(exporter, openmetrics=False),
+        "metrics.openmetrics": await stable_exposition(exporter, openmetrics=True),
     }

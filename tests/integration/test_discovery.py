@@ -159,7 +159,7 @@ async def test_a_device_key_finds_its_team(
     discover = {"token_file": str(path)}
     exporter = await exporter_factory({"api": API, "collect": COLLECT, "teams": [], "discover": [discover]}, tokens={})
     await exporter.wait_ready()
-    assert "a device key reads only one team, so include that one alone" in exporter.logs
+    assert "a device key reads only one team, so include only that one" in exporter.logs
     await up(exporter)
     narrowed = await exporter_factory(
         {"api": API, "collect": COLLECT, "teams": [], "discover": [{**discover, "include": ["Film"]}]}, tokens={}

@@ -201,7 +201,7 @@ async def test_pages_of_changing_size() -> None:
         items: list[wire.Agent | None] = [wire.Agent(agent_id=f"{number}-{i}") for i in range(sizes[number])]
         return wire.Page(number, items, 130, sizes[number], Counter[str]())
 
-    with pytest.raises(SchemaMismatch, match="140 agents seen of a list of 130"):
+    with pytest.raises(SchemaMismatch, match="the list has 140 agents, but states a total of 130"):
         await collect_agents(fetch, RULES, Presence(), Moment(NOW, NOW), Counter())
 
 

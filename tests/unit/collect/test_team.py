@@ -76,7 +76,7 @@ async def test_one_poll(rig: Rig) -> None:
 
 async def test_before_the_first_poll(rig: Rig) -> None:
     """A team that was never polled is down and has no series but those about the exporter."""
-    found = rig.scrape()
+    found = await rig.scrape()
     assert up(found) == {"up": 0, "tasks": 0, "agents": 0}
     assert not found.series("cyberun_team_info")
     assert found.value("cyberun_exporter_series", team_name="render") == 0
@@ -124,9 +124,9 @@ async def test_a_failing_list_costs_itself(client: FakeClient, rig: Rig, path: s
     )
     client.clock.elapsed = ends - 0.001
     await rig.team.poll()
-    assert rig.scrape().series(series[failed])
+    assert (await rig.scrape()).series(series[failed])
     client.clock.elapsed = ends
-    found = rig.scrape()
+    found = await rig.scrape()
     assert not found.series(series[failed])
     assert found.series(series[other])
     assert found.series("cyberun_team_info")
@@ -494,7 +494,7 @@ async def test_other_rules(client: FakeClient, rig: Rig) -> None:
     assert found.value("cyberun_exporter_api_requests_total", team_name="render", path=AGENTS) == 3
     assert (rig.collector("tasks").failures_in_a_row, len(client.requests)) == (2, count)
     client.clock.advance(40.0)
-    assert not rig.scrape().series("cyberun_agents")
+    assert not (await rig.scrape()).series("cyberun_agents")
 
 
 # --- One poll at a time -------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def test_a_device_key_reads_one_team() -> None:
     found = {A: "Render", B: "Film"}
     choices = chosen(settings({"token_env": "ONE"}), "device", ONE=found)
     assert polled(choices) == []
-    assert set(left_out(choices).values()) == {"a device key reads only one team, so include that one alone"}
+    assert set(left_out(choices).values()) == {"a device key reads only one team, so include only that one"}
     (narrowed,) = chosen(settings({"token_env": "ONE", "include": ["Film"]}), "device", ONE=found)
     assert (polled([narrowed]), narrowed.not_wanted) == (["Film ONE"], (FoundTeam(A, "Render"),))
 

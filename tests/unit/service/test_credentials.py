@@ -136,8 +136,8 @@ def jwt(expires: float | None) -> str:
     ("token", "told"),
     [
         (jwt(NOW - 1), [f"team a: the JWT has expired{SESSION}"]),
-        (jwt(NOW + 3000), [f"team a: the JWT ends in 50m, and nothing renews it{SESSION}"]),
-        (jwt(NOW + 86_399), [f"team a: the JWT ends in 1d, and nothing renews it{SESSION}"]),
+        (jwt(NOW + 3000), [f"team a: the JWT expires in 50m, and nothing renews it{SESSION}"]),
+        (jwt(NOW + 86_399), [f"team a: the JWT expires in 1d, and nothing renews it{SESSION}"]),
         (jwt(NOW + 86_401), []),
         (jwt(None), []),
         ("sk-made-up", []),
@@ -159,7 +159,7 @@ def test_the_end_of_a_key_is_told() -> None:
     sources = open_credentials(one, ENVIRON | {"OTHER": "sk-OTHER"}, {}, lock=False)
     assert list(warnings(one, sources, NOW)) == [
         "team a: the key has expired, as token_expires says",
-        "all: the key ends in 16h, and nothing renews it, as token_expires says",
+        "all: the key expires in 16h, and nothing renews it, as token_expires says",
     ]
 
 
@@ -170,7 +170,7 @@ def test_one_key_for_two_teams_is_told() -> None:
     one = settings(teams)
     sources = open_credentials(one, ENVIRON | {"SAME": ENVIRON["SK"], "OTHER": "sk-OTHER"}, {}, lock=False)
     assert list(warnings(one, sources, NOW)) == [
-        "teams a, b: they share one key, which reads a single team, so all show that team"
+        "teams a, b: they share one key, which reads only one team, so all show the same data"
     ]
 
 
