@@ -599,7 +599,7 @@ async def test_what_is_kept_between_polls_is_few_objects() -> None:
     for client in clients:
         client.tasks = {status: [{"id": f"{status} {n}"} for n in range(9)] for status in TASK_STATUSES}
     store = SeriesStore(clients[0].clock.clock.monotonic)
-    teams = [make_team(client, payload=store) for client in clients]
+    teams = [make_team(client, store=store) for client in clients]
     await teams.pop().poll()  # fills what is common to all teams
     gc.collect()
     before = len(gc.get_objects())
