@@ -252,6 +252,15 @@ def test_shards_share_the_teams() -> None:
     assert process["staticConfigs"] == [{"targets": pods}]
 
 
+def test_a_release_may_turn_to_shards_and_back() -> None:
+    """Neither Service becomes the other one: an API server refuses to make one headless, or to undo that."""
+    shards, one = (rendered(name).one("Service") for name in ("sharding", "defaults"))
+    assert shards["metadata"]["name"] == f"{one['metadata']['name']}-shards"
+    long = render(case("sharding") | {"fullnameOverride": "a" * 63})
+    assert len(long.one("Service")["metadata"]["name"]) <= 63
+    assert long.workload["spec"]["serviceName"] == long.one("Service")["metadata"]["name"]
+
+
 def test_teams_are_scraped_as_the_probe_configuration_does() -> None:
     """With perTeam each team's target is told apart by a label, and a second one, of the same job, is the process."""
     spoken = strict_load((ROOT / "prometheus" / "prometheus-probe.yml").read_text(encoding="utf-8"))["scrape_configs"]
@@ -285,9 +294,10 @@ def test_a_probe_asks_in_one_way() -> None:
     """A probe of the user's own kind takes the place of the chart's GET, which Helm merges it with."""
     probe = rendered("pod").container["livenessProbe"]
     assert probe == {"periodSeconds": 60, "timeoutSeconds": 5, "tcpSocket": {"port": "http"}}
-    for handler in ({"exec": {"command": ["true"]}}, {"grpc": {"port": 1}}):
+    for handler in ({"exec": {"command": ["true"]}}, {"grpc": {"port": 1}}, {"tcpSocket": {"port": 1}, "exec": None}):
         given = render({"readinessProbe": handler}).container["readinessProbe"]
-        assert given.keys() & {"exec", "grpc", "tcpSocket", "httpGet"} == handler.keys()
+        named = {kind for kind in ("exec", "grpc", "tcpSocket", "httpGet") if given.get(kind) is not None}
+        assert named == {kind for kind, value in handler.items() if value}
 
 
 def test_a_slow_node_has_time_to_start() -> None:
@@ -302,6 +312,7 @@ def test_an_image_tag_may_have_a_digest() -> None:
     release = render({"image": {"tag": f"1.0.1+gpu@{digest}"}})
     assert release.container["image"].endswith(f":1.0.1+gpu@{digest}")
     assert release.workload["metadata"]["labels"]["app.kubernetes.io/version"] == "1.0.1_gpu"
+    assert render({"image": {"tag": "_a_"}}).workload["metadata"]["labels"]["app.kubernetes.io/version"] == "a"
 
 
 @pytest.mark.parametrize(

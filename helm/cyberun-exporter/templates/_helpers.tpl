@@ -30,6 +30,15 @@ a release may be called "2024" or "gpu.farm".
 {{- include "cyberun-exporter.fullname" . | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* The headless Service of shards has a name of its own: a Service cannot become headless, or stop being so. */}}
+{{- define "cyberun-exporter.serviceName" -}}
+{{- if .Values.sharding.enabled -}}
+{{- include "cyberun-exporter.suffixed" (dict "root" . "suffix" "shards") -}}
+{{- else -}}
+{{- include "cyberun-exporter.fullname" . -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "cyberun-exporter.serviceAccountName" -}}
 {{- $default := ternary (include "cyberun-exporter.fullname" .) "default" .Values.serviceAccount.create -}}
 {{- default $default .Values.serviceAccount.name -}}
@@ -50,7 +59,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- define "cyberun-exporter.labels" -}}
 {{- /* A tag may carry a digest, which no label value can. */ -}}
 {{- $tag := .root.Values.image.tag | default .root.Chart.AppVersion | splitList "@" | first -}}
-{{- $version := regexReplaceAll "[^A-Za-z0-9]+$" (regexReplaceAll "[^A-Za-z0-9._-]" $tag "_" | trunc 63) "" -}}
+{{- $version := regexReplaceAll "^[^A-Za-z0-9]+|[^A-Za-z0-9]+$" (regexReplaceAll "[^A-Za-z0-9._-]" $tag "_" | trunc 63) "" -}}
 {{- $own := dict
       "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
       "app.kubernetes.io/version" $version
@@ -111,13 +120,15 @@ certificate by opening the port. Arguments: root, name, probe.
 {{- $probe := deepCopy .probe -}}
 {{- $others := list -}}
 {{- range $handler := list "exec" "grpc" "tcpSocket" -}}
-{{- if index $probe $handler }}{{ $others = append $others $handler }}{{ end -}}
+{{- if kindIs "map" (index $probe $handler) }}{{ $others = append $others $handler }}{{ end -}}
 {{- end -}}
 {{- if gt (len $others) 1 -}}
 {{- fail (printf "%s: set one of exec, grpc and tcpSocket; found %s" .name ($others | join ", ")) -}}
 {{- end -}}
 {{- if $others -}}
 {{- $probe = omit $probe "httpGet" -}}
+{{- else if not $probe.httpGet -}}
+{{- fail (printf "%s: set one of exec, grpc, httpGet and tcpSocket; null leaves the whole probe out" .name) -}}
 {{- end -}}
 {{- if and $probe.httpGet (include "cyberun-exporter.tls" .root) -}}
 {{- if .root.Values.webConfig.tls.clientCertificates -}}

@@ -43,7 +43,7 @@ basicAuth:
 
 {{/* The name and port of each pod for a scraper outside the release's namespace, as a JSON list. */}}
 {{- define "cyberun-exporter.addresses" -}}
-{{- $service := printf "%s.%s.svc" (include "cyberun-exporter.fullname" .) (include "cyberun-exporter.namespace" .) -}}
+{{- $service := printf "%s.%s.svc" (include "cyberun-exporter.serviceName" .) (include "cyberun-exporter.namespace" .) -}}
 {{- if .Values.sharding.enabled -}}
 {{- $addresses := list -}}
 {{- range $i := until (int .Values.replicaCount) -}}
@@ -78,7 +78,7 @@ Prometheus Operator does it. Without a monitor it is what the rule files have.
 {{- with .Values.serviceMonitor -}}
 {{- if .enabled -}}
 {{- $labels := include "cyberun-exporter.labels" (dict "root" $ "labels" $.Values.service.labels) | fromJson -}}
-{{- $jobs = append $jobs (get $labels .jobLabel | default (include "cyberun-exporter.fullname" $)) -}}
+{{- $jobs = append $jobs (get $labels .jobLabel | default (include "cyberun-exporter.serviceName" $)) -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.podMonitor -}}
