@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from exporter import catalog
-from grafana.builders import common, links, style
+from grafana.builders import common, inventory, links, style
 from grafana.builders.common import AGENT, ALL, TEAM, by_team, free_memory
 from grafana.builders.frame import Board, Place, Section
 from grafana.builders.grid import AGENT as AGENT_KEY
@@ -38,7 +38,7 @@ def board() -> Board:
             Section("Work done", [Place(_done(), 10, 8), Place(_failures(), 14, 8)]),
             Section("GPU memory", [Place(_memory(), 11, 8), Place(_least_memory(), 13, 8)]),
             Section("Presence", [Place(_heartbeats(), 7, 8), Place(_sessions(), 7, 8), Place(_syncs(), 10, 8)]),
-            Section("Inventory", [Place(_versions(), 24, 6), Place(_models(), 12, 8), Place(_labels(), 12, 8)]),
+            Section("Inventory", inventory.places()),
         ),
     )
 
@@ -50,9 +50,15 @@ def _with_status(status: str) -> str:
 
 def _first_row() -> tuple[Panel, ...]:
     return (
-        number(Text("Connected", catalog.AGENT_CONNECTED), f"sum({SELECT(catalog.AGENT_CONNECTED)})", Scale("short")),
         number(
-            Text("Disconnected", "Agents that are expected, or were connected within collect.agent_memory."),
+            Text("Connected", "Agents that the platform lists now."),
+            f"sum({SELECT(catalog.AGENT_CONNECTED)})",
+            Scale("short"),
+        ),
+        number(
+            Text(
+                "Disconnected", "Agents that are not connected, but expected or connected within collect.agent_memory."
+            ),
             f"sum(1 - {SELECT(catalog.AGENT_CONNECTED)})",
             Scale("short", style.ANY_IS_A_WARNING),
         ),
@@ -145,7 +151,7 @@ def _demand() -> Panel:
         Line(f"sum({SELECT(catalog.AGENT_GPU_CAPACITY)})", "capacity"),
         Line(f"sum({SELECT(catalog.AGENT_RUNNING_TASKS)})", "running"),
     ]
-    about = "Capacity of the chosen agents and the tasks running on them. If running is above capacity, one is wrong."
+    about = "Capacity of the chosen agents and the tasks running on them. If more run than fit, a number is wrong."
     colors = {"capacity": "blue", "running": "green"}
     return lines(Text("Running tasks against capacity", about), queries, "short", Look(colors=colors))
 
@@ -243,39 +249,3 @@ def _syncs() -> Panel:
     columns = [ratio("Progress", f"{progress} or on () {no_agent}")]
     text = Text("Files being synced", catalog.AGENT_SYNC)
     return grid(text, keys, columns, sort={"Progress": False})
-
-
-# --- Inventory ---
-
-
-def _versions() -> Panel:
-    labels = {
-        "agent_version": "Agent version",
-        "tool": "Tool",
-        "tool_version": "Tool version",
-        "comfyui_version": "ComfyUI",
-        "pytorch_version": "PyTorch",
-        "os_type": "System",
-        "platform_arch": "Platform",
-    }
-    columns = [Column("Agents", f"count by ({', '.join(labels)}) ({SELECT(catalog.AGENT_INFO)})", unit="short")]
-    keys = [Key(label, title, width=110) for label, title in labels.items()]
-    about = (
-        "Agents by the versions they run. A row with few agents is an upgrade that is not finished, or went too far."
-    )
-    return grid(Text("Versions", about), keys, columns, sort={"Agents": True})
-
-
-def _models() -> Panel:
-    models = f"count by (device_name) ({SELECT(catalog.AGENT_GPU_INFO)})"
-    columns = [Column("GPUs", models, cell=GAUGE, color=style.BAR)]
-    text = Text("GPU models", "GPUs of the connected agents, by the model that the driver reports.")
-    return grid(text, [Key("device_name", "Model", width=GPU_MODEL_WIDTH)], columns, sort={"GPUs": True})
-
-
-def _labels() -> Panel:
-    counted = f"topk({_ROWS}, count by (label) ({SELECT(catalog.AGENT_LABEL)}))"
-    no_label = none(SELECT(catalog.AGENT_CONNECTED), {"label": "none known"})
-    columns = [Column("Agents", f"{counted} or on () {no_label}", cell=GAUGE, color=style.BAR)]
-    text = Text("Agent labels", catalog.AGENT_LABEL)
-    return grid(text, [Key("label", "Label", width=190)], columns, sort={"Agents": True})

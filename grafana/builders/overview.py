@@ -127,7 +127,7 @@ def _waits() -> Panel:
 def _statuses() -> Panel:
     gone = f"sum(1 - {SELECT(catalog.AGENT_CONNECTED)})"
     queries = [Line(f"sum by (status) ({SELECT(catalog.AGENTS)})", "{{status}}"), Line(gone, "disconnected")]
-    about = "Connected agents by status, plus disconnected ones: expected, or seen within collect.agent_memory."
+    about = "Connected agents by status, plus disconnected ones: expected, or connected within collect.agent_memory."
     return lines(Text("Agents by status", about), queries, "short", Look(colors=style.AGENT_COLORS, stacked=True))
 
 

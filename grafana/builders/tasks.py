@@ -1,16 +1,13 @@
 """Does work flow: how long does it wait and run, what fails, what is stuck?"""
 
-from dataclasses import replace
 from typing import Final
 
 from exporter import catalog
-from grafana.builders import common, links, style
-from grafana.builders.common import ACTIVE, ALL, COMPLETED, FAILED, TEAM, TRIED, UNSTARTED, by_team, of_status
+from grafana.builders import common, gpu_time, links, style
+from grafana.builders.common import ACTIVE, COMPLETED, FAILED, TEAM, TRIED, UNSTARTED, by_team, of_status
 from grafana.builders.frame import Board, Place, Section
-from grafana.builders.grid import COLORED, GPU_MODEL_WIDTH, HIDDEN_JOB, Column, Key, grid
-from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, durations, lines, number
-from grafana.builders.query import Selector, age, highest, labelled, none
+from grafana.builders.query import Selector, age, none
 
 SELECT: Final = Selector(("team_name", "workflow_id"))
 
@@ -54,8 +51,8 @@ def board() -> Board:
                     Place(_retrying(), 8, 8),
                 ],
             ),
-            Section("GPU time", [Place(_execution(), 10, 8), Place(_execution_table(), 14, 8)]),
-            Section("Workflows", [Place(_workflows(), 24, 8)]),
+            Section("GPU time", gpu_time.places()),
+            Section("Workflows", [Place(gpu_time.workflows(), 24, 8)]),
             Section("History", [Place(_listed(), 24, 7)]),
         ),
     )
@@ -197,86 +194,6 @@ def _on_absent_agents() -> Panel:
 def _retrying() -> Panel:
     text = Text("Active tasks being retried", catalog.TASKS_RETRYING)
     return by_team(text, SELECT(catalog.TASKS_RETRYING), "short", Look(at_least=1))
-
-
-# --- GPU time ---
-
-
-def _execution() -> Panel:
-    worked = f"sum by (gpu_type) ({SELECT.rate(catalog.TASK_EXECUTION)})"
-    # Grafana would show an empty name in the legend.
-    query = Line(highest(common.FEW, labelled(worked, {"gpu_type": "unknown"}), "gpu_type"), "{{gpu_type}}")
-    about = (
-        "Run time of finished tasks per second, by GPU type: roughly the number of GPUs at work. A task counts when it"
-        f" ends. Shows the {common.FEW} types with the highest values."
-    )
-    return lines(Text("GPUs at work by type", about), [query], "short", Look(coarse=True))
-
-
-def _execution_table() -> Panel:
-    labels = "gpu_type, target_pool"
-    grown = {
-        status: SELECT.increase_in_range(catalog.TASK_EXECUTION, of_status(status))
-        for status in catalog.FINAL_TASK_STATUSES
-    }
-    columns = [
-        Column(status.capitalize(), f"sum by ({labels}) ({growth}) > 0", unit="s", decimals=1)
-        for status, growth in grown.items()
-    ]
-    nothing = none(SELECT(catalog.TASKS), {"gpu_type": ALL, "target_pool": ALL})
-    columns[0] = replace(columns[0], expression=f"{columns[0].expression} or on () {nothing}")
-    about = (
-        "Run time of the tasks that finished in the time shown, by final status, GPU type and target pool. A name is"
-        " missing if the platform does not report it."
-    )
-    keys = [Key("gpu_type", "GPU type", width=GPU_MODEL_WIDTH), Key("target_pool", "Pool", width=120)]
-    text = Text("Run time by GPU type and pool", about)
-    return grid(text, keys, columns, sort={"Completed": True})
-
-
-# --- Workflows ---
-
-
-def _workflows() -> Panel:
-    labels = f"{TEAM}, workflow_id"
-    finished, failed, tried, worked = (
-        f"sum by ({labels}) ({SELECT.increase_in_range(metric, matchers)})"
-        for metric, matchers in (
-            (catalog.WORKFLOW_TASKS_FINISHED, ""),
-            (catalog.WORKFLOW_TASKS_FINISHED, FAILED),
-            (catalog.WORKFLOW_TASKS_FINISHED, TRIED),
-            (catalog.WORKFLOW_EXECUTION, ""),
-        )
-    )
-    labels_of_none = {"job": ALL, "team_name": ALL, "workflow_id": ALL, "display_name": "none counted"}
-    columns = [
-        Column(
-            "Finished", f"{finished} or on () {none(SELECT(catalog.TASKS), labels_of_none)}", unit="short", decimals=0
-        ),
-        Column(
-            "Failed",
-            f"{failed} / ({tried} > 0)",
-            unit="percentunit",
-            judgement=style.FAILURES,
-            cell=COLORED,
-            decimals=1,
-        ),
-        Column("Run time", worked, unit="s", decimals=1),
-        Column("Mean run time", f"{worked} / ({finished} > 0)", unit="s", decimals=1),
-        Column("Names", SELECT(catalog.WORKFLOW_INFO), shown=False),
-    ]
-    about = (
-        "Tasks that finished in the time shown, by workflow: those with most finished tasks, all others as other. Needs"
-        " collect.workflows above 0. A workflow links to itself alone."
-    )
-    keys = [
-        HIDDEN_JOB,
-        TEAM_KEY,
-        Key("workflow_id", "Workflow", leads=(links.TASKS,), width=325),
-        Key("display_name", "Name", width=180),
-        Key("workflow_slug", "Slug", width=150),
-    ]
-    return grid(Text("Workflows", about), keys, columns, sort={"Run time": True, "Finished": True})
 
 
 # --- History ---
