@@ -17,7 +17,7 @@ SELECT: Final = Selector(("team_name", "workflow_id"))
 
 def places() -> list[Place]:
     """The panels about GPU types, from left to right."""
-    return [Place(_execution(), 10, 8), Place(_execution_table(), 14, 8)]
+    return [Place(_execution(), 11, 8), Place(_execution_table(), 13, 8)]
 
 
 def _execution() -> Panel:
@@ -47,7 +47,7 @@ def _execution_table() -> Panel:
         "Run time of the tasks that finished in the time shown, by final status, GPU type and target pool. A name is"
         " missing if the platform does not report it."
     )
-    keys = [Key("gpu_type", "GPU type", width=GPU_MODEL_WIDTH), Key("target_pool", "Pool", width=120)]
+    keys = [Key("gpu_type", "GPU type", width=GPU_MODEL_WIDTH), Key("target_pool", "Pool", width=110)]
     text = Text("Run time by GPU type and pool", about)
     return grid(text, keys, columns, sort={"Completed": True})
 

@@ -59,6 +59,8 @@ class Rig:
     """Queries that gave data, by name."""
     without_exporter: dict[str, list[float]] = field(default_factory=dict)
     """What each query of a panel gave while the exporter was gone, by name; nothing for those that were empty."""
+    marks: list[int] = field(default_factory=list)
+    """How many points each annotation about restarts had after one restart."""
 
     def play(self) -> None:
         """What happens in a second: a task of each kind ends."""
@@ -180,6 +182,9 @@ async def troubled(rig: Rig, healthy: set[str]) -> set[str]:
     async with rig.exporter:
         await rig.exporter.wait_ready()
         await rig.until(RESTARTS, within=20)
+        await asyncio.sleep(3)
+        marks = [await rig.ask(query) for query in QUERIES if query.name in RESTARTS]
+        rig.marks = [len(series["values"]) for found in marks for series in found]
     return healthy | rig.seen
 
 
@@ -209,6 +214,12 @@ def test_an_exporter_that_is_gone_is_noticed(rig: Rig) -> None:
 def test_no_number_outlives_the_exporter(rig: Rig) -> None:
     """When the exporter is gone every panel is empty now, but those that say so: no number, no row, no "none"."""
     assert set(rig.without_exporter) <= set(KNOWN_WITHOUT_EXPORTER)
+
+
+@pytest.mark.usefixtures("troubled")
+def test_a_restart_is_one_line(rig: Rig) -> None:
+    """A restart is marked once: two points next to each other would be drawn as a region."""
+    assert rig.marks == [1] * len(RESTARTS)
 
 
 @pytest.mark.usefixtures("healthy")
