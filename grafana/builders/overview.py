@@ -65,6 +65,7 @@ def _teams() -> Panel:
     failed = _by_team(SELECT.increase_in_range(catalog.TASKS_FINISHED, FAILED))
     tried = _by_team(SELECT.increase_in_range(catalog.TASKS_FINISHED, TRIED))
     known = f"count by ({TEAM}) ({SELECT(catalog.AGENT_CONNECTED)})"
+    waiting = _by_team(SELECT(catalog.TASKS, UNSTARTED))
     columns = [
         Column("Reporting", common.reporting(SELECT), mappings=style.FAILING_ONLY, cell=BACKGROUND),
         Column(
@@ -75,10 +76,10 @@ def _teams() -> Panel:
             mappings=style.NEVER_READ,
             cell=COLORED,
         ),
-        Column("Waiting", _by_team(SELECT(catalog.TASKS, UNSTARTED)), unit="short"),
+        Column("Waiting", waiting, unit="short"),
         Column(
             "Oldest waiting",
-            f"max by ({TEAM}) ({age(SELECT(catalog.TASK_OLDEST_CREATED, OLDEST))})",
+            f"max by ({TEAM}) ({age(SELECT(catalog.TASK_OLDEST_CREATED, OLDEST))}) or 0 * {waiting}",
             unit="s",
             judgement=style.WAITING,
             cell=BACKGROUND,
