@@ -25,7 +25,7 @@ _INSTANCE: Final = "{{instance}}"
 
 def places() -> list[Place]:
     """The panels, from left to right."""
-    return [Place(_builds(), 24, 4), Place(_series(), 8, 7), Place(_memory(), 8, 7), Place(_cpu(), 8, 7)]
+    return [Place(_builds(), 24, 5), Place(_series(), 8, 7), Place(_memory(), 8, 7), Place(_cpu(), 8, 7)]
 
 
 def _builds() -> Panel:
