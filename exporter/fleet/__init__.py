@@ -1,1 +1,1 @@
-"""Tasks and agents in our own words: values and pure functions. Time comes in as an argument."""
+"""Tasks and agents in our own terms: immutable values and pure functions. Time is always an argument."""

@@ -1,4 +1,4 @@
-"""The tasks seen in active statuses: which ones started, which left, and whose wait was counted."""
+"""The tasks seen in active statuses: which ones started, which ones left, and whose wait was counted."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Final
 from exporter.fleet.tasks import Task
 
 REMEMBERED: Final = 800
-"""Most tasks remembered per team: as many as one poll can read in the active statuses."""
+"""Most tasks remembered per team: as many as one poll can read in the four active statuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +18,13 @@ class ActiveStatusScan:
 
     total: int
     tasks: Sequence[Task]
-    """Each once."""
+    """Without duplicates."""
     pages: int
-    """How many were read."""
+    """The number of pages read."""
     items: int
-    """Number of items on the pages, including those that came twice or without an id."""
+    """The number of items on the pages, including duplicates and those without an id."""
     truncated: bool
-    """The pages hold fewer items than their totals state."""
+    """Whether the pages hold fewer items than their totals state."""
 
     @property
     def complete(self) -> bool:
@@ -44,22 +44,24 @@ class Activity:
     """What is remembered of active tasks between two polls."""
 
     seen: Mapping[str, Seen] = field(default_factory=dict)
-    """By id; the one not seen for the longest time comes first and is forgotten first."""
+    """By id; the one that was not seen for the longest time comes first and is forgotten first."""
     listed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The ids read at the last poll, by status."""
     missed: Mapping[str, float] = field(default_factory=dict)
-    """Tasks that were missing at the last poll, id to creation time; one more poll looks for them, as lists move."""
+    """Tasks that disappeared before the last poll and were not found: id to creation time. One more poll looks for
+    them, because items move while lists are read."""
     all_running: bool = False
-    """Every running task was read at the last poll."""
+    """Whether every running task was read at the last poll."""
     latest_start: float = -inf
     waits_known_until: float = -inf
-    """A task that started by then and is not remembered has no wait to count: it already ran at the first poll, or its
-    wait was counted before it was forgotten."""
+    """A task that started before this time and is not remembered has no wait to count: it was already running at the
+    first poll, or its wait was counted before it was forgotten."""
 
     def gone(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, float]:
         """The tasks that left the active statuses since the last poll: id to creation time.
 
-        Tasks move forward through the statuses, so an absence only means something where these were read completely.
+        Tasks only move forward through the statuses, so a task is gone only if all statuses after its own were read
+        completely.
         """
         found = {task.task_id for scan in active.values() for task in scan.tasks}
         gone = {task_id: created_at for task_id, created_at in self.missed.items() if task_id not in found}
@@ -100,8 +102,8 @@ class Activity:
             active: what this poll read of each active status.
             waited: ids of the tasks whose wait this poll counted.
             ended: ids of all tasks it read in a final status.
-            first: whether it was the first poll. The wait of a task that already runs then is never counted, or every
-                restart would count it again.
+            first: whether it was the first poll. The wait of a task that is already running then is never counted;
+                otherwise every restart would count it again.
         """
         ended = frozenset(ended)
         seen = self._seen_after(active, waited, ended, first=first)

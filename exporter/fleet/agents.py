@@ -16,8 +16,8 @@ COMPLETE: Final = 100
 """The `sync_percent` of a finished sync."""
 
 
-# Here and in tasks.py, `Final` fields instead of `frozen=True`: mypy enforces immutability, and construction is four
-# times faster. There are hundreds of these on a page.
+# Here and in tasks.py, `Final` fields replace `frozen=True`: mypy enforces immutability, and construction is four times
+# faster, which matters because a page has hundreds of these.
 @dataclass(slots=True, kw_only=True)
 class Gpu:
     """One GPU, identified only by its position. Sizes are whole bytes."""
@@ -92,7 +92,7 @@ def _agent(item: wire.Agent, agent_id: str, status: str | None) -> Agent:
 
 
 def _sync(item: wire.Agent, status: str | None) -> tuple[str, float] | None:
-    # The documented sample is `idle` while it downloads; remains of a finished sync are at 100.
+    # The documented sample is `idle` while it downloads; a finished sync leaves a phase at 100 behind.
     if not item.sync_phase or item.sync_percent is None or (status != SYNCING and item.sync_percent >= COMPLETE):
         return None
     return label_text(item.sync_phase), item.sync_percent / 100
@@ -107,7 +107,7 @@ def _gpus(devices: Sequence[wire.GpuDevice | None]) -> tuple[Gpu, ...]:
                     position=position,
                     device_name=optional_label(gpu.device_name),
                     device_type=optional_label(gpu.device_type),
-                    # As integers, which are half as long in the exposition.
+                    # Integers are half as long in the exposition.
                     vram_size=None if gpu.vram_total is None else int(gpu.vram_total),
                     vram_free=None if gpu.vram_free is None else int(gpu.vram_free),
                 )
@@ -116,11 +116,11 @@ def _gpus(devices: Sequence[wire.GpuDevice | None]) -> tuple[Gpu, ...]:
 
 
 def label_set(labels: Sequence[str | None] | None) -> frozenset[str]:
-    """The labels of an agent, or those a task requires. Equal sets share one object: many tasks have the same."""
+    """The labels of an agent, or those a task requires. Equal sets are one object, because many tasks have the same."""
     return _label_set(tuple([label_text(label) for label in labels if label])) if labels else frozenset()
 
 
-# Keyed by cleaned label texts, which are short: the cache must not keep raw texts of megabytes.
+# The keys are sanitized texts, which are short, so the cache never keeps megabytes of raw text.
 @lru_cache(maxsize=256)
 def _label_set(labels: tuple[str, ...]) -> frozenset[str]:
     return frozenset(labels)
@@ -130,5 +130,5 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def unix_time(moment: datetime | None) -> float | None:
-    """Unix seconds; None also for times before 1970, which servers write for "never"."""
+    """Unix seconds; None also for times up to 1970, which servers use for "never"."""
     return moment.timestamp() if moment is not None and moment > _EPOCH else None

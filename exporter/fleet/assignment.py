@@ -1,4 +1,4 @@
-"""Relates a team's tasks to its agents: what neither list shows alone."""
+"""Relates a team's tasks to its agents, which neither list shows on its own."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from exporter.fleet.snapshots import AgentsSnapshot, TasksSnapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What follows from the last snapshots of both lists. None means unknown."""
+    """What the last snapshots of both lists show together. None means unknown."""
 
     without_eligible_agent: int | None
     """Waiting tasks that no connected agent can take."""
     on_absent_agents: int | None
     """Running tasks whose agent is not listed."""
     failed: Mapping[str, int]
-    """Failed tasks of each agent that is listed and has series of its own."""
+    """Failed tasks by agent, for each listed agent that has series of its own."""
 
 
 def assignment(tasks: TasksSnapshot, agents: AgentsSnapshot) -> Assignment:
@@ -25,7 +25,7 @@ def assignment(tasks: TasksSnapshot, agents: AgentsSnapshot) -> Assignment:
     return Assignment(
         without_eligible_agent=without_eligible_agent(tasks.required_labels, agents.label_sets),
         on_absent_agents=_absent(tasks.running_on, agents.listed) if complete else None,
-        # Seen agents are already sorted; sorting a large fleet again would stall the event loop.
+        # The agents in `seen` are already sorted; sorting a large fleet again would stall the event loop.
         failed={agent_id: failed.get(agent_id, 0) for agent_id in seen if agent_id in agents.presence.connected},
     )
 

@@ -1,15 +1,16 @@
 """Finds the tasks of a final status that are new since the last poll, from one end of their list.
 
 A list of finished tasks is long, has no cursor and an undocumented order, and its tasks may be removed at any time. So
-nothing is inferred from a position alone or from our own clock. An unknown task counts as new only when it must be:
+nothing is inferred from a position alone, or from our own clock. An unknown task counts as new only if one of these
+proves it:
 
 - it precedes a known one, in a list that was read without a gap from the end where new tasks arrive;
-- the whole list was known;
-- it was seen active before;
-- by the list's sort key, it comes after everything seen of the list so far.
+- the whole list was known before;
+- it was active at an earlier poll;
+- by the list's sort key, it comes after every task seen in the list so far.
 
-A task that was never seen active can end deep inside a list sorted by creation. The list's growth then shows how many
-such tasks there are, and the ones that ended last are taken to be them. So the number of new tasks is never too high.
+A task that was never seen active can end deep inside a list that is sorted by creation. The list's growth then shows
+how many such tasks there are, and those that ended last are counted. So the number of new tasks is never too high.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -23,9 +24,9 @@ from exporter.fleet.order import Key, Order, detect_order
 from exporter.fleet.tasks import ListPage, Task
 
 KNOWN: Final = 200
-"""Ids kept per status: two pages."""
+"""Most ids remembered per status: two pages."""
 MAX_PAGES: Final = 10
-"""Pages read per status and poll at most."""
+"""Most pages read per status and poll."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +38,23 @@ class FinalList:
     total: int
     last: int
     known: tuple[str, ...]
-    """Ids from the arrival end inwards: of the last poll, and as many earlier ones as fit."""
+    """Ids of the last poll, from the end where tasks arrive, then as many earlier ones as fit."""
     all_known: bool
-    """Every task of the list was known at some poll, and no id was forgotten since: any unknown task is new."""
+    """Whether every task of the list was known at some poll and no id was forgotten since. Any unknown task is then
+    new."""
     latest: Mapping[Key, float]
     """The latest time of each sort key among the tasks seen so far. Unix seconds of the platform's clock."""
     surplus: int = 0
-    """Items read that were not a further task: they came twice, or without an id."""
+    """The number of items read that were duplicates or had no id."""
 
     @property
     def newest_first(self) -> bool:
-        """Whether new tasks arrive on the first page, as long as the order shows nothing else."""
+        """Whether new tasks arrive on the first page; assumed while the order is unknown."""
         return self.order is None or self.order.newest_first
 
     @property
     def entry(self) -> int:
-        """The page to ask for first: where the newest tasks were."""
+        """The page to request first: the one that had the newest tasks."""
         return 1 if self.newest_first else self.last
 
 
@@ -61,18 +63,18 @@ NOTHING: Final = FinalList(order=None, total=0, last=1, known=(), all_known=Fals
 
 @dataclass(frozen=True, kw_only=True)
 class FinalStatusScan:
-    """The pages of one final status read in one poll, in the order they were asked for.
+    """The pages of one final status that were read in one poll, in the order of the requests.
 
-    Has no slots, because derived values are cached properties.
+    It has no slots, because derived values are cached properties.
     """
 
     before: FinalList | None
     """None at the first poll, which only records the state of the list."""
     seen_active: Container[str] = frozenset()
-    """Ids of tasks that were active at an earlier poll and were in no final status since."""
+    """Ids of tasks that were active at an earlier poll and have not been in a final status since."""
     pages: tuple[ListPage, ...] = ()
     stopped: bool = False
-    """Reading ended before all new tasks were read."""
+    """Whether reading ended before all new tasks were read."""
 
     @property
     def truncated(self) -> bool:
@@ -81,12 +83,12 @@ class FinalStatusScan:
 
     @property
     def total(self) -> int:
-        """The list's length, as the first answer stated it."""
+        """The list's length according to the first page."""
         return self.pages[0].total
 
     @cached_property
     def order(self) -> Order | None:
-        """How the list is sorted, as far as this or an earlier poll shows."""
+        """How the list is sorted, as far as this poll or an earlier one shows."""
         page, order = self.pages[0].tasks, self.before.order if self.before else None
         return order if order and order.fits(page) else detect_order(page) or order
 
@@ -96,10 +98,10 @@ class FinalStatusScan:
 
     @cached_property
     def _gapless_pages(self) -> Sequence[ListPage]:
-        """The pages read without a gap from the arrival end inwards.
+        """The pages that were read without a gap, starting at the end where tasks arrive.
 
-        A page that is no longer the last one is left out and read again later, because tasks may have moved to it from
-        the next page while it was read.
+        If reading started at a page that is no longer the last one, it is left out and read again later, because tasks
+        may have moved to it from the next page meanwhile.
         """
         if self._newest_first:
             return self.pages
@@ -121,7 +123,7 @@ class FinalStatusScan:
         return following if self._incomplete(self.before, gone) else None
 
     def _incomplete(self, before: FinalList, gone: Mapping[str, float]) -> bool:
-        """Whether the next page inwards may hold new tasks."""
+        """Whether the next page may hold new tasks."""
         if self._by(Key.COMPLETED) and _oldest(Key.COMPLETED, self.tasks) < before.latest[Key.COMPLETED]:
             return False
         return self._goes_on(before) or self._unexplained > 0 or self._may_hold(gone)
@@ -130,7 +132,7 @@ class FinalStatusScan:
         return self.order is not None and self.order.key is key
 
     def _goes_on(self, before: FinalList) -> bool:
-        """Whether new tasks reach the inner end of what was read, without a known one there."""
+        """Whether the new tasks may continue on the next page: no known task was read yet."""
         if any(task.task_id in self._known for task in self.tasks):
             return False
         if self.order is None:
@@ -139,13 +141,13 @@ class FinalStatusScan:
         return any((time := key.of(task)) is None or time >= horizon for task in self._gapless_pages[-1].tasks)
 
     def _may_hold(self, gone: Mapping[str, float]) -> bool:
-        """Whether one of these must be further inwards, in a list that is sorted by creation."""
+        """Whether one of these must be on a later page, in a list that is sorted by creation."""
         reached = _oldest(Key.CREATED, self.tasks)
         return self._by(Key.CREATED) and any(created <= reached for created in gone.values())
 
     @cached_property
     def tasks(self) -> Sequence[Task]:
-        """The tasks read, each once, from the arrival end inwards."""
+        """The tasks read, without duplicates, starting at the end where tasks arrive."""
         tasks: dict[str, Task] = {}
         for page in self._gapless_pages:
             for task in page.tasks if self._newest_first else reversed(page.tasks):
@@ -158,7 +160,7 @@ class FinalStatusScan:
 
     @cached_property
     def stable(self) -> bool:
-        """Whether positions show what is new: the known tasks kept their order, or all tasks are known."""
+        """Whether positions show which tasks are new: the known ones kept their order, or all tasks were known."""
         if self.before is None or self.before.all_known:
             return True
         places = {task_id: place for place, task_id in enumerate(self.before.known)}
@@ -167,7 +169,7 @@ class FinalStatusScan:
 
     @cached_property
     def _direction_flipped(self) -> bool:
-        """Whether the list was read from the wrong end until now; then this poll only records its state."""
+        """Whether the list was read from the wrong end until now. This poll then only records its state."""
         before = self.before
         return before is not None and not before.all_known and before.newest_first != self._newest_first
 
@@ -201,7 +203,7 @@ class FinalStatusScan:
 
     @cached_property
     def _unexplained(self) -> int:
-        """How many tasks, by the list's growth, are new beyond those that certainly are."""
+        """How many more tasks are new, by the list's growth, than those that certainly are."""
         before = self.before or NOTHING
         growth = (self._gapless_pages or self.pages)[0].total - before.total - max(0, self._surplus - before.surplus)
         return max(0, growth - len(self._certain))

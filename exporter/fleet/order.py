@@ -9,9 +9,9 @@ from typing import Final
 from exporter.fleet.tasks import Task
 
 MIN_MAJORITY: Final = 10
-"""By how many the rises of a page's times must exceed its falls, or vice versa: a few may be in order by chance."""
+"""Least difference between the number of increases and decreases of a page's times: a few may be in order by chance."""
 MIN_AGREEMENT: Final = 0.8
-"""The share of a page that must agree on a direction: a list sorted by id is nearly, but not quite, sorted by time."""
+"""Least share of a page that must agree on a direction: a list sorted by id is nearly, but not quite, in time order."""
 
 
 class Key(Enum):

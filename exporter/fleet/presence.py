@@ -11,11 +11,11 @@ class Presence:
     """The agents of one team that have a `connected` series."""
 
     last_seen: Mapping[str, float] = field(default_factory=dict)
-    """By agent id, when a poll last found it listed. Unix seconds of our clock."""
+    """When a poll last found each agent listed, by id. Unix seconds of our clock."""
     connected: frozenset[str] = frozenset()
-    """Ids of those that count as connected now."""
+    """Ids of the agents that count as connected."""
     seen_at: Mapping[str, float] = field(default_factory=dict)
-    """Like `last_seen`, in monotonic seconds, used to forget agents, because the wall clock may jump."""
+    """Like `last_seen`, but in monotonic seconds: agents are forgotten by this, because the wall clock may jump."""
 
     def updated(  # noqa: PLR0913  findings and rules, all by keyword
         self,
@@ -31,12 +31,12 @@ class Presence:
         """The presence after a poll.
 
         Args:
-            listed: ids of the agents it found.
+            listed: ids of the agents that the poll found.
             left_out: ids of agents beyond the limit, which have no series but are not gone either.
             now: when it found them.
-            complete: whether it saw the whole list; if not, agents seen within `memory` stay connected.
+            complete: whether it read the whole list; if not, agents seen within `memory` stay connected.
             memory: seconds for which a vanished agent is remembered.
-            limit: how many vanished agents are remembered at most; those seen last are kept.
+            limit: most vanished agents that are remembered; those seen last are kept.
             expected: ids that are never forgotten.
         """
         known = {agent_id: seen for agent_id, seen in self.last_seen.items() if agent_id not in left_out}

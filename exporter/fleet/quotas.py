@@ -7,18 +7,18 @@ from exporter.fleet.text import label_text
 from exporter.platform.account import Me
 
 MAX_QUOTAS: Final = 50
-"""Most quotas accepted; more would be a mistake, or an attack on the series storage."""
+"""Most quotas accepted; more would be a mistake, or an attempt to flood Prometheus with series."""
 
 
 def own_quotas(me: Me, team_id: str | None) -> Mapping[str, float]:
-    """The limits that concern the team, by name with the namespace before it: `teams.max_agents`.
+    """The limits that apply to the team, by name prefixed with the namespace, such as `teams.max_agents`.
 
     They are under `feature_flags`: `global` for the deployment, `account` for the user, `teams` by team id. -1 means
     unlimited and is left out; 0 means disabled.
 
     Args:
         me: the answer of `/users/me`.
-        team_id: None if it is not configured; then the limits are used if the answer names a single team.
+        team_id: None if it is not configured; team limits are then used only if the answer names a single team.
     """
     flags = _mapping(me.feature_flags)
     namespaces = {

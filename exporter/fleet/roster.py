@@ -6,13 +6,13 @@ from exporter.fleet.agents import Agent
 
 
 class Roster:
-    """The agents of one walk over the list, each once. Mutable: added page by page.
+    """The agents of one read of the list, without duplicates. Mutable: they are added page by page.
 
-    Already exposed agents keep their place, so the limit does not make series flap; free places go to newcomers.
+    Agents that already have series keep them, so the limit does not make series flap; free places go to new agents.
 
     Attributes:
-        exposed: ids of those that have series of their own.
-        left_out: ids of those beyond the limit.
+        exposed: ids of the agents that have series of their own.
+        left_out: ids of the agents beyond the limit.
     """
 
     def __init__(self, exposed_before: frozenset[str], limit: int) -> None:
@@ -41,6 +41,6 @@ class Roster:
 
     def _has_place(self, agent_id: str) -> bool:
         if agent_id in self._exposed_before:
-            return len(self.exposed) < self._limit  # a limit that a reload lowered applies to these as well
+            return len(self.exposed) < self._limit  # a reload may have lowered the limit
         self._free -= 1
         return self._free >= 0

@@ -1,4 +1,4 @@
-"""What one complete poll of a list shows: everything exposed about it, as one frozen value."""
+"""The result of one complete poll of a list: everything that is exposed about it, as one immutable value."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -14,15 +14,15 @@ from exporter.fleet.timings import Timings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of its list a poll read, and whether that may be everything."""
+    """How much of its list a poll read, and whether something may be missing."""
 
     pages: int
     items: int
-    """Items read, each counted once."""
+    """Items read, without duplicates."""
     reported: int
-    """The total that the platform stated."""
+    """The total that the platform reported."""
     truncated: bool
-    """The totals do not add up, or a limit was reached."""
+    """Whether the totals do not add up, or a limit was reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +38,14 @@ class TasksSnapshot:
     """When the longest-running task started."""
     required_labels: Mapping[frozenset[str], int] | None
     """How many of the waiting tasks read require each set of labels; None when tasks wait and none of those read states
-    any. That is always so if the platform fills in labels only on assignment."""
+    any, as on a platform that fills in labels only on assignment."""
     retrying: int
     """Active tasks, among those read, that were retried."""
     running_on: Mapping[str, int]
     """How many of the running tasks read run on each agent, where stated."""
     timings: Timings
     unknown: Counter[str]
-    """Number of contradictory times of finished or started tasks, by field."""
+    """The number of contradictory times of finished or started tasks, by field."""
 
 
 def tasks_snapshot(
@@ -113,7 +113,7 @@ class AgentsSnapshot:
     label_sets: frozenset[frozenset[str]] | None
     """The distinct label sets of the connected agents; None if there are too many to keep."""
     running_tasks: int | None
-    """Sum over all connected agents that state it; None when none does."""
+    """Sum over all connected agents that report it; None when none does."""
     gpu_capacity: int | None
     series_dropped: int
     """Series left out because of the limit."""

@@ -1,6 +1,7 @@
 """Sums over finished tasks by kind and agent. Like all counters they start at 0 at the first poll.
 
-Memory is bounded: the agents that failed longest ago are forgotten, and combinations beyond the limit share one name.
+Memory is bounded: the agents whose last failure was longest ago are forgotten, and combinations beyond the limit are
+summed as OTHER.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,17 +28,17 @@ class Tallies:
     """Sums over the tasks finished since the first poll."""
 
     failed: Mapping[str, int] = field(default_factory=dict)
-    """Failed tasks by the agent that ran them; the one that failed longest ago comes first."""
+    """Failed tasks by the agent that ran them; the agent whose last failure was longest ago comes first."""
     execution: Mapping[Combination, float] = field(default_factory=dict)
-    """Seconds from start to end. A combination that was seen without a task finishing since is at 0."""
+    """Seconds from start to end. A combination that was seen, but of which no task has finished since, is at 0."""
 
     def after(self, new: Mapping[str, Iterable[Task]], seen: Iterable[Combination]) -> "Tallies":
         """The tallies after a poll.
 
         Args:
-            new: the tasks it was the first to see in each final status.
-            seen: combinations it saw, finished long ago or still running: their counters begin at 0 in time for the
-                first task to be seen as an increase.
+            new: the new tasks of each final status.
+            seen: combinations of all tasks it read, running ones and those finished long ago: their counters start at
+                0 early enough for the first finished task to be an increase.
         """
         return Tallies(failed=self._failed(new.get("failed", ())), execution=self._execution(new, seen))
 

@@ -12,12 +12,12 @@ from exporter.fleet.text import label_text, optional_label
 from exporter.platform import wire
 
 FUTURE: Final = 3600.0
-"""Seconds by which a time may be ahead of the clock, because machines differ a little. One further ahead is a mistake,
-and would make everything after it look old."""
+"""Seconds by which a time may be ahead of the clock, because clocks differ a little. A time further ahead is wrong, and
+would make all later ones look old."""
 
 
 class TaskKind(NamedTuple):
-    """The kind of a task and its target, as label values; "" where the platform does not say."""
+    """The kind of a task and its target, as label values; "" if the platform does not report it."""
 
     gpu_type: str = ""
     dispatch_target: str = ""
@@ -47,27 +47,27 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListPage:
-    """One page of a list of tasks, with what it says about the whole list."""
+    """One page of a list of tasks, with its total of the whole list."""
 
     number: int
     last: int
     """The number of the list's last page, by this page's total."""
     total: int
     items: int
-    """How many items the page held, readable or not."""
+    """The number of items on the page, readable or not."""
     missing: int
-    """How many items are missing by its own total."""
+    """How many items it lacks according to its own total."""
     tasks: Sequence[Task]
-    """Those of its items that have an id, each once, in the platform's order."""
+    """Those of its items that have an id, without duplicates, in the platform's order."""
 
 
 def read_page(page: wire.Page[wire.Task], unknown: Counter[str], now: float = inf) -> ListPage:
     """Convert a page; values that were not understood are counted in `unknown`.
 
     Args:
-        page: of any status.
+        page: a page of any status.
         unknown: unknown values are added here.
-        now: Unix seconds; the time of no task can be later.
+        now: Unix seconds; no time of a task can be later.
     """
     unknown.update(page.unknown)
     return ListPage(
@@ -81,7 +81,7 @@ def read_page(page: wire.Page[wire.Task], unknown: Counter[str], now: float = in
 
 
 def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = inf) -> Iterator[Task]:
-    """Yield the page's tasks, each once.
+    """Yield the page's tasks, without duplicates.
 
     Items without an id or with a repeated one, and times in the future, are counted in `unknown`.
     """

@@ -1,4 +1,4 @@
-"""Converts the platform's text to label values: bounded, printable, and still distinct."""
+"""Converts the platform's text to label values that are short and printable, and distinct if the texts are."""
 
 import re
 from hashlib import blake2s
@@ -14,7 +14,7 @@ _UNFIT: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202
 
 
 def label_text(raw: str) -> str:
-    """Return `raw` where it fits a label, else a cleaned form with a digest, so that distinct texts stay distinct."""
+    """`raw` if it is fit for a label, else a sanitized form with a digest, so that distinct texts stay distinct."""
     if len(raw) <= MAX_LENGTH and (raw.isprintable() or not _UNFIT.search(raw)):
         return raw
     digest = blake2s(raw.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
@@ -22,5 +22,5 @@ def label_text(raw: str) -> str:
 
 
 def optional_label(raw: str | None) -> str:
-    """The same for a label that may be missing, which Prometheus writes as the empty string."""
+    """The same for a value that may be missing; a missing label is the empty string in Prometheus."""
     return label_text(raw) if raw else ""

@@ -1,7 +1,7 @@
 """Counters and histograms over tasks: how long they waited and ran, and how they ended.
 
-All start at 0 at the first poll and count each task once. The state between two polls is one frozen value, so a
-poll that fails midway changes nothing.
+All start at 0 at the first poll and count each task once. The state between two polls is one immutable value, so a
+poll that fails halfway changes nothing.
 """
 
 from bisect import bisect_left
@@ -18,7 +18,7 @@ from exporter.fleet.workflows import Workflows
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Observations per bucket (not cumulative, the last bucket without a bound) and their sum."""
+    """Observations per bucket (not cumulative; the last bucket is unbounded) and their sum."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -26,7 +26,7 @@ class Histogram:
 
     @classmethod
     def empty(cls, bounds: Sequence[float]) -> "Histogram":
-        """No observations yet."""
+        """A histogram without observations."""
         return cls(tuple(bounds), (0,) * (len(bounds) + 1))
 
     def observed(self, values: Iterable[float]) -> "Histogram":
@@ -90,7 +90,7 @@ class Timings:
         return Advance(timings, waits.reversed, sum(spans.reversed for spans in runs.values()))
 
     def _first_ends(self, finals: Mapping[str, FinalStatusScan]) -> Mapping[str, list[Task]]:
-        """The tasks new in each final status that were in no other before, because a failed task may be retried."""
+        """The new tasks of each final status that were in no other one before: a failed task may have been retried."""
         counted = self._known()
         new: dict[str, list[Task]] = {}
         for status, scan in finals.items():
@@ -99,7 +99,7 @@ class Timings:
         return new
 
     def _first_starts(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, Task]:
-        """The tasks that started since the last poll, except retries of ended ones; none at the first poll."""
+        """The tasks that started since the last poll, except retries of finished ones; none at the first poll."""
         if not self.lists:
             return {}
         known = self._known()
@@ -124,7 +124,7 @@ def _combinations(
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The timings after a poll, and how many durations were left out because their times are in the wrong order."""
+    """The timings after a poll, and the number of durations left out because their times are in the wrong order."""
 
     timings: Timings
     reversed_starts: int

@@ -1,4 +1,4 @@
-"""Totals of a fleet, kept while its agents are dropped page by page."""
+"""Totals over the agents of a team, computed page by page, so that the agents need not be kept."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ class AgentTotals:
 
     Attributes:
         counts: agents by status.
-        running_tasks: summed over agents that state them; None while none does.
+        running_tasks: summed over the agents that report it; None if none does.
         gpu_capacity: likewise.
     """
 
     def __init__(self, max_labels: int) -> None:
-        """Keep the agents' distinct label sets while they have at most this many labels together."""
+        """Keep the distinct label sets of the agents as long as they have at most `max_labels` labels in total."""
         self.counts: Counter[str] = Counter()
         self.running_tasks: int | None = None
         self.gpu_capacity: int | None = None

@@ -1,7 +1,7 @@
-"""Finished tasks by workflow: the busiest workflows have series of their own, the rest share one name.
+"""Finished tasks by workflow: the busiest workflows have series of their own, the rest are summed as OTHER.
 
-There may be any number of workflows, so both the series and what is remembered are bounded. A workflow that a busier
-one displaces loses its series; when it returns they start at 0, as counters may.
+There may be any number of workflows, so both the series and the memory are bounded. A workflow that is displaced by a
+busier one loses its series; when it returns, they start at 0 again, as counters may.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ from exporter.fleet.tasks import Task, run_seconds
 MAX_RANKED: Final = 1000
 """Most workflows per team that are ranked to find the busiest; beyond that the least busy ones are forgotten."""
 LEAD: Final = 1.25
-"""How much busier a workflow must be to displace another one, so that two equally busy ones do not alternate."""
+"""How many times busier a workflow must be to displace another, so that two equally busy ones do not alternate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowName:
-    """A workflow's names, as label values; "" where the platform does not say."""
+    """A workflow's names, as label values; "" if the platform does not report them."""
 
     slug: str
     display_name: str
@@ -27,7 +27,7 @@ class WorkflowName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowTotals:
-    """Totals of one workflow's finished tasks since it has series."""
+    """Totals of one workflow's finished tasks since it got series of its own."""
 
     finished: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(FINAL_TASK_STATUSES, 0))
     execution: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(FINAL_TASK_STATUSES, 0.0))
@@ -55,9 +55,9 @@ class Workflows:
         """The workflows after a poll.
 
         Args:
-            new: the tasks it was the first to see in each final status.
-            seen: ids of workflows it saw tasks of: free places are theirs, so their counters begin at 0 in time.
-            limit: how many have series of their own.
+            new: the new tasks of each final status.
+            seen: ids of the workflows whose tasks it read. They get free places, so their counters start at 0 in time.
+            limit: how many workflows have series of their own.
         """
         if limit == 0:
             return Workflows()
