@@ -16,9 +16,9 @@ from exporter.platform.lenient import check_size, validated
 from exporter.platform.wire import MAX_ITEMS, Text
 
 MAX_TOKEN: Final = 32 * 1024
-"""Characters; a JWT has a few thousand at most."""
+"""Most characters of a token; a JWT has at most a few thousand."""
 MAX_TOKENS: Final = 128 * 1024
-"""Bytes of the answer that holds a new pair."""
+"""Most bytes of an answer with a new pair of tokens."""
 MAX_LIFETIME: Final = 10.0 * 365 * 86400
 """Seconds; a longer lifetime is implausible and counts as unknown."""
 _TOKEN: Final = re.compile(r"[!-~]+")
@@ -59,8 +59,8 @@ def decode_teams(body: bytes, *, some: bool = False) -> list[OwnTeam]:
     """Read the teams of the credential's user that have an id.
 
     Args:
-        body: as it came.
-        some: whether at least one is required, because teams do not all vanish at once.
+        body: of the answer.
+        some: whether there must be at least one, because teams do not all vanish at once.
 
     Raises:
         Undecodable: the body is not JSON.
@@ -84,11 +84,11 @@ class Tokens:
     refresh_token: SecretStr
     access_token: SecretStr | None = None
     expires_in: float | None = None
-    """Seconds; None where the platform does not say so."""
+    """Seconds; None if the platform does not say so."""
 
 
 def decode_tokens(body: bytes) -> Tokens:
-    """Read a new pair of tokens. Stack frames here hold them, so the caller raises a fresh copy of any error.
+    """Read a new pair of tokens. Frames here hold them, so the caller must raise errors without their traceback.
 
     Raises:
         Undecodable: the body is not JSON.

@@ -1,4 +1,4 @@
-"""Reads and decompresses the body of an answer within a limit, whatever the platform sends."""
+"""Reads and decompresses the body of an answer, up to a limit."""
 
 import asyncio
 import zlib
@@ -9,20 +9,20 @@ from exporter.errors import TooLarge, Undecodable
 _STEP = 256 * 1024
 """Bytes decompressed before the event loop may run others: about a millisecond's work."""
 _CHUNKS = 64
-"""Chunks read before the event loop may run others: a peer may send the tiniest ones."""
+"""Chunks read before the event loop may run others: a peer may send tiny ones."""
 
 
 async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int, announced: int | None = None) -> bytes:
     """Read all of a body.
 
     Args:
-        chunks: the bytes as they come.
-        encoding: the Content-Encoding header, empty when there is none.
+        chunks: the bytes as they arrive.
+        encoding: the Content-Encoding header; empty when there is none.
         limit: most bytes, both as sent and decompressed.
         announced: the Content-Length header, if there is one.
 
     Raises:
-        TooLarge: past `limit`, without reading on.
+        TooLarge: it exceeds `limit`; the rest is not read.
         Undecodable: the body is empty, has an encoding that was not requested, or is not exactly one gzip member.
     """
     too_large = TooLarge(f"the body is larger than {limit} bytes")
@@ -69,7 +69,7 @@ class _Gunzip:
     """One gzip member, in bounded steps. Mutable, for one body."""
 
     def __init__(self) -> None:
-        # zlib rather than isal: a third of a millisecond slower per page, but the more thoroughly attacked decoder.
+        # zlib rather than isal: a third of a millisecond slower per page, but its decoder withstood far more attacks.
         self._inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:

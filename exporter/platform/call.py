@@ -11,7 +11,7 @@ from exporter.redact import one_line
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to send: a GET with a bearer token, or the POST that trades a refresh token for a new pair."""
+    """One request to send: a GET with a bearer token, or the POST that exchanges a refresh token for a new pair."""
 
     method: str
     path: str
@@ -36,13 +36,13 @@ class RequestLog(Protocol):
     """Records what the client did. Paths are templates, never URLs."""
 
     def request(self, team: str, path: str) -> None:
-        """A request is being sent, a repetition included."""
+        """Record that a request is being sent, perhaps for the second time."""
 
     def answered(self, path: str, seconds: float) -> None:
-        """A request ended after so many seconds, successful or not."""
+        """Record how long a request took, successful or not."""
 
     def failed(self, team: str, path: str, reason: str) -> None:
-        """A request of a team failed for good; reason is one of `exporter.errors.REASONS`."""
+        """Record that a request finally failed; the reason is one of `exporter.errors.REASONS`."""
 
     def clock_skew(self, seconds: float) -> None:
-        """The platform's clock minus ours."""
+        """Record the platform's clock minus ours."""

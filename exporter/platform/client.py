@@ -1,4 +1,4 @@
-"""One request at a time over the connections that all teams share; failures become a closed set of reasons."""
+"""Sends single requests over connections that all teams share, and maps failures to a closed set of reasons."""
 
 import asyncio
 import time
@@ -68,12 +68,12 @@ class Platform:
         """Prepare; nothing is opened yet.
 
         Args:
-            base_url: with the version prefix, as `https://core.cyberun.cloud/api/v1`.
-            limits: of each request.
-            pacer: of all requests.
+            base_url: with the version, such as `https://core.cyberun.cloud/api/v1`.
+            limits: for each request.
+            pacer: for all requests.
             log: records every request.
             trust: which certificate authorities are trusted.
-            user_agent: the header.
+            user_agent: the value of the header.
             proxy: from `environment_proxy`; None connects directly.
             clock: Unix seconds.
         """
@@ -133,7 +133,7 @@ class Platform:
             The decompressed body of a 200.
 
         Raises:
-            PlatformError: also its traceback is free of the secret: it is raised after the frames that held it ended.
+            PlatformError: its traceback does not contain the secret, because the frames that held it have ended.
         """
         started = asyncio.get_running_loop().time()
         self._sending += 1
@@ -184,7 +184,7 @@ class Platform:
     def _note_clock(self, response: aiohttp.ClientResponse, elapsed: float) -> None:
         moment = parse_http_date(response.headers.get("Date", ""))
         if moment is not None:
-            # Date is truncated to seconds, and was written about halfway through the request.
+            # `Date` is truncated to seconds, and was written about halfway through the request.
             self._skew = moment + 0.5 - (self._clock() - elapsed / 2)
             self.log.clock_skew(self._skew)
 

@@ -21,7 +21,7 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A pair of them."""
+    """A wall clock and a monotonic clock."""
 
     wall: Callable[[], float]
     """Unix seconds."""
@@ -33,11 +33,11 @@ class Clock:
         return Moment(self.wall(), self.monotonic())
 
     def wall_time(self, monotonic: float) -> float:
-        """The Unix time of a monotonic one, by today's distance between the two."""
+        """The Unix time of a monotonic time, by the current difference of the two clocks."""
         return self.wall() + monotonic - self.monotonic()
 
 
 CLOCK: Final = Clock(time.time, monotonic)
-"""Used for everything except the event loop's own timers; time passes during a suspend, so old data counts as old."""
+"""For everything except timers. It advances while the machine is suspended, so old data counts as old."""
 AWAKE: Final = Clock(time.time, time.monotonic)
-"""Counts like the event loop's timers, for work that a timer starts."""
+"""Advances like the event loop's timers, for work that a timer starts."""

@@ -1,10 +1,10 @@
 """Connections to the platform that are safe to reuse: watched while they are idle, kept alive, and never old.
 
-aiohttp pools connections; this module adds four rules. A connection that receives bytes while no answer is awaited is
-closed: the next answer on it might belong to another request. A connection that a middlebox forgot is detected by TCP
-keep-alive, or recognised when it breaks before the first byte of an answer. No connection is reused for long after
-the platform's address may have changed. Everything received is parsed in small steps, so tiny pieces cannot block the
-event loop.
+aiohttp pools connections; this module adds four rules. A connection that receives bytes while no answer is expected is
+closed, because the next answer on it might belong to another request. A connection that a middlebox dropped is detected
+by TCP keep-alive, or recognised when it breaks before the first byte of an answer. Old connections are not reused,
+because the platform's address may have changed. Received data is parsed in small steps, so tiny chunks cannot block
+the event loop.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ KEEPALIVE_AFTER: Final = 15
 KEEPALIVE_INTERVAL: Final = 5
 KEEPALIVE_PROBES: Final = 3
 MAX_FIELD_BYTES: Final = 64 * 1024
-"""Of one header of an answer."""
+"""Most bytes of one header of an answer."""
 MAX_HEADERS: Final = 1024
-"""Of one answer."""
+"""Most headers of one answer."""
 MAX_HEAD_BYTES: Final = 128 * 1024
-"""Of an answer before its body, informational answers included."""
+"""Most bytes of an answer before its body, including informational answers."""
 _FIRST_FINAL: Final = 200
-"""Lower statuses are informational: the real answer follows."""
+"""Lower statuses are informational; the real answer follows."""
 _KEEPALIVE: Final = [
     (getattr(socket, name), value)
     for name, value in (
@@ -69,7 +69,7 @@ class WatchedRequest(aiohttp.ClientRequest):
     """A request that knows its connection. Mutable.
 
     Attributes:
-        connection: the one it was sent on; None before.
+        connection: the one it was sent on; None before it is sent.
     """
 
     connection: ResponseHandler | None = None
@@ -81,10 +81,10 @@ class WatchedRequest(aiohttp.ClientRequest):
 
 
 async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request once: a broken connection is reported to us, and aiohttp does not repeat the request.
+    """Send a request once. If the connection breaks, that is raised to us, and aiohttp does not repeat the request.
 
     Raises:
-        ConnectionBroken: the connection broke, which is the cause.
+        ConnectionBroken: the connection broke; aiohttp's error is its cause.
     """
     try:
         return await handler(request)
@@ -111,8 +111,8 @@ class WatchedConnection(ResponseHandler):
     """One connection. Mutable.
 
     Attributes:
-        requests: sent on it so far.
-        received: bytes that came since the last request was sent.
+        requests: how many were sent on it.
+        received: bytes received since the last request was sent.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -126,7 +126,7 @@ class WatchedConnection(ResponseHandler):
 
     @property
     def stale(self) -> bool:
-        """Whether it was used before and returned no byte of an answer to the last request."""
+        """Whether it was used before and has returned no byte of the answer to the last request."""
         return self.requests > 1 and self.received == 0
 
     def rest(self) -> bool:
@@ -144,7 +144,7 @@ class WatchedConnection(ResponseHandler):
                 found.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def set_response_params(self, **arguments: Any) -> None:
-        """Expect an answer: a request is about to be sent."""
+        """Expect an answer, because a request is about to be sent."""
         self.requests += 1
         self.received = 0
         self._idle, self._body = False, None
@@ -204,7 +204,7 @@ class WatchedConnection(ResponseHandler):
             self._drop()
 
     def _drop(self) -> None:
-        """End the connection at once, so that whoever waits for more data fails now and not at the timeout."""
+        """Close the connection at once, so that a reader waiting for data fails now and not at the timeout."""
         self._unparsed.clear()
         if self._body is not None and not self._body.is_eof():
             self._body.set_exception(aiohttp.ClientPayloadError())

@@ -1,8 +1,8 @@
-"""The credential of one team: where it comes from, what kind it is, when it was read and when it ends.
+"""The credential of one team: where it comes from, what kind it is, when it was read and when it expires.
 
-No message, repr or log line made here contains any part of a credential: they name the file or variable and say
-what is wrong with it. Exceptions are raised outside the functions that hold the text, so even a traceback with
-local variables shows nothing secret.
+No message, repr or log line made here contains any part of a credential: they name the file or variable and say what is
+wrong with it. Exceptions are raised outside the functions that hold the text, so even a traceback with local variables
+shows nothing secret.
 """
 
 import base64
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 CredentialKind = Literal["integration", "device", "jwt"]
 
 Refresh = Callable[[SecretStr], Awaitable[Tokens]]
-"""Trades a refresh token for a new pair at the platform; raises PlatformError."""
+"""Exchanges a refresh token for a new pair at the platform; raises PlatformError."""
 
 
 class TokenSource(Protocol):
@@ -37,11 +37,11 @@ class TokenSource(Protocol):
 
     @property
     def kind(self) -> CredentialKind:
-        """The kind, which decides what it may be used for."""
+        """The kind of the credential, which decides what it may be used for."""
 
     @property
     def renews(self) -> bool:
-        """Whether it trades tokens with the platform."""
+        """Whether it renews itself at the platform."""
 
     @property
     def loaded_at(self) -> float:
@@ -49,20 +49,20 @@ class TokenSource(Protocol):
 
     @property
     def expires_at(self) -> float | None:
-        """Unix seconds; None where unknown."""
+        """Unix seconds; None if unknown."""
 
     @property
     def expired(self) -> bool:
         """Whether it is known to have expired."""
 
     async def token(self, refresh: Refresh) -> SecretStr:
-        """The token to send now. Raises Unauthorized if there is none; a session also what its renewal raised."""
+        """The token to send now. Raises Unauthorized if there is none; a session also raises errors of its renewal."""
 
     async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:
-        """The token to send after a 401 on `refused`: the same one when there is no other."""
+        """The token to send after a 401 for `refused`; the same one if there is no other."""
 
     async def finish_renewal(self) -> None:
-        """Wait until no operation is under way that must not be interrupted."""
+        """Wait until no renewal is under way, because it must not be interrupted."""
 
     def release(self) -> None:
         """Release its file."""
@@ -86,7 +86,7 @@ class _Token:
 
 
 class Credential:
-    """The credential of one team. Mutable: it follows its file; callers ask for it again at each request.
+    """The credential of one team. Mutable: it follows its file, so callers must get it anew for each request.
 
     Attributes:
         loaded_at: Unix seconds of the last successful read.
@@ -115,7 +115,7 @@ class Credential:
 
     @classmethod
     def from_environment(cls, variable: str, environ: Mapping[str, str], *, clock: Callable[[], float]) -> "Credential":
-        """Take the value of `variable`, which never changes while the process lives.
+        """Take the value of `variable`, which never changes while the process runs.
 
         Raises:
             ConfigError: when the variable is unset or holds no usable credential.
@@ -129,12 +129,12 @@ class Credential:
 
     @property
     def kind(self) -> CredentialKind:
-        """The kind last read; a file may change from a key to a JWT."""
+        """The kind that was last read; a file may change from a key to a JWT."""
         return self._token.kind
 
     @property
     def expires_at(self) -> float | None:
-        """Unix seconds from the `exp` of a JWT, which is read but not verified; None where unknown."""
+        """Unix seconds from the `exp` of a JWT, which is read but not verified; None if unknown."""
         return self._token.expires_at
 
     @property
@@ -168,19 +168,19 @@ class Credential:
         return self._token.secret != before.secret
 
     async def token(self, refresh: Refresh) -> SecretStr:  # noqa: ARG002  for sessions
-        """What `current` says."""
+        """The same as `current`."""
         return self.current()
 
     async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:  # noqa: ARG002  for sessions
-        """The current token: another request of the team may have read the new one already."""
+        """The current token, which another request of the team may already have read again."""
         self.reread()
         return self.current()
 
     async def finish_renewal(self) -> None:
-        """Return at once: a provided credential is never renewed from here."""
+        """Return at once, because such a credential is never renewed by us."""
 
     def release(self) -> None:
-        """Do nothing: the file is open only while it is read."""
+        """Do nothing, because the file is open only while it is read."""
 
     def __repr__(self) -> str:
         return f"Credential({self._source!r}, kind={self.kind!r})"
@@ -196,7 +196,7 @@ def _load(source: Path | str, value: SecretStr | None = None) -> _Token:
     """The credential in a file, or in a variable that has this value.
 
     Raises:
-        UnusableError: from here, outside the frames that hold the text.
+        UnusableError: it is raised outside the frames that hold the text.
     """
     try:
         if isinstance(source, Path):
@@ -218,7 +218,7 @@ def _parsed(source: str, content: Content) -> _Token:
         case "jwt":
             return token(kind="jwt", expires_at=expiry_of(SecretStr(text)))
         case "agent":
-            raise UnusableError(f"{source}: contains an agent key, which the platform never accepts on REST")
+            raise UnusableError(f"{source}: contains an agent key, which the platform never accepts for REST requests")
         case _:
             raise UnusableError(f"{source}: contains no known kind of credential")
 
@@ -235,7 +235,7 @@ def _problem(raw: bytes) -> str | None:
 
 
 def expiry_of(jwt: SecretStr) -> float | None:
-    """The `exp` of a JWT, unverified; None when it cannot be read: the platform may still accept the token."""
+    """The `exp` of a JWT, unverified; None if it cannot be read, as the platform may still accept the token."""
     try:
         payload = jwt.get_secret_value().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

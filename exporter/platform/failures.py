@@ -1,4 +1,4 @@
-"""Maps what goes wrong with a request to one of `exporter.errors`, in words free of credentials."""
+"""Maps failed requests to one of `exporter.errors`, with a message that contains no credential."""
 
 import json
 import os
@@ -25,13 +25,13 @@ _LEAVES: dict[int, type[PlatformError]] = {401: Unauthorized, 403: Forbidden, 40
 _FAMILIES: dict[int, type[PlatformError]] = {3: Redirected, 4: ClientRefused}
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
-"""How versions of OpenSSL name an answer that is not TLS."""
+"""What various versions of OpenSSL report when the answer is not TLS."""
 
 
 def error_message(body: bytes) -> str:
-    """What the platform says in the body of an error: the licence feature that is missing, then `error_message`.
+    """The platform's message in the body of an error: the missing licence feature, then `error_message`.
 
-    A 403 names the feature in its payload (documented), but the name of that field is not documented.
+    It is documented that a 403 names the feature in its body, but not in which field.
     """
     try:
         answer = json.loads(body)
@@ -49,9 +49,9 @@ def error_for_status(status: int) -> type[PlatformError]:
 
 
 def connection_error(error: Exception, timeout: float) -> tuple[type[PlatformError], str]:
-    """The error for a request that got no complete answer, and the reason in words.
+    """The error class for a request without a complete answer, and a message.
 
-    The texts of aiohttp's own errors are not repeated: some quote headers.
+    The messages of aiohttp's own errors are not used, because some quote headers.
 
     Args:
         error: what was raised.
@@ -68,7 +68,7 @@ def connection_error(error: Exception, timeout: float) -> tuple[type[PlatformErr
 
 
 def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
-    """The error of the ssl module behind another one; aiohttp derives its own from it without filling them in."""
+    """The error of the ssl module that caused another one; aiohttp's own subclasses of it lack the details."""
     while error is not None:
         if isinstance(error, ssl.SSLError) and not isinstance(error, aiohttp.ClientError):
             return error
@@ -98,7 +98,7 @@ def _why_broken(error: BaseException | None) -> str:
 
 
 def _os_words(error: OSError) -> str:
-    """The system's text for the error, which asyncio replaces by addresses."""
+    """The system's text for the error; asyncio's own text contains addresses instead."""
     if error.errno is not None and error.errno > 0:  # the resolver's numbers are negative
         return os.strerror(error.errno)
     return error.strerror or "no reason given"

@@ -1,4 +1,4 @@
-"""Files that are followed: read without blocking, up to a size limit, and recognised when they change."""
+"""Files that are followed: read without blocking, up to a size limit, and checked for changes."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class UnusableError(Exception):
-    """A file or variable holds no usable credential. The message names it and says why, and quotes nothing of it."""
+    """A file or variable holds no usable credential. The message names it and says why, without quoting it."""
 
 
 class Signature(NamedTuple):
@@ -21,10 +21,10 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file held when it was read, or a variable, which has no signature."""
+    """The content of a file when it was read, or of a variable, which has no signature."""
 
     raw: bytes = field(repr=False)
-    """At most one byte more than was allowed."""
+    """At most one byte more than allowed."""
     signature: Signature | None = None
     world_readable: bool = False
 

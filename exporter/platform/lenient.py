@@ -18,9 +18,9 @@ from exporter.errors import SchemaMismatch, Undecodable
 MAX_VALUES: Final = 60_000
 """Most values in one answer: a dozen pages of agents. More are refused before any of them is built."""
 SLOW_VALUES: Final = 8_000
-"""Number of values from which an answer is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
+"""An answer with this many values is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
 SLOW_BYTES: Final = 512 * 1024
-"""Size in bytes from which an answer is read in a thread: four pages of agents."""
+"""An answer of this size, in bytes, is read in a thread: four pages of agents."""
 MAX_REPAIRED: Final = 1024 * 1024
 """Most bytes of JSON that are repaired."""
 _NO_JSON: Final = "json_invalid"
@@ -48,20 +48,20 @@ def check_size(body: bytes) -> None:
 
 
 def validated(adapter: TypeAdapter[Any], body: bytes, name: str, item: TypeAdapter[Any]) -> tuple[Any, Counter[str]]:
-    """Read an answer; what is wrong inside an item of its list is dropped.
+    """Read an answer; wrong values inside an item of its list are dropped.
 
     Args:
         adapter: of the answer.
-        body: as it came.
+        body: of the answer.
         name: of the field that holds the list.
-        item: the adapter of an item; items are repaired one at a time, so mistakes of only one are held in memory.
+        item: the adapter of an item. Items are repaired one at a time, so the mistakes of only one are in memory.
 
     Returns:
-        The value, and how often each field's value had to be dropped.
+        The value, and how many values of each field were dropped.
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: more than a part of an item is wrong, or too much is.
+        SchemaMismatch: something outside the items is wrong, or the answer is too large.
     """
     body = body.removeprefix(BOM_UTF8)
     check_size(body)
@@ -78,7 +78,7 @@ def validated(adapter: TypeAdapter[Any], body: bytes, name: str, item: TypeAdapt
 
 
 def _repaired(item: TypeAdapter[Any], found: Any, name: str, unknown: Counter[str]) -> Any:
-    """Replace what is wrong in an item by null, level by level, and count it by field."""
+    """Replace wrong values in an item by null, level by level, and count them by field."""
     while found is not None:
         try:
             item.validate_python(found)
@@ -107,7 +107,7 @@ def _completed(adapter: TypeAdapter[Any], answer: Any, unknown: Counter[str]) ->
 
 
 def _drop(item: Any, where: tuple[int | str, ...], name: str) -> str:
-    """Replace the value there by null; return the name of the field that it is in."""
+    """Replace the value at this place by null; return the name of its field."""
     if where:
         *above, last = where
         for step in above:
@@ -120,9 +120,9 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _lenient_json(body: bytes) -> Any:
-    """Read JSON that a strict reader refuses for one string or number in it.
+    """Read JSON that a strict parser refuses because of a string or number in it.
 
-    Lone surrogates and invalid UTF-8 are replaced; an overlong number becomes infinite, which no field allows.
+    Lone surrogates and invalid UTF-8 are replaced; a number that is too long becomes infinite, which no field allows.
     """
     if len(body) > MAX_REPAIRED:
         raise Undecodable("the body is not JSON")

@@ -1,6 +1,6 @@
 """How fast requests start, how many run at once, and when a team backs off.
 
-Both classes are mutable. Times are seconds of one clock, which the caller chooses and keeps.
+Times are seconds of one clock, which the caller chooses.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ MAX_RETRY_AFTER = 900.0
 """Seconds; longer waits that the platform asks for are cut to this."""
 
 MAX_BACKOFF = 300.0
-"""Seconds between two polls that fail; a longer interval stays as it is."""
+"""Most seconds between two failing polls, unless the interval is longer."""
 
 FAILURES_BEFORE_BACKOFF = 3
 """Failed polls in a row after which a collector backs off."""
@@ -39,7 +39,7 @@ _DOUBLINGS = 32
 
 
 class TokenBucket:
-    """A token every `gap` seconds, at most `burst` saved up. Mutable: kept as the time when the next one is due."""
+    """A token every `gap` seconds, with at most `burst` saved up. Mutable: it keeps when the next token is due."""
 
     def __init__(self, gap: float, burst: float, clock: Callable[[], float]) -> None:
         self._gap = gap
@@ -48,11 +48,11 @@ class TokenBucket:
         self._due = clock() - self._saved
 
     def wait(self) -> float:
-        """Seconds until there is a token; 0 when there is one."""
+        """Seconds until a token is available; 0 if one is."""
         return max(0.0, self._due - self._clock())
 
     def take(self) -> None:
-        """Take the token that is there, or the next one in advance."""
+        """Take an available token, or the next one in advance."""
         self._due = max(self._due, self._clock() - self._saved) + self._gap
 
 
@@ -81,10 +81,10 @@ class PollPermit:
 
 
 class Pacer:
-    """Grants the requests of all teams their permits, first come, first served. Mutable.
+    """Grants permits to the requests of all teams, first come, first served. Mutable.
 
-    A request takes its place first and waits for the pace second: it starts the moment the pace allows, so slow
-    answers never build up a burst. A caller that is cancelled while it waits costs nothing.
+    A request first takes a place and then waits for the rate limit, so it starts the moment the rate allows and slow
+    answers never build up a burst. A caller that is cancelled while it waits uses up nothing.
     """
 
     def __init__(
@@ -109,19 +109,19 @@ class Pacer:
         """Wait until one request may start; its place is free again when the context ends.
 
         Args:
-            slow: whether the team's answers take long. Such requests leave a part of the places to the others, so
-                that one fast team among slow ones is polled in time.
-            likely_to_hang: whether the team's last request timed out. Such requests share a part of the places, so
-                teams that hang cannot hold the places that the others need.
+            slow: whether the team's answers take long. Such requests leave some places to others, so that a fast team
+                among slow ones is polled in time.
+            likely_to_hang: whether the team's last request timed out. Such requests share some places, so that
+                hanging teams cannot occupy those that others need.
         """
         return self._wait_for_permit(likely_to_hang=likely_to_hang, slow=slow)
 
     def poll_permit(self, *, likely_to_hang: bool = False, slow: bool = False) -> "PollPermit":
-        """Wait until one more team may poll: a poll holds what it has read until it ends, so few run at once.
+        """Wait until one more team may poll. Few polls run at once, because each keeps in memory what it has read.
 
         Args:
-            likely_to_hang: whether the team's last request timed out. Then its requests wait, not its poll.
-            slow: whether the team's answers take long. Slow teams wait for each other alone.
+            likely_to_hang: whether the team's last request timed out. Then only its requests wait, not its poll.
+            slow: whether the team's answers take long. Slow teams wait only for each other.
         """
         if likely_to_hang:
             return PollPermit(None, fast=False)
@@ -143,36 +143,36 @@ class Pacer:
 
 
 class Backoff:
-    """When one collector may ask again. Mutable.
+    """When one collector may poll again after failures. Mutable.
 
     Attributes:
-        interval: seconds between two polls, below which it never goes.
+        interval: seconds between two polls; the pauses are never shorter.
         failures: failed polls in a row.
-        until: no poll before this time, on the clock of `failed`; None when not backing off.
+        until: no poll before this time, by the clock of `failed`; None when not backing off.
     """
 
     __slots__ = ("_random", "failures", "interval", "until")
 
     def __init__(self, interval: float, *, random: Callable[[], float]) -> None:
-        """Back off around `interval` seconds; `random` gives numbers from 0 to 1."""
+        """Back off from `interval` seconds upwards; `random` returns numbers from 0 to 1."""
         self.interval = interval
         self._random = random
         self.failures = 0
         self.until: float | None = None
 
     def failed(self, now: float, retry_after: float | None) -> None:
-        """Note a failed poll; `retry_after` is the wait that the platform asked for, in seconds."""
+        """Record a failed poll; `retry_after` is the wait that the platform asked for, in seconds."""
         self.failures += 1
         delay = max(retry_after or 0.0, self._spacing())
         self.until = now + delay if delay > 0 else None
 
     def succeeded(self) -> None:
-        """Note a successful poll: the next one starts at the interval."""
+        """Record a successful poll, after which there is no back-off."""
         self.failures = 0
         self.until = None
 
     def _spacing(self) -> float:
-        """Seconds by our own rules: doubled with each failure, its upper half random."""
+        """Seconds to wait by our own rules: doubled with each failure, with a random upper half."""
         if self.failures < FAILURES_BEFORE_BACKOFF:
             return 0.0
         doublings = min(self.failures - FAILURES_BEFORE_BACKOFF + 1, _DOUBLINGS)
@@ -188,7 +188,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         now: Unix seconds.
 
     Returns:
-        0 to 900 seconds, 0 for a past date; None without a header or for one that cannot be read.
+        0 to 900 seconds, 0 for a date in the past; None if there is no header or it cannot be parsed.
     """
     if value is None:
         return None

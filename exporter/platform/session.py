@@ -1,9 +1,9 @@
-"""A user session that renews itself: a refresh token in a file, traded for new JWTs before they end.
+"""A user session that renews itself: a refresh token in a file, exchanged for a new JWT before the old one expires.
 
-A refresh token can be used once: trading it returns a new one and invalidates the old one at once. So the new one is
-written to the file completely and synced before it is used, and no two processes may share a file. One risk remains:
-a crash between the platform's answer and the write. Then the token in the file is refused at the next start, and the
-error says what to do.
+A refresh token can be used only once: exchanging it returns a new one and invalidates the old one at once. The new one
+is therefore completely written to the file and synced before it is used, and no two processes may share a file. One
+risk remains: a crash between the platform's answer and the write. The token in the file is then refused at the next
+start, and the error says what to do.
 """
 
 import asyncio
@@ -24,19 +24,20 @@ from exporter.platform.files import UnusableError
 from exporter.platform.tokenfile import TokenFile
 
 RENEWAL_MARGIN: Final = 0.2
-"""Share of a JWT's lifetime before its end at which it is renewed."""
+"""A JWT is renewed when this share of its lifetime is left."""
 RETRY_DELAY: Final = 10.0
 """Seconds before a failed renewal is tried again, doubled each time: every request of a poll asks for a JWT."""
 MAX_RETRY_DELAY: Final = 60.0
 REFUSED_DELAY: Final = 300.0
-"""Seconds until a refused refresh token is tried again: a 401 may pass, as when the platform restarts."""
+"""Seconds until a refused refresh token is tried again: a 401 may be temporary, for example while the platform
+restarts."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """A JWT. Times are monotonic seconds, so setting the clock prevents no renewal; None: expiry unknown."""
+    """A JWT. Times are monotonic seconds, so setting the clock prevents no renewal. None means that it is unknown."""
 
     token: SecretStr
     made_at: float
@@ -46,7 +47,7 @@ class _Access:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """A refresh token that the platform refused, and until when it is not tried again, in monotonic seconds."""
+    """A refresh token that the platform refused. It is not tried again before `until`, in monotonic seconds."""
 
     token: SecretStr
     until: float
@@ -54,7 +55,7 @@ class _Refusal:
 
 
 class Session:
-    """The session of one refresh-token file, shared by all teams that name it. Mutable: it holds the newest tokens.
+    """The session of one refresh token file, shared by all teams that name the file. Mutable: it keeps the tokens.
 
     Attributes:
         loaded_at: Unix seconds of when the tokens were last read or renewed.
@@ -78,10 +79,10 @@ class Session:
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock, lock: bool = True) -> "Session":
-        """Take the file `path`; with `lock`, keep everybody else from taking it until `release`.
+        """Open the file `path`; with `lock`, keep other processes from opening it until `release`.
 
         Raises:
-            ConfigError: the file or its folder cannot be used, or somebody else has it.
+            ConfigError: the file or its folder cannot be used, or another process has it.
         """
         try:
             return cls(TokenFile.open(path, lock=lock), clock)
@@ -90,7 +91,7 @@ class Session:
 
     @property
     def expires_at(self) -> float | None:
-        """Unix seconds of when the newest JWT ends; None before the first and where unknown."""
+        """When the current JWT expires, in Unix seconds; None before the first one, or if unknown."""
         ends_at = self._access.ends_at if self._access else None
         return None if ends_at is None else self._clock.wall_time(ends_at)
 
@@ -117,7 +118,7 @@ class Session:
         return access.token
 
     async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:
-        """A JWT other than the refused one; the same one if it is so new that its refusal must have other reasons."""
+        """A JWT other than the refused one; the same one if it is so new that the refusal must have another cause."""
         access = self._access
         if access is not None and access.token == refused:
             if self._clock.monotonic() < access.made_at + RETRY_DELAY:
@@ -158,7 +159,7 @@ class Session:
         return access is None or (access.renew_at is not None and self._clock.monotonic() >= access.renew_at)
 
     async def _advance(self, refresh: Refresh) -> None:
-        """Do the pending work: write a token that is not written yet, then trade the one in the file."""
+        """Write a token that was not written yet, then exchange the one in the file, as far as either is due."""
         replaced = self._file.replaced()
         if replaced:  # somebody has signed in again
             self._refused = self._unwritten = None
@@ -174,7 +175,7 @@ class Session:
             self._note(None)
 
     def _note(self, failure: PlatformError | None) -> None:
-        """Remember the outcome; log a failure once, not with every poll, and log its end."""
+        """Remember the outcome. Log a failure once and not at every poll, and log when it is over."""
         before, self._failure = self._failure, failure
         self._failures = self._failures + 1 if failure else 0
         self._held_until = self._clock.monotonic() + self._delay(failure) if failure else 0.0
@@ -190,7 +191,7 @@ class Session:
         return max(ours, failure.retry_after or 0.0)
 
     async def _renew(self, refresh: Refresh) -> None:
-        """Trade the token in the file; raises PlatformError."""
+        """Exchange the token in the file; raises PlatformError."""
         try:
             spent = self._file.read()
         except UnusableError as error:
@@ -212,10 +213,10 @@ class Session:
             self._access, self.loaded_at = _access(tokens.access_token, tokens.expires_in, began), began.wall
         await self._write()
         if tokens.access_token is None:
-            raise SchemaMismatch(f"POST {paths.REFRESH}: the answer holds no access_token")
+            raise SchemaMismatch(f"POST {paths.REFRESH}: the answer contains no access_token")
 
     async def _write(self) -> None:
-        """Write the newest refresh token. Until that succeeds the JWT is used, but not renewed."""
+        """Write the new refresh token. Until this succeeds, the JWT is used but not renewed."""
         if self._unwritten is None:
             return
         try:

@@ -1,8 +1,8 @@
-"""What one team asks the platform: its lists, page by page, with its credential and within the common pace.
+"""The requests of one team: its lists, page by page, with its credential and within the common rate limit.
 
-What is sent again, and when, is decided here alone: a GET that met a dead idle connection, on a fresh one; and once
-after a 401, when the credential's source holds another token by then. Everything else fails and waits for the next
-poll. What trades a refresh token never goes over an idle connection, for it cannot be sent again.
+Only this module decides what is sent again: a GET whose idle connection was dead, over a new one; and a request after a
+401, once, if the credential has changed by then. Everything else fails until the next poll. A refresh token is never
+sent over an idle connection, because that request cannot be repeated.
 """
 
 import asyncio
@@ -44,19 +44,19 @@ class Sender(Protocol):
 
 
 class TeamClient:
-    """What one team may ask the platform. Mutable: it knows how long its last answers took, and what pages it read."""
+    """Sends one team's requests. Mutable: it keeps how long the last answers took, and which pages it read."""
 
     def __init__(
         self, platform: Sender, name: str, credential: TokenSource, *, team_id: str | None, agents_path: str | None
     ) -> None:
-        """Ask as this team.
+        """Send requests for this team.
 
         Args:
             platform: sends the requests.
-            name: the `team_name` label of what is counted.
-            credential: gives the token of each request.
-            team_id: sent beside a JWT only.
-            agents_path: where the agents are listed; None: the path that fits the credential.
+            name: the `team_name` label under which they are counted.
+            credential: provides the token of each request.
+            team_id: sent only with a JWT.
+            agents_path: the path of the list of agents; None for the one that suits the credential.
         """
         self._platform = platform
         self._name = name
@@ -70,14 +70,14 @@ class TeamClient:
 
     @property
     def agents_path(self) -> str:
-        """Where this team's agents are listed: integration keys may call runtime paths only."""
+        """The path of the list of agents; integration keys may call only runtime paths."""
         if self._agents_path is not None:
             return self._agents_path
         return paths.RUNTIME_AGENTS if self._credential.kind == "integration" else paths.AGENTS
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every path that this team may ask."""
+        """All paths that this team requests, except that of the workflows."""
         me = () if self._credential.kind == "integration" else (paths.ME,)
         refresh = (paths.REFRESH,) if self._credential.renews else ()
         return (paths.TASKS, self.agents_path, *me, *refresh)
@@ -132,7 +132,7 @@ class TeamClient:
         return await self._ask(paths.WORKFLOWS, query, lambda body: wire.decode_workflows(body, page), expected)
 
     async def me(self, *, expected: Expected = ()) -> account.Me:
-        """The credential's user: teams and quotas. Integration keys may not ask.
+        """The credential's user: teams and quotas. Not allowed for integration keys.
 
         Raises:
             PlatformError: one of its leaves; counted already, unless it is `expected`.
@@ -148,7 +148,7 @@ class TeamClient:
         return await self._ask(paths.ME, {}, lambda body: account.decode_teams(body, some=some))
 
     def _read_on(self, page: wire.Page[wire.Item], status: str = "") -> wire.Page[wire.Item]:
-        """Refuse a page that repeats another one of its list: the platform ignores the page number."""
+        """Refuse a page that repeats the last one of its list, because the platform then ignores the page number."""
         number, fingerprint = self._last_pages.get(status, (page.number, None))
         self._last_pages[status] = page.number, page.fingerprint
         if fingerprint is not None and page.number != number and page.fingerprint == fingerprint:
@@ -168,12 +168,12 @@ class TeamClient:
         """The decompressed body of a 200.
 
         Args:
-            path: below the base URL, as `/r/tasks`; it is the `path` label, too.
+            path: below the base URL, such as `/r/tasks`; also the value of the `path` label.
             query: parameters.
-            expected: failures that are an answer here: raised, but not counted.
+            expected: failures that are a valid answer here: raised, but not counted.
 
         Raises:
-            PlatformError: one of its leaves but `SchemaMismatch`; counted already, unless it is `expected`.
+            PlatformError: one of its leaves except `SchemaMismatch`; counted already, unless it is `expected`.
         """
         try:
             return await self._get(path, query)
@@ -183,7 +183,7 @@ class TeamClient:
             raise
 
     def contradicted(self, scope: Scope, error: SchemaMismatch) -> None:
-        """Count that the pages of a list, tasks or agents, contradict each other, which no single answer shows."""
+        """Count that the pages of a list (tasks or agents) contradict each other, which no single answer shows."""
         self._count_failure(paths.TASKS if scope is Scope.TASKS else self.agents_path, error)
 
     def _count_failure(self, path: str, error: PlatformError) -> None:
@@ -213,14 +213,14 @@ class TeamClient:
         return await self._send(Call("GET", path, token, query, team_id))
 
     async def _refresh(self, refresh_token: SecretStr) -> account.Tokens:
-        """Trade a refresh token for a new pair. What fails is raised outside of the frames that read the new tokens."""
+        """Exchange a refresh token for a new pair. Errors are raised outside the frames that hold the new tokens."""
         try:
             tokens = account.decode_tokens(await self._send(Call("POST", paths.REFRESH, refresh_token, fresh=True)))
         except PlatformError as error:
             failure = error.without_traceback()
         else:
-            if tokens.access_token is None:  # the refresh token is of use all the same
-                self._count_failure(paths.REFRESH, SchemaMismatch("the answer holds no access_token"))
+            if tokens.access_token is None:  # the refresh token is still usable
+                self._count_failure(paths.REFRESH, SchemaMismatch("the answer contains no access_token"))
             return tokens
         self._count_failure(paths.REFRESH, failure)
         raise failure

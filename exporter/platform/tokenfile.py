@@ -1,6 +1,6 @@
-"""The file of a refresh token: read by one process alone, and replaced whole or not at all.
+"""The file of a refresh token: used by only one process, and replaced completely or not at all.
 
-No message made here holds any part of a token.
+No message made here contains any part of a token.
 """
 
 import fcntl
@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 class TokenFile:
     """One refresh token's file. Mutable: it follows its file.
 
-    Beside it lie two others: `.NAME.lock`, which is held as long as the file is, since the file itself is replaced at
-    every rotation; and, while a token is being written, `.NAME.new`.
+    There are two more files next to it: `.NAME.lock`, which is locked in place of the file itself, since that is
+    replaced at every rotation; and, while a token is being written, `.NAME.new`.
     """
 
     def __init__(self, path: Path, lock: int | None) -> None:
@@ -39,14 +39,14 @@ class TokenFile:
 
     @classmethod
     def open(cls, path: Path, *, lock: bool) -> "TokenFile":
-        """Take the file `path`.
+        """Open the file `path`.
 
         Args:
-            path: a link stays one when its target is replaced.
-            lock: whether to keep everybody else from taking it, and to finish a rotation that a crash has cut off.
+            path: of the file; if it is a symbolic link, the link's target is replaced.
+            lock: whether to keep other processes from opening it, and to finish a rotation that a crash interrupted.
 
         Raises:
-            UnusableError: the file cannot be read or replaced, or somebody else has it.
+            UnusableError: the file cannot be read or replaced, or another process has it.
         """
         try:
             path = path.resolve()
@@ -78,11 +78,11 @@ class TokenFile:
         return self._known
 
     def touched(self) -> bool:
-        """Whether the file looks other than when it was last read or written."""
+        """Whether the file appears to have changed since it was last read or written."""
         return signature(self.path) != self._signature
 
     def replaced(self) -> bool:
-        """Whether somebody else has put another token there since."""
+        """Whether somebody else has put another token there since then."""
         if not self.touched():
             return False
         known = self._known
@@ -92,10 +92,10 @@ class TokenFile:
             return False
 
     def replace(self, token: SecretStr) -> None:
-        """Put `token` into the file, whole and synced, with the mode and owner it had.
+        """Replace the file's content by `token`, completely and synced, keeping mode and owner.
 
         Raises:
-            OSError: it could not be written; then the file is as before.
+            OSError: it could not be written; the file is unchanged.
         """
         if self._lock is not None:
             _note_ours(self._lock, token)
@@ -126,7 +126,7 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _is_mount_point(path: Path) -> bool:
-    """Whether something is mounted on the file, as containers do with single files: it cannot be renamed over then."""
+    """Whether something is mounted on the file, as containers do with single files: renaming over it then fails."""
     with suppress(OSError):
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
         return str(path).replace(" ", r"\040") in {line.split()[4] for line in mounts.splitlines()}
@@ -134,11 +134,11 @@ def _is_mount_point(path: Path) -> bool:
 
 
 def _read(path: Path, *, ours: bool = False) -> SecretStr:
-    """Read the token; what is wrong is raised from here, outside the frames that hold the text.
+    """Read the token; errors are raised outside the frames that hold the text.
 
     Args:
         path: the file.
-        ours: whether nobody but this program writes it.
+        ours: whether only this program writes it.
     """
     try:
         return _parsed(path, ours=ours)
@@ -159,7 +159,7 @@ def _parsed(path: Path, *, ours: bool) -> SecretStr:
 
 
 def _locked(path: Path) -> int:
-    """A descriptor whose lock ends with this process at the latest."""
+    """A file descriptor with a lock, which ends with this process at the latest."""
     lock = _lock_of(path)
     try:
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -169,7 +169,7 @@ def _locked(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        problem = "this refresh token is in use already; two exporters sharing one would sign each other out"
+        problem = "this refresh token is already in use; two exporters sharing one would sign each other out"
         raise UnusableError(f"{path}: {problem}") from None
     return descriptor
 
@@ -179,7 +179,7 @@ def _lock_of(path: Path) -> Path:
 
 
 def _note_ours(lock: int, token: SecretStr) -> None:
-    """Keep a digest of what a rotation gave beside it: one in many looks like a key that somebody put there."""
+    """Keep a digest of a token from a rotation, because some of them look like a key that somebody put there."""
     os.pwrite(lock, sha256(token.get_secret_value().encode()).hexdigest().encode(), 0)
 
 
@@ -194,7 +194,7 @@ def _fresh(path: Path) -> Path:
 
 
 def _write(path: Path, token: SecretStr) -> None:
-    """Write beside the file, sync, and rename: at every moment one of the two files holds a whole token."""
+    """Write to a second file, sync it, and rename it: at every moment one of the two holds a complete token."""
     fresh = _fresh(path)
     fresh.unlink(missing_ok=True)
     try:
@@ -214,7 +214,7 @@ def _write(path: Path, token: SecretStr) -> None:
 def _keep_mode(path: Path, descriptor: int) -> None:
     with suppress(FileNotFoundError):
         status = path.stat()
-        with suppress(PermissionError):  # the owner is another user: then the file becomes ours
+        with suppress(PermissionError):  # the owner was another user: the new file is ours
             os.fchown(descriptor, status.st_uid, status.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
 
@@ -228,9 +228,9 @@ def _sync(folder: Path) -> None:
 
 
 def _recover(path: Path) -> None:
-    """Finish or drop what a crash has left beside the file.
+    """Finish or remove what a crash has left behind.
 
-    A whole token that is younger than the file is the newest there is: the crash came just before the rename.
+    A complete token that is newer than the file is the current one: the crash came just before the rename.
     """
     fresh = _fresh(path)
     with suppress(OSError):
@@ -242,7 +242,7 @@ def _recover(path: Path) -> None:
 
 
 def _is_newer(fresh: Path, path: Path) -> bool:
-    """Whether `fresh` holds a whole token and is not older than `path`; raises OSError."""
+    """Whether `fresh` holds a complete token and is not older than `path`; raises OSError."""
     whole, younger = fresh.read_bytes().endswith(b"\n"), fresh.stat().st_mtime_ns >= path.stat().st_mtime_ns
     with suppress(UnusableError):
         _read(fresh, ours=True)

@@ -1,4 +1,4 @@
-"""Whose certificates the platform may show."""
+"""Which certificate authorities are trusted to identify the platform."""
 
 import asyncio
 import logging
@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 class Trust:
     """The authorities of a PEM bundle and no others, or those of the system. Mutable: it follows the bundle.
 
-    Whatever certificate the bundle holds is an anchor, on every version of Python: an issuing authority without its
-    root, and a root that lacks what RFC 5280 asks of it.
+    Every certificate in the bundle is a trust anchor, on every version of Python: also an issuing authority without
+    its root, and a root that lacks extensions that RFC 5280 requires.
     """
 
     def __init__(self, ca_file: Path | None) -> None:
-        """Trust the bundle; None: what the system trusts.
+        """Trust the bundle, or if it is None, what the system trusts.
 
         Raises:
             ConfigError: the bundle cannot be read or holds no certificate.
@@ -33,14 +33,14 @@ class Trust:
         """Read the bundle again.
 
         Raises:
-            ConfigError: it cannot be used; the one of before stays in force.
+            ConfigError: it cannot be used; the previous one stays in use.
         """
         if self._path is not None:
             self._signature = signature(self._path)
             self._context = _context(self._path)
 
     async def context(self) -> ssl.SSLContext:
-        """What to verify the next connection with; a bundle that looks changed is read again first."""
+        """The context to verify the next connection with; a bundle that appears to have changed is read again first."""
         if self._path is not None and signature(self._path) != self._signature:
             try:
                 await asyncio.to_thread(self.reload)
@@ -61,7 +61,7 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         problem = f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
     else:
-        # A name in the subject alone proves nothing: browsers and Go have refused it for years.
+        # A name that is only in the subject proves nothing; browsers and Go have refused it for years.
         context.hostname_checks_common_name = False
         context.set_alpn_protocols(["http/1.1"])
         if ca_file is not None:

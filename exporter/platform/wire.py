@@ -1,8 +1,8 @@
-"""The platform's lists, checked at the door: one page from bytes to frozen values.
+"""The platform's lists, validated on arrival: one page, from bytes to immutable values.
 
-Source: the documented samples of `GET /r/tasks` and `GET /agents`. Everything but the ids is optional there or
-inferred to be, so every field may be None. A field of a wrong type or out of range becomes None and is counted;
-it costs neither its item nor its page.
+Source: the documented samples of `GET /r/tasks` and `GET /agents`. Everything except the ids is optional there, or
+inferred to be, so every field may be None. A value that has a wrong type or is out of range becomes None and is
+counted; the rest of its item and page is kept.
 """
 
 from collections import Counter
@@ -75,7 +75,7 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class GpuDevice:
-    """An item of `gpu_devices`; it has no identity but its position. VRAM in bytes (inferred)."""
+    """An item of `gpu_devices`, identified only by its position. VRAM in bytes (inferred)."""
 
     device_name: Text | None = None
     device_type: Text | None = None
@@ -117,7 +117,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class PageMeta:
-    """`page_meta`. Without a whole `total_count` a page says nothing about the list."""
+    """`page_meta`. Without a `total_count` that is a whole number, a page says nothing about its list."""
 
     total_count: Count
     per_page: Any = None
@@ -156,7 +156,7 @@ FIELDS: Final = tuple(
         if field.name != "page_meta"
     )
 )
-"""Every field a value of which can be dropped alone: a closed set of label values."""
+"""Every field whose values can be dropped individually: a closed set of label values."""
 
 Item = TypeVar("Item", Task, Agent, Workflow)
 
@@ -166,11 +166,11 @@ class Page(Generic[Item]):
     """One page of a list.
 
     Attributes:
-        number: from 1.
-        items: in the platform's order; None where an item was no object.
-        total: the whole list's length, as the platform states it here.
-        per_page: the page size in force: ours, unless the platform states a smaller one or sends more.
-        unknown: how often each field's value had to be dropped.
+        number: of the page, from 1.
+        items: in the platform's order; None for an item that is not an object.
+        total: the length of the whole list, as this page states it.
+        per_page: the actual page size: ours, unless the platform states a smaller one or sends more.
+        unknown: how many values of each field were dropped.
     """
 
     number: int
@@ -181,9 +181,9 @@ class Page(Generic[Item]):
 
     @property
     def fingerprint(self) -> int | None:
-        """What tells its content from that of other pages: a hash of the list's length and of all ids, in order.
+        """A hash of the list's length and of all ids in order, which recognizes a page with the same content.
 
-        None for a page of few items, which proves nothing.
+        None for a page with fewer than two items, which proves nothing.
         """
         ids = tuple(item.agent_id if isinstance(item, Agent) else item.id for item in self.items if item is not None)
         return hash((self.total, ids)) if len(ids) > 1 else None
@@ -195,7 +195,7 @@ class Page(Generic[Item]):
 
     @property
     def missing(self) -> int:
-        """How many items fewer this page holds than its own total promises."""
+        """How many items this page lacks according to its own total."""
         promised = self.total - (self.number - 1) * self.per_page
         return min(max(promised, 0), self.per_page) - len(self.items)
 
@@ -213,17 +213,17 @@ def decode_tasks(body: bytes, number: int, status: str | None) -> Page[Task]:
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: it is not a task list, holds more than its own total, or a task of another status, which
-            shows that the filter was ignored.
+        SchemaMismatch: it is not a task list, has more items than its own total, or contains a task with another
+            status, which shows that the filter was ignored.
     """
     answer, unknown = validated(_TASKS, body, "task_list", _TASK)
     page = _page("task_list", answer.task_list, answer.page_meta, number, unknown)
     for task in page.items:
         stated = (task.task_status or task.status) if task else None
         if stated is not None and status is not None and stated != status:
-            # Unknown words are not repeated: they might be anything, a credential included.
+            # An unknown text is not repeated: it might be anything, even a credential.
             found = repr(stated) if stated in TASK_STATUSES else "something else"
-            raise SchemaMismatch(f"asked for {status} tasks, got one that says {found}")
+            raise SchemaMismatch(f"requested {status} tasks, got one with the status {found}")
     return page
 
 
@@ -232,7 +232,7 @@ def decode_agents(body: bytes, number: int) -> Page[Agent]:
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: it is not an agent list, or holds more than its own total.
+        SchemaMismatch: it is not an agent list, or has more items than its own total.
     """
     answer, unknown = validated(_AGENTS, body, "agent_list", _AGENT)
     return _page("agent_list", answer.agent_list, answer.page_meta, number, unknown)
@@ -243,7 +243,7 @@ def decode_workflows(body: bytes, number: int) -> Page[Workflow]:
 
     Raises:
         Undecodable: the body is not JSON.
-        SchemaMismatch: it is not a workflow list, or holds more than its own total.
+        SchemaMismatch: it is not a workflow list, or has more items than its own total.
     """
     answer, unknown = validated(_WORKFLOWS, body, "workflow_list", _WORKFLOW)
     return _page("workflow_list", answer.workflow_list, answer.page_meta, number, unknown)
@@ -256,9 +256,9 @@ def _page(
     stated = meta.per_page if type(meta.per_page) is int and 0 < meta.per_page < PER_PAGE else PER_PAGE
     page = Page(number, items, meta.total_count, max(stated, len(items)), unknown)
     if type(meta.current_page) is int and meta.current_page != number:
-        raise SchemaMismatch(f"asked for page {number}, got page {meta.current_page}")
+        raise SchemaMismatch(f"requested page {number}, got page {meta.current_page}")
     if page.missing < 0:
-        raise SchemaMismatch(f"page {number} holds {len(items)} items of a list of {page.total}")
+        raise SchemaMismatch(f"page {number} has {len(items)} items of a list of {page.total}")
     if listed is None and page.missing:
-        raise SchemaMismatch(f"{name} is null, and total_count is {page.total}")
+        raise SchemaMismatch(f"{name} is null, but total_count is {page.total}")
     return page

@@ -99,7 +99,7 @@ MISTAKES = [
     (f"{KEY}\n{KEY}".encode(), "contains white space or control characters inside; "),
     (f"{KEY}\0".encode(), "contains white space or control characters inside; "),
     (f"{KEY}\x7f{KEY}".encode(), "contains white space or control characters inside; "),
-    (f"ak-{MARKER}".encode(), "contains an agent key, which the platform never accepts on REST; "),
+    (f"ak-{MARKER}".encode(), "contains an agent key, which the platform never accepts for REST requests; "),
     (MARKER.encode(), "contains no known kind of credential; "),
     (f"SK-{MARKER}".encode(), "contains no known kind of credential; "),
     (b"sk-", "contains no known kind of credential; "),

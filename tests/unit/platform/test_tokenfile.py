@@ -117,12 +117,12 @@ def test_a_file_has_one_user(path: Path, tmp_path: Path) -> None:
     first = opened(path)
     link = tmp_path / "link"
     link.symlink_to(path)
-    words = f"{path}: this refresh token is in use already; two exporters sharing one would sign each other out"
+    words = f"{path}: this refresh token is already in use; two exporters sharing one would sign each other out"
     for each in (path, link):
         assert refusal(each) == words
         opened(each, lock=False).release()
     first.replace(SecretStr(NEW))
-    assert "in use already" in refusal(path)
+    assert "already in use" in refusal(path)
     first.release()
     first.release()
     opened(path).release()
@@ -136,7 +136,7 @@ def test_another_process_is_refused(path: Path) -> None:
     )
     mine = opened(path)
     there = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
-    assert "in use already" in there.stderr
+    assert "already in use" in there.stderr
     mine.release()
     there = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert there.stdout == f"{path}\n"

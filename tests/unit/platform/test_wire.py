@@ -337,9 +337,9 @@ def test_null_list_is_an_empty_one() -> None:
 
 def test_null_list_of_many_is_a_contradiction() -> None:
     """Null beside a total that says otherwise is no empty list: nobody knows who is there."""
-    with pytest.raises(SchemaMismatch, match="agent_list is null, and total_count is 42"):
+    with pytest.raises(SchemaMismatch, match="agent_list is null, but total_count is 42"):
         wire.decode_agents(page("agent_list", None, 42), 1)
-    with pytest.raises(SchemaMismatch, match="task_list is null, and total_count is 1"):
+    with pytest.raises(SchemaMismatch, match="task_list is null, but total_count is 1"):
         wire.decode_tasks(page("task_list", None, 1), 1, "running")
     assert wire.decode_tasks(page("task_list", None, 100), 2, "running").items == []
     assert wire.decode_tasks(page("task_list", None, 0), 1, "running").items == []
@@ -348,7 +348,7 @@ def test_null_list_of_many_is_a_contradiction() -> None:
 @pytest.mark.parametrize(("count", "total", "number"), [(1, 0, 1), (2, 1, 1), (1, 100, 2), (3, 102, 2), (1, 5, 7)])
 def test_more_items_than_the_total(count: int, total: int, number: int) -> None:
     """A page that holds more items than its own total leaves for it contradicts itself."""
-    with pytest.raises(SchemaMismatch, match=f"page {number} holds {count} items of a list of {total}"):
+    with pytest.raises(SchemaMismatch, match=f"page {number} has {count} items of a list of {total}"):
         wire.decode_agents(page("agent_list", [AGENT] * count, total), number)
 
 
@@ -415,7 +415,7 @@ def test_status_under_either_name_or_none(stated: dict[str, Any]) -> None:
 )
 def test_status_other_than_asked_for(stated: dict[str, Any]) -> None:
     """A task of another status shows that the filter was ignored: refused, and no unknown word is repeated."""
-    with pytest.raises(SchemaMismatch, match="asked for running tasks, got one that says 'queued'"):
+    with pytest.raises(SchemaMismatch, match="requested running tasks, got one with the status 'queued'"):
         tasks_of(TASK, {"id": "t2", **stated})
     with pytest.raises(SchemaMismatch) as caught:
         tasks_of({"id": "t2", "task_status": "x" * 10_000})
