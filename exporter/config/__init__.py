@@ -1,4 +1,4 @@
-"""The configuration: YAML, environment and flags become frozen settings, or a list of mistakes.
+"""The configuration: YAML, environment and flags become immutable settings, or a list of mistakes.
 
-Empty, so that importing one module loads no other; start reading at `exporter.config.load.load`.
+This module is empty, so that importing one module loads no other. Start reading at `exporter.config.load.load`.
 """

@@ -52,7 +52,7 @@ DEFAULT: Final = (ListenAddress(None, 10042),)
 
 
 def parse_addresses(value: object) -> tuple[ListenAddress, ...]:
-    """One address or several: a list, or one text with commas between them, as a variable holds.
+    """One address or several: a list, or a text with commas between them, as in an environment variable.
 
     Raises:
         ValueError: one of them is not an address, or there is none.

@@ -73,18 +73,18 @@ def _place(loc: Loc) -> str:
 
 
 def _from_kubernetes(name: str, value: str) -> bool:
-    """Whether Kubernetes sets this in every pod beside a Service whose name starts with `cyberun-exporter`."""
+    """Whether this is one of the variables that Kubernetes sets for a Service whose name starts like our prefix."""
     is_port = (name == "PORT" or name.endswith("_PORT")) and "://" in value
     return "__" not in name and (is_port or _SERVICE.fullmatch(name) is not None)
 
 
 def from_shorthand(environ: Mapping[str, str], others: Mapping[str, Any], nowhere: str, mistakes: list[str]) -> Source:
-    """The single team that the environment describes where no other source configures teams.
+    """The single team that the environment describes if no other source configures teams.
 
     Args:
         environ: the environment.
-        others: what the other sources say, not validated yet.
-        nowhere: the place to name when there is no team at all.
+        others: the values of the other sources, not validated yet.
+        nowhere: the place to name if there is no team at all.
         mistakes: receives a line for each contradiction.
     """
     present = {key: name for key, name in SHORTHAND.items() if environ.get(name)}
@@ -102,7 +102,7 @@ def _items(value: Any) -> list[Any]:
 
 def _contradictions(present: Mapping[str, str], teams: list[Any], nowhere: str) -> Iterator[str]:
     if teams:
-        # A configured team may well have its credential in a variable of this name.
+        # A configured team may have its credential in a variable of this name.
         used = [str(team.get("token_env")) for team in teams if isinstance(team, Mapping)]
         for name in sorted(set(present.values()).difference(used)):
             yield f"environment variable {name}: found a value although teams are configured; allowed: one of the two"

@@ -1,4 +1,4 @@
-"""From file, environment and flags to settings, or to everything that is wrong with them."""
+"""Turns file, environment and flags into settings, or into a list of all mistakes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
 
     Args:
         path: the YAML file, if there is one. Paths in it are relative to its folder, all others to the working folder.
-        environ: the environment; its `CYBERUN_EXPORTER_…` variables are read.
+        environ: the environment, of which the `CYBERUN_EXPORTER_…` variables are read.
         overrides: values of flags, nested like the settings: `{"web": {"listen_address": ":1"}}`.
 
     Raises:
-        ConfigError: with a line for each mistake. A file or list that cannot be parsed hides the mistakes beside it.
+        ConfigError: with a line for each mistake. A file or list that cannot be parsed hides further mistakes.
     """
     mistakes: list[str] = []
     file = from_file(path, mistakes) if path else Source({}, lambda loc: f"configuration: {key_path(loc)}")
@@ -35,7 +35,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
 
 
 def _merged(sources: Sequence[Source]) -> dict[str, Any]:
-    """The values of all sources; those of the first win, key by key within a section."""
+    """The values of all sources; earlier sources win, key by key within a section."""
     merged: dict[str, Any] = {}
     for source in reversed(sources):
         for name, value in source.values.items():
@@ -46,7 +46,7 @@ def _merged(sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def _validated(sources: Sequence[Source]) -> tuple[Settings | None, list[str]]:
-    """The settings or the mistakes. The error itself, which knows the values, goes no further."""
+    """The settings or the mistakes. The error itself contains the values and is not passed on."""
     try:
         return Settings.model_validate(_merged(sources)), []
     except ValidationError as error:
@@ -54,7 +54,7 @@ def _validated(sources: Sequence[Source]) -> tuple[Settings | None, list[str]]:
 
 
 def _anchored(settings: Settings, file: Mapping[str, Any], stronger: Sequence[Source], folder: Path) -> Settings:
-    """The settings with the paths that come from the file made relative to its folder."""
+    """The settings with the paths from the file resolved against its folder."""
     changes: dict[str, Any] = {}
     for name, key in (("api", "ca_file"), ("web", "config_file")):
         section = getattr(settings, name)
@@ -68,6 +68,6 @@ def _anchored(settings: Settings, file: Mapping[str, Any], stronger: Sequence[So
 
 
 def _below(folder: Path, origin: Origin) -> Origin:
-    """The same with its files relative to `folder`."""
+    """The same with its files resolved against `folder`."""
     files = {"token_file": origin.token_file, "refresh_token_file": origin.refresh_token_file}
     return origin.model_copy(update={key: folder / path for key, path in files.items() if path is not None})

@@ -1,4 +1,4 @@
-"""Words each mistake as one line: where it is, what was found and what is allowed. Free of credentials."""
+"""Describes each mistake in one line: where it is, what was found and what is allowed. Without credentials."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ LONGEST: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Values of one origin.
+    """Values from one source.
 
     Attributes:
-        values: nested like the settings; only what this origin sets.
-        where: names the place of a key path for people, without the value.
+        values: nested like the settings; only what this source sets.
+        where: describes the place of a key path to people, without the value.
     """
 
     values: Mapping[str, Any]
@@ -40,9 +40,9 @@ def explain(error: ValidationError, sources: Sequence[Source], model: type[BaseM
     """One line per mistake.
 
     Args:
-        error: what the validation of the model raised.
-        sources: where the values came from, highest precedence first.
-        model: what was validated.
+        error: raised by the validation of the model.
+        sources: of the values, highest precedence first.
+        model: the validated model.
     """
     details = error.errors(include_url=False)
     misspelt = {item["loc"][:-1] for item in details if item["type"] == "extra_forbidden"}
@@ -74,7 +74,7 @@ def _texts(item: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Loc, st
 
 
 def _quoting(value: object, kind: Any) -> str:
-    """Advice where quotes around the value would make it right."""
+    """Advice if quotes around the value would make it valid."""
     return QUOTE_IT if needs_quotes(value) and _accepts(kind, shown(value)) else ""
 
 
@@ -122,12 +122,12 @@ def _held(loc: Loc, values: Any) -> int:
 def _found(loc: Loc, value: object, kind: Any) -> str:
     if value is not None and any(allowed.secret for allowed in _allowed(kind)):
         return "a value"
-    # Text in place of a variable's name may be a pasted secret in any form.
+    # A text in place of a variable's name may be a pasted secret of any form.
     return "something that is not a name" if loc[-1] == "token_env" and isinstance(value, str) else shown(value)
 
 
 def shown(value: object) -> str:
-    """A value of the configuration, fit to print: redacted, on one line, cut; never the inside of a collection."""
+    """A configuration value, fit to print: redacted, on one line, and cut; never the content of a collection."""
     match value:
         case None:
             return "null"
@@ -163,12 +163,12 @@ def type_at(loc: Loc, model: type[BaseModel] = Settings) -> Any:
 
 
 def _section(kind: Any) -> Any:
-    """The model itself where it is optional."""
+    """The model, also if it is optional."""
     return next((option for option in get_args(kind) if isinstance(option, type) and option is not NoneType), kind)
 
 
 def annotated(field: FieldInfo) -> Any:
-    """The type of a field as it was written, with its metadata."""
+    """The type of a field as written, with its metadata."""
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 

@@ -1,7 +1,7 @@
 """Where a running exporter listens, found without loading the validation of settings.
 
-A health check asks it every few seconds, beside GPU work, so it must cost next to nothing. A value with a
-mistake counts as absent: the running exporter still uses the configuration it has read, whatever an edit broke since.
+A health check uses this every few seconds, next to GPU work, so it must cost almost nothing. A value with a mistake
+counts as absent, because the running exporter still uses the configuration that it read before the edit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,11 +15,11 @@ from exporter.errors import ConfigError
 
 
 class Running(NamedTuple):
-    """How to reach it."""
+    """How to reach a running exporter."""
 
     addresses: tuple[ListenAddress, ...]
     tls: bool
-    """Whether it is likely to serve HTTPS: it has a web configuration, which may have TLS in it."""
+    """Whether it is likely to serve HTTPS, because it has a web configuration, which may configure TLS."""
 
 
 def find(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Running:

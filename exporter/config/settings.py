@@ -43,12 +43,12 @@ Clash = tuple[tuple[int | str, ...], str, str]
 
 
 def clashing(*clashes: Clash) -> PydanticCustomError:
-    """An error about values that are each right on their own."""
+    """An error about values that are valid individually but not together."""
     return PydanticCustomError("clash", "values clash", {"clashes": clashes})
 
 
 class Section(BaseModel):
-    """Base of the sections: frozen, unknown keys refused."""
+    """Base of the sections: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -57,13 +57,15 @@ class Api(Section):
     """How to reach the platform."""
 
     base_url: BaseUrl = Field("https://core.cyberun.cloud/api/v1", description="The platform's API.")
-    ca_file: File | None = Field(None, description="PEM bundle of private authorities; read again when it changes.")
+    ca_file: File | None = Field(
+        None, description="PEM bundle of private certificate authorities; read again when it changes."
+    )
     timeout: Timeout = Field(10.0, description="Longest time for one request, from connect to the last byte.")
     max_requests_per_second: RequestRate = Field(
         10.0, description="Request rate over all teams; after a pause, one second's worth may go out at once."
     )
     max_concurrency: Concurrency = Field(8, description="Requests under way at once, over all teams.")
-    max_response_bytes: ByteSize = Field(16_777_216, description="Largest answer read, compressed or not.")
+    max_response_bytes: ByteSize = Field(16_777_216, description="Largest answer accepted, compressed or not.")
     max_pages: Pages = Field(1000, description="Most pages read per list and poll.")
 
 
@@ -73,10 +75,10 @@ class Collect(Section):
     interval: Interval = Field(30.0, description="Time between two polls of a team.")
     stale_after: Age = Field(120.0, description="Age at which a team's data is withheld; should be several intervals.")
     agent_memory: Age = Field(3600.0, description="How long a vanished agent stays visible as disconnected.")
-    max_agents: Agents = Field(10_000, description="Agents exposed per team; more are counted only.")
+    max_agents: Agents = Field(10_000, description="Most agents with series per team; more are only counted.")
     agent_labels: Flag = Field(default=False, description="Whether to expose a series for each label of an agent.")
     workflows: Workflows = Field(
-        0, description="Workflows with series of their own: those with most finished tasks; the rest are `other`."
+        0, description="How many workflows, those with the most finished tasks, have series; the rest are `other`."
     )
 
 
@@ -91,7 +93,7 @@ class Origin(Section):
         None, validate_default=True, description="Environment variable that holds the credential."
     )
     token_expires: Moment | None = Field(
-        None, description="When a key expires, as keys do not carry an expiry date; shown and alerted on."
+        None, description="When a key expires, because keys do not carry their expiry; exposed, and alerted on."
     )
 
     @field_validator("token_env", mode="after")
@@ -122,7 +124,7 @@ class TeamSettings(Origin):
 
 
 class Discover(Origin):
-    """A device key or user JWT whose teams are found through the platform."""
+    """A device key or user JWT whose teams are discovered through the platform."""
 
     name: TeamName | None = Field(
         None, description="Value of the `discovery` label; unique; its position, as `discover[0]`, when not set."
@@ -137,7 +139,7 @@ class Discover(Origin):
         return included and not any(re.fullmatch(pattern, name) for pattern in self.exclude)
 
     def team(self, name: str, team_id: str) -> TeamSettings | None:
-        """The team to poll with this credential; None when the name or the id is none that could be configured."""
+        """The team to poll with this credential; None if its name or id could not be configured."""
         origin = {"token_file": self.token_file and str(self.token_file), "token_env": self.token_env}
         origin["refresh_token_file"] = self.refresh_token_file and str(self.refresh_token_file)
         try:
@@ -164,19 +166,19 @@ class Log(Section):
     """What the exporter logs, to standard error."""
 
     level: LogLevel = Field("info", description="Least severity that is logged.")
-    format: LogFormat = Field("logfmt", description="Format of a line.")
+    format: LogFormat = Field("logfmt", description="Format of the log lines.")
 
 
 class Settings(Section):
-    """The whole configuration. `exporter.config.load` makes it."""
+    """The whole configuration, as returned by `exporter.config.load`."""
 
     api: Api = Api()
     collect: Collect = Collect()
     teams: tuple[TeamSettings, ...] = Field(
-        (), description="The teams to poll; at least one, or something to discover."
+        (), description="The teams to poll; at least one, unless `discover` is set."
     )
     discover: tuple[Discover, ...] = Field(
-        (), description="Credentials (JWT, dk-) whose teams are found through the platform."
+        (), description="Credentials (JWT, dk-) whose teams are discovered through the platform."
     )
     web: Web = Web()
     log: Log = Log()
@@ -203,7 +205,7 @@ class Settings(Section):
         return discover
 
     def discoveries(self) -> Iterator[tuple[str, Discover]]:
-        """Each credential to discover teams with, and its name: it stands in for a team's name in metrics and logs."""
+        """Each credential to discover teams with, and its name, which replaces a team's name in metrics and logs."""
         for i, each in enumerate(self.discover):
             yield each.name or f"discover[{i}]", each
 
@@ -212,7 +214,7 @@ class Settings(Section):
         return self.collect.interval if team.interval is None else team.interval
 
     def warnings(self) -> list[str]:
-        """Allowed and probably not intended, a line each: data that is withheld before the next poll renews it."""
+        """Settings that are valid but probably not intended, a line for each: data withheld before the next poll."""
         stale = format_duration(self.collect.stale_after)
         return [
             f"team {team.name}: polled every {format_duration(self.interval_of(team))},"
@@ -230,7 +232,7 @@ def _repeated_names(teams: tuple[TeamSettings, ...]) -> Iterator[Clash]:
 
 
 def _taken_names(teams: tuple[TeamSettings, ...], discover: tuple[Discover, ...]) -> Iterator[Clash]:
-    """Requests of discoveries are counted beside those of teams, so no two may share a name."""
+    """Requests of discoveries are counted like those of teams, so no two may have the same name."""
     first = {team.name: f"teams[{i}]" for i, team in enumerate(teams)}
     for i, each in enumerate(discover):
         if each.name is not None and (taken := first.setdefault(each.name, f"discover[{i}]")) != f"discover[{i}]":

@@ -1,7 +1,7 @@
 """Named types of configuration values.
 
-Each type carries in `Allowed` the words that mistakes and the reference page use for what it accepts, so its
-validator needs none: those words answer whatever it refuses.
+The `Allowed` of each type says what it accepts, for error messages and the reference page. Validators therefore need no
+messages of their own.
 """
 
 import re
@@ -20,11 +20,11 @@ from exporter.redact import is_credential
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a type accepts, in words that follow "allowed: ".
+    """What a type accepts, as text that follows "allowed: ".
 
     Attributes:
-        text: the words.
-        secret: what was found instead may be a key and is not shown.
+        text: the text.
+        secret: whether a wrong value may be a key and must not be shown.
     """
 
     text: str
@@ -81,7 +81,7 @@ Age = Annotated[float, *_duration("1s", "1y")]
 
 def _no_bool(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("a boolean is not a number")  # noqa: TRY004  pydantic reads ValueError alone as a refusal
+        raise ValueError("a boolean is not a number")  # noqa: TRY004  only a ValueError becomes a mistake
     return value
 
 
@@ -120,7 +120,7 @@ _LONGEST_NAME = 100
 
 
 def trimmed(text: str) -> str:
-    """A name as it is shown: without blanks around it, and with plain spaces in place of no-break spaces."""
+    """A name as it is shown: without surrounding blanks, and with plain spaces in place of no-break spaces."""
     return text.translate(_NO_BREAK).strip()
 
 
@@ -145,7 +145,7 @@ def _moment(value: object) -> float:
     if isinstance(found, date) and not isinstance(found, datetime):
         found = datetime.combine(found, time())
     if not isinstance(found, datetime):
-        raise ValueError("no date")  # noqa: TRY004  pydantic reads ValueError alone as a refusal
+        raise ValueError("no date")  # noqa: TRY004  only a ValueError becomes a mistake
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
@@ -183,7 +183,7 @@ VariableName = Annotated[
 AgentsPath = Annotated[Literal["/agents", "/r/agents"], Allowed("/agents or /r/agents")]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"],
-    # "warn" is the official exporters' word, "warning" Python's.
+    # The official exporters say "warn", Python says "warning".
     BeforeValidator(lambda found: "warning" if found == "warn" else found),
     Allowed("debug, info, warn or error"),
 ]
@@ -225,5 +225,5 @@ Listen = Annotated[
 TelemetryPath = Annotated[
     str,
     _text(_is_telemetry_path),
-    Allowed("a path such as /metrics of letters, digits and . _ ~ -, none of the exporter's other paths"),
+    Allowed("a path such as /metrics, of letters, digits and . _ ~ -, that the exporter does not use otherwise"),
 ]

@@ -89,14 +89,14 @@ class HttpServer(Section):
 
 
 class RateLimit(Section):
-    """How many requests are answered: a bucket of `burst` tokens, refilled with one every `interval` seconds."""
+    """Limits the requests that are answered: a bucket of `burst` tokens gets one new token every `interval` seconds."""
 
     interval: Between = 0.0
     burst: Burst = 0
 
 
 class WebFile(Section):
-    """What the file says. Holds password hashes, which its repr leaves out."""
+    """The content of the file. It contains password hashes, which its repr leaves out."""
 
     tls_server_config: TlsServer | None = None
     http_server_config: HttpServer = HttpServer()
@@ -104,13 +104,13 @@ class WebFile(Section):
     rate_limit: RateLimit | None = None
 
     def warnings(self) -> list[str]:
-        """What is allowed and probably not intended, a line each."""
+        """Settings that are valid but probably not intended, a line for each."""
         http = self.http_server_config
         lines = []
         if http.http2 and "http2" in http.model_fields_set:
-            lines.append("web configuration: http2 is on, but only HTTP/1.1 is served")
+            lines.append("web configuration: http2 is enabled, but only HTTP/1.1 is served")
         if self.basic_auth_users and self.tls_server_config is None:
-            lines.append("web configuration: passwords travel unencrypted without tls_server_config")
+            lines.append("web configuration: passwords are sent unencrypted without tls_server_config")
         return lines
 
     @field_validator("tls_server_config", "http_server_config", "rate_limit", mode="before")
@@ -162,7 +162,7 @@ def _header(name: object, text: object) -> tuple[str, str] | None:
 
 
 def _user(name: object, text: object) -> tuple[str, str] | None:
-    """What is wrong with a user, without a word of the hash."""
+    """What is wrong with a user, without any part of the hash."""
     if not isinstance(name, str) or not name or ":" in name or not name.isprintable():
         return "an invalid user name", "printable text without a colon" + (QUOTE_IT if needs_quotes(name) else "")
     match = _HASH.fullmatch(text) if isinstance(text, str) else None
@@ -174,19 +174,19 @@ def _user(name: object, text: object) -> tuple[str, str] | None:
 
 
 def _contradictions(tls: TlsServer) -> Iterator[tuple[str, str, str]]:
-    """Values that are valid alone but contradict each other: key, what was found, what is allowed."""
+    """Values that are valid individually but contradict each other: key, what was found, what is allowed."""
     has_ca = tls.client_ca_file is not None or tls.client_ca is not None
     if tls.client_ca_file is not None and tls.client_ca is not None:
         yield "client_ca", "client_ca_file as well", "one of the two"
     if has_ca and tls.client_auth_type == "NoClientCert":
-        yield "client_auth_type", "NoClientCert beside a CA of clients", "one that verifies, or no CA"
+        yield "client_auth_type", "NoClientCert although a client CA is set", "a type that verifies, or no CA"
     if not has_ca and tls.client_auth_type != "NoClientCert":
         yield "client_ca_file", "nothing", f"the CA of the clients, which {tls.client_auth_type} needs"
     if tls.client_allowed_sans and not tls.needs_client_certificate:
         yield (
             "client_allowed_sans",
-            f"{tls.client_auth_type} beside it",
-            "RequireAndVerifyClientCert only: the other types require no name",
+            f"client_auth_type {tls.client_auth_type}",
+            "only with RequireAndVerifyClientCert, as other types do not require a certificate",
         )
     if TLS_VERSIONS.index(tls.min_version) > TLS_VERSIONS.index(tls.max_version):
         yield "min_version", tls.min_version, f"at most max_version, {tls.max_version}"
@@ -201,7 +201,7 @@ def _suite_contradictions(tls: TlsServer) -> Iterator[tuple[str, str, str]]:
         yield (
             "cipher_suites",
             "some suites of TLS 1.3",
-            "all three or none; they are always on and cannot be chosen one by one",
+            "all three or none, because they are always enabled together",
         )
     if chosen and not chosen & SUITES.keys() and tls.min_version != "TLS13":
         yield "cipher_suites", "no suite of TLS 1.2", "at least one, or min_version TLS13"
@@ -214,7 +214,7 @@ def load_web_file(path: Path) -> WebFile:
     """Read and validate the file. Paths in it are relative to its folder.
 
     Raises:
-        ConfigError: with a line for each mistake, none of which holds a hash or a key.
+        ConfigError: with a line for each mistake, none of which contains a hash or a key.
     """
     document = parse_yaml(read(path), str(path))
     if not isinstance(document, dict | None):
@@ -229,7 +229,7 @@ def load_web_file(path: Path) -> WebFile:
 
 
 def _validated(source: Source) -> tuple[WebFile | None, list[str]]:
-    """The file's values or its mistakes. The error itself, which knows the values, goes no further."""
+    """The file's values or its mistakes. The error itself contains the values and is not passed on."""
     try:
         return WebFile.model_validate(source.values), []
     except ValidationError as error:

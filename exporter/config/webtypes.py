@@ -1,4 +1,4 @@
-"""Named types of values in the web configuration file, and the words and numbers that its format knows."""
+"""Named types of values in the web configuration file, and the names and numbers that its format allows."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from exporter.config.types import Allowed, parse_duration
 TLS_VERSIONS: Final = ("TLS10", "TLS11", "TLS12", "TLS13")
 """Oldest first."""
 SUITES_13: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
-"""The suites of TLS 1.3, which are always on."""
+"""The suites of TLS 1.3, which are always enabled."""
 SUITES: Final = {
     f"TLS_ECDHE_{key}_WITH_{cipher}": f"ECDHE-{key}-{name}"
     for key in ("ECDSA", "RSA")
@@ -23,7 +23,7 @@ SUITES: Final = {
         ("AES_256_CBC_SHA", "AES256-SHA"),
     )
 }
-"""The suites up to TLS 1.2 that the format knows, with OpenSSL's names."""
+"""The suites up to TLS 1.2 that the format allows, with OpenSSL's names."""
 CURVES: Final = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 """With OpenSSL's names."""
 HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -35,7 +35,7 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The headers that may be set, each with its allowed values; an empty tuple allows any text."""
 COSTS: Final = range(4, 17)
-"""bcrypt's cost: each step doubles the time; 16 is several seconds, as long as a scrape may take."""
+"""Allowed costs of bcrypt: each step doubles the time; 16 takes several seconds, as long as a scrape may take."""
 
 _FILES_ONLY = "Python's ssl reads certificates and keys from files only"
 
@@ -72,7 +72,7 @@ def _san(value: object) -> str:
 
 
 def canonical_name(text: str) -> str:
-    """A subject alternative name in the one form it is compared in: IP addresses are written in many ways."""
+    """A subject alternative name in the form in which it is compared: an IP address can be written in many ways."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:

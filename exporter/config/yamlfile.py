@@ -11,7 +11,7 @@ from exporter.redact import quoted, redact
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that appears twice in one mapping, where YAML libraries silently keep the last."""
+    """Refuses a key that appears twice in one mapping; YAML libraries silently keep the last one."""
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
         node: MappingNode = super().compose_mapping_node(anchor)

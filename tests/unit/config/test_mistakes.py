@@ -57,8 +57,8 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
         (
             "web: {telemetry_path: /probe}",
             (
-                'web.telemetry_path: found "/probe"; allowed: a path such as /metrics of letters, digits and . _ ~ -, '
-                "none of the exporter's other paths"
+                'web.telemetry_path: found "/probe"; allowed: a path such as /metrics, of letters, digits and . _ ~ -, '
+                "that the exporter does not use otherwise"
             ),
         ),
         ("log: {level: off}", "log.level: found false; allowed: debug, info, warn or error"),

@@ -79,14 +79,14 @@ rate_limit: {{interval: 500ms, burst: 5}}
     assert file.basic_auth_users == {"prom": HASH}
     assert file.rate_limit is not None
     assert (file.rate_limit.interval, file.rate_limit.burst) == (0.5, 5)
-    assert file.warnings() == ["web configuration: http2 is on, but only HTTP/1.1 is served"]
+    assert file.warnings() == ["web configuration: http2 is enabled, but only HTTP/1.1 is served"]
     assert HASH not in repr(file)
 
 
 def test_passwords_without_tls_are_doubted(tmp_path: Path) -> None:
     """Passwords in the clear are allowed, as behind a proxy, but said to be what they are."""
     (warning,) = read(tmp_path, f"basic_auth_users: {{a: '{HASH}'}}").warnings()
-    assert warning == "web configuration: passwords travel unencrypted without tls_server_config"
+    assert warning == "web configuration: passwords are sent unencrypted without tls_server_config"
 
 
 CASES = {
@@ -132,15 +132,15 @@ CASES = {
     ],
     f"tls_server_config: {{{FILES}, client_ca_file: c}}": [
         (
-            "tls_server_config.client_auth_type: found NoClientCert beside a CA of clients; "
-            "allowed: one that verifies, or no CA"
+            "tls_server_config.client_auth_type: found NoClientCert although a client CA is set; "
+            "allowed: a type that verifies, or no CA"
         )
     ],
     f"tls_server_config: {{{FILES}, client_ca_file: c, client_auth_type: VerifyClientCertIfGiven, "
     "client_allowed_sans: [a]}": [
         (
-            "tls_server_config.client_allowed_sans: found VerifyClientCertIfGiven beside it; "
-            "allowed: RequireAndVerifyClientCert only: the other types require no name"
+            "tls_server_config.client_allowed_sans: found client_auth_type VerifyClientCertIfGiven; "
+            "allowed: only with RequireAndVerifyClientCert, as other types do not require a certificate"
         )
     ],
     f"tls_server_config: {{{FILES}, min_version: SSL3}}": [
@@ -152,7 +152,7 @@ CASES = {
     f"tls_server_config: {{{FILES}, cipher_suites: [TLS_AES_128_GCM_SHA256], min_version: TLS13}}": [
         (
             "tls_server_config.cipher_suites: found some suites of TLS 1.3; "
-            "allowed: all three or none; they are always on and cannot be chosen one by one"
+            "allowed: all three or none, because they are always enabled together"
         )
     ],
     f"tls_server_config: {{{FILES}, cipher_suites: [TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384, "
