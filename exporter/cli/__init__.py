@@ -1,7 +1,7 @@
-"""The commands: arguments, exit codes, what is printed.
+"""The commands: arguments, exit codes and output.
 
-Each command is the module of its name, with a function `run`, and is loaded only when it is called, so that a
-health check does not load the server.
+Each command is a module of the same name with a function `run`. It is loaded only when it is called, so a health check
+does not load the server.
 """
 
 import io
@@ -17,18 +17,18 @@ from exporter.redact import redact
 
 FAILED, BAD_USAGE = 1, 2
 PRINTING = ("check", "metrics", "once", "simulate")
-"""Commands that exist to print something: without standard output they fail."""
+"""Commands whose purpose is to print something: without standard output they fail."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 fine, 1 failed while running, 2 bad usage or configuration.
+        0 on success, 1 for a failure while running, 2 for bad usage or configuration.
     """
     given = arguments.parse(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a table
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
     elif sys.stdout is None and given.command in PRINTING:  # started with `>&-`
         print("cyberun-exporter: standard output is closed", file=sys.stderr)
         return FAILED

@@ -1,6 +1,6 @@
-"""The command line. Flags have the names that the official exporters use; credentials are never flags.
+"""The command line. Flags are named as in the official exporters; credentials are never flags.
 
-Values that a health check needs are named tuples: importing `dataclasses` takes as long as everything else together.
+Values that a health check needs are named tuples, because importing `dataclasses` takes as long as all the rest.
 """
 
 import argparse
@@ -15,20 +15,20 @@ from exporter.redact import redact
 from exporter.service.shard import Shard
 
 LARGEST: Final = 100_000
-"""Largest number a flag accepts, to catch typing errors."""
+"""Largest number that a flag accepts, to catch typing errors."""
 COMMANDS: Final = {
     "serve": "poll and serve (the default)",
     "check": "validate the configuration and credentials, print a summary",
     "once": "poll every team once, print the exposition",
     "demo": "serve the metrics of a simulated platform",
-    "simulate": "serve the simulated platform alone",
+    "simulate": "serve only the simulated platform",
     "health": "ask the running exporter whether it is healthy",
     "metrics": "print the metric reference",
 }
 
 
 class Simulation(NamedTuple):
-    """What the simulated platform is made of."""
+    """The simulated platform's size and behaviour."""
 
     teams: int = 3
     agents: int = 36
@@ -83,12 +83,12 @@ def _parser(command: str) -> argparse.ArgumentParser:
         parser.add_argument("--config.file", type=Path, metavar="FILE", help="YAML configuration")
     if command in ("serve", "check", "once"):
         parser.add_argument(
-            "--shard", type=_number, metavar="N", help="number of this process' share of the teams, from 0 (0)"
+            "--shard", type=_number, metavar="N", help="which shard of the teams to poll, counted from 0 (0)"
         )
-        parser.add_argument("--total-shards", type=_count, metavar="N", help="number of shares (1)")
+        parser.add_argument("--total-shards", type=_count, metavar="N", help="number of shards (1)")
     _add_web(parser, command)
     if command == "check":
-        parser.add_argument("--online", action="store_true", help="also poll every team once and say what is wrong")
+        parser.add_argument("--online", action="store_true", help="also poll every team once and explain what is wrong")
     if command != "metrics":
         parser.add_argument("--log.level", metavar="LEVEL", help="debug, info, warn or error")
         parser.add_argument("--log.format", metavar="FORMAT", help="logfmt or json")
@@ -124,7 +124,7 @@ def _shard(parser: argparse.ArgumentParser, number: int | None, total: int | Non
     if number is None and total not in (None, 1):
         parser.error(
             f"flag --total-shards: found {total} without --shard; allowed: both,"
-            " since without --shard every process would poll the first share"
+            " because without --shard every process would poll the first shard"
         )
     shard = Shard(number or 0, total or 1)
     if shard.number >= shard.total:
@@ -133,14 +133,14 @@ def _shard(parser: argparse.ArgumentParser, number: int | None, total: int | Non
 
 
 class _Parser(argparse.ArgumentParser):
-    """Does not echo a credential that was typed into a flag by mistake: terminals and logs keep what they show."""
+    """Does not print a credential that was given as a flag by mistake, because terminals and logs keep output."""
 
     def error(self, message: str) -> NoReturn:
         super().error(redact(message))
 
 
 class _Version(argparse.Action):
-    """Looks the version up only on demand: that takes longer than a health check."""
+    """Looks up the version only on demand, because that takes longer than a health check."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         python = ".".join(map(str, sys.version_info[:3]))
@@ -152,7 +152,7 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--teams", type=_count, default=3, metavar="N", help="simulated teams (3)")
     parser.add_argument("--agents", type=_count, default=36, metavar="N", help="simulated agents over all teams (36)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same fleet (0)")
-    parser.add_argument("--faults", default="", metavar="FAULTS", help="what goes wrong; see docs/simulator.md")
+    parser.add_argument("--faults", default="", metavar="FAULTS", help="faults to simulate; see docs/simulator.md")
 
 
 def _count(text: str) -> int:

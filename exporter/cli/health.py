@@ -1,6 +1,6 @@
 """`health`: ask the exporter on this machine, for the health check of an image.
 
-It loads nothing of the server: an image runs it every few seconds, beside GPU work.
+It loads nothing of the server, because an image runs it every few seconds next to GPU work.
 """
 
 import os
@@ -16,8 +16,8 @@ from exporter.cli.arguments import Arguments, parse
 from exporter.config.address import ListenAddress
 from exporter.config.running import Running, find
 
-PATIENCE: Final = 5.0
-"""Seconds."""
+TIMEOUT: Final = 5.0
+"""Seconds to wait for a connection and for the response."""
 PROGRAM: Final = "cyberun-exporter"
 REQUEST: Final = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 LONGEST_LINE: Final = 1024
@@ -27,7 +27,7 @@ OK: Final = 200
 def run(given: Arguments) -> int:
     """Ask the running exporter; 0 when it is healthy, else 1.
 
-    Without flags, it uses those of the exporter that runs here, such as the ones a container was started with.
+    Without flags it uses those of the running exporter, such as the ones that a container was started with.
     """
     if not given.overrides.get("web") and given.config_file is None:
         others = list(running_exporters())
@@ -38,9 +38,9 @@ def run(given: Arguments) -> int:
 def health(running: Running) -> int:
     """Ask the running exporter's health check; 0 when it is healthy, else 1.
 
-    Whether it serves TLS is tried, not read from the configuration, which may have changed since the exporter read it.
-    The certificate is not verified, because it names another host than loopback. An exporter that hangs up because we
-    have no client certificate counts as healthy: its event loop is running.
+    Both HTTP and TLS are tried, because the configuration may have changed since the exporter read it. The certificate
+    is not verified, because it is not issued for the loopback address. An exporter that closes the connection because
+    we have no client certificate counts as healthy: its event loop is running.
     """
     address = running.addresses[0]  # one event loop serves all addresses
     problems: list[str] = []
@@ -52,14 +52,14 @@ def health(running: Running) -> int:
             continue
         if status == OK:
             return 0
-        problems.append(f"answers {status}")
+        problems.append(f"status {status}")
         break
     print(f"{_host(address)}:{address.port}: {'; '.join(dict.fromkeys(problems))}", file=sys.stderr)
     return 1
 
 
 def running_exporters(proc: Path = Path("/proc")) -> Iterator[Arguments]:
-    """The arguments of each serving exporter on this machine, as far as we may see them."""
+    """The arguments of each serving exporter on this machine that we are allowed to see."""
     for folder in proc.glob("[0-9]*"):
         # Processes of other users, or that end meanwhile, cannot be read.
         with suppress(OSError, SystemExit):
@@ -78,7 +78,7 @@ def _flags(words: list[str]) -> list[str] | None:
 
 
 def _anchored(found: Arguments, folder: Path) -> Arguments:
-    """Paths on its command line, which are relative to its own working folder."""
+    """The same with the path on its command line resolved against its own working folder."""
     if found.config_file is None:
         return found
     return found._replace(config_file=(folder / "cwd").readlink() / found.config_file)
@@ -89,35 +89,35 @@ def _host(address: ListenAddress) -> str:
 
 
 def _ask_http(address: ListenAddress) -> int:
-    with socket.create_connection((_host(address), address.port), timeout=PATIENCE) as connection:
+    with socket.create_connection((_host(address), address.port), timeout=TIMEOUT) as connection:
         return _status(connection)
 
 
 def _ask_https(address: ListenAddress) -> int:
-    import ssl  # noqa: PLC0415  takes half the time of a health check, and most do without
+    import ssl  # noqa: PLC0415  takes half the time of a health check, and most do not need it
 
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
         with (
-            socket.create_connection((_host(address), address.port), timeout=PATIENCE) as plain,
+            socket.create_connection((_host(address), address.port), timeout=TIMEOUT) as plain,
             context.wrap_socket(plain, server_hostname=_host(address)) as connection,
         ):
             return _status(connection)
     except (ConnectionResetError, ssl.SSLEOFError):
-        # It hung up because we have no certificate. A stuck exporter would not, nor would one without TLS.
+        # It closed the connection because we have no certificate. A stuck exporter, or one without TLS, would not.
         return OK
 
 
 def _status(connection: socket.socket) -> int:
-    """Ask, and read the first line of the answer. `http.client` would load ssl and the e-mail parser."""
+    """Send the request and read the status line. `http.client` would load ssl and the e-mail parser."""
     connection.sendall(REQUEST)
     with connection.makefile("rb") as answer:
         line = answer.readline(LONGEST_LINE)
     if not line:
-        raise ConnectionResetError("hangs up")
+        raise ConnectionResetError("the connection was closed without an answer")
     found = re.match(rb"HTTP/1\.[01] ([0-9]{3})\b", line)
     if found is None:
-        raise OSError("answers no HTTP")
+        raise OSError("the answer is not HTTP")
     return int(found[1])

@@ -1,4 +1,4 @@
-"""`check --online`: try every credential on every endpoint, and say in words what is wrong."""
+"""`check --online`: try every credential on every endpoint, and explain what is wrong."""
 
 import logging
 import time
@@ -35,11 +35,11 @@ class _Line(NamedTuple):
     ok: bool
     words: str
     warning: bool = False
-    """Something optional is missing, which is not a failure."""
+    """Whether something optional is missing, which is not a failure."""
 
 
 async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -> int:
-    """Poll every team once and print a line for each endpoint. Sessions that a running exporter holds are skipped.
+    """Poll every team once and print a line for each endpoint. Sessions in use by a running exporter are skipped.
 
     Returns:
         1 when any of them failed, else 0.
@@ -59,9 +59,9 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
 
 
 def _free(settings: Settings, environ: Mapping[str, str], shard: Shard) -> tuple[Settings, list[str]]:
-    """The settings without teams and discoveries whose session another process holds, and a line for each of those.
+    """The settings without teams and discoveries whose session another process uses, and a line for each of those.
 
-    Teams of other shards stay: a discovery that finds them leaves them to their shard.
+    Teams of other shards are kept, so that a discovery that finds them leaves them to their shard.
     """
     named: list[tuple[str, Origin]] = [(team.name, team) for team in shard.part(settings).teams]
     named += settings.discoveries()
@@ -95,7 +95,7 @@ def _without(origins: tuple[_O, ...], held: Mapping[str, Origin]) -> Iterator[_O
 def _platform(settings: Settings, status: ExporterStatus) -> Iterator[str]:
     encrypted = settings.api.base_url.startswith("https:")
     trusted = f"the authorities in {settings.api.ca_file}" if settings.api.ca_file else "the system's authorities"
-    yield f"tls        {f'verified against {trusted}' if encrypted else 'none: credentials travel in the clear'}"
+    yield f"tls        {f'verified against {trusted}' if encrypted else 'none: credentials are sent unencrypted'}"
     if status.clock_skew is not None:
         way = "ahead of" if status.clock_skew > 0 else "behind"
         words = f"the platform's is {abs(status.clock_skew):.1f} s {way} ours"
@@ -117,7 +117,7 @@ def _discoveries(service: Service) -> Iterator[_Line]:
         words = "; ".join(parts if wanted else [*parts, "no team is polled"])
         yield _Line(choice.name, paths.ME, ok=wanted, words=words)
         for team, why in choice.left_out.items():
-            words = f"team {quoted(team.name)} is wanted and left out: {why}"
+            words = f"team {quoted(team.name)} is wanted but left out: {why}"
             yield _Line(choice.name, paths.ME, ok=False, words=words)
 
 
@@ -195,7 +195,7 @@ def _of_team(team: TeamStatus) -> Iterator[str]:
     elif team.team_id is not None:
         yield f"team {team.team_id}"
     if team.credential_expires_at is not None:
-        yield f"ends in {format_duration(max(0, round(team.credential_expires_at - time.time())))}"
+        yield f"expires in {format_duration(max(0, round(team.credential_expires_at - time.time())))}"
 
 
 def _failed(reason: str, error: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs a command in an event loop and makes sure that nothing can delay its end."""
+"""Runs a command in an event loop, and makes sure that nothing delays its end."""
 
 import asyncio
 import signal
@@ -16,14 +16,14 @@ STOPPED = 1
 
 
 def run_loop(command: Coroutine[Any, Any, int]) -> int:
-    """Run a command that serves, to its end."""
+    """Run a command that serves until it ends."""
     with asyncio.Runner() as runner:
         runner.get_loop().set_default_executor(_DaemonThreads())
         return runner.run(command)
 
 
 def run_once(command: Coroutine[Any, Any, int]) -> int:
-    """Run a command that ends by itself; SIGTERM and SIGINT cancel it, and it closes its resources first."""
+    """Run a command that ends by itself. SIGTERM and SIGINT cancel it, after which it still closes its resources."""
     return run_loop(_until_stopped(command))
 
 
@@ -54,10 +54,10 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
 
 
 class _DaemonThreads(ThreadPoolExecutor):
-    """A thread for each call, which does not keep the process from ending.
+    """Runs each call in its own daemon thread, which does not keep the process from ending.
 
-    asyncio waits for its own pool at exit, and resolving a name or reading a file on a lost network share can take
-    minutes. In the pool such calls would also occupy threads that other calls need.
+    At exit asyncio waits for the threads of its own pool, and resolving a name or reading a file on a lost network
+    share can take minutes. In a pool such calls would also occupy the threads that others need.
     """
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

@@ -1,4 +1,4 @@
-"""`serve`: poll and answer until told to stop."""
+"""`serve`: poll and serve until stopped."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def run(given: Arguments) -> int:
-    """Poll and serve as the flags and the configuration say; see `serve`."""
+    """Poll and serve according to the flags and the configuration; see `serve`."""
     settings = start_settings(given)
     return run_loop(serve(settings, os.environ, given.shard, lambda: read_settings(given)))
 
@@ -48,17 +48,17 @@ async def serve(
 
     Args:
         settings: the configuration.
-        environ: where credentials may be.
-        shard: this process' part of the teams.
-        load: reads the configuration again, on SIGHUP and on request over HTTP; None where there is nothing to read.
+        environ: the environment variables, which may contain credentials.
+        shard: which teams belong to this process.
+        load: reads the configuration again, on SIGHUP and on request over HTTP; None if there is nothing to read.
         ready: called once the exporter listens on all addresses.
 
     Returns:
-        0; 1 when polling ended unexpectedly, which only a bug in the exporter causes.
+        0; or 1 when polling ended unexpectedly, which only a bug in the exporter can cause.
 
     Raises:
         ConfigError: a credential, the CA bundle, the proxy or the web configuration cannot be used.
-        OSError: the address cannot be listened on.
+        OSError: an address cannot be listened on.
     """
     begun = asyncio.Event()
 
@@ -98,13 +98,13 @@ async def _serve(
             begin()
             freeze_startup_objects()
             code = await _poll_until(stop, service)
-            closing = asyncio.create_task(service.close())  # meanwhile the web server finishes its responses
+            closing = asyncio.create_task(service.close())  # while the web server finishes its responses
         await closing
         return code
 
 
 def _access_control(web_file: Path) -> "AccessControl":
-    from exporter.web.access import AccessControl  # noqa: PLC0415  2 MB that most installations do without
+    from exporter.web.access import AccessControl  # noqa: PLC0415  2 MB that most installations do not need
 
     return AccessControl(web_file)
 

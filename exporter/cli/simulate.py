@@ -1,4 +1,4 @@
-"""`simulate`: the simulated platform alone."""
+"""`simulate`: only the simulated platform."""
 
 from exporter.cli.arguments import Arguments
 from exporter.cli.demo import simulated_platform
@@ -32,6 +32,6 @@ def _address(given: Arguments) -> ListenAddress:
         (address,) = parse_addresses(found)
     except ValueError:
         raise ConfigError(
-            [f"flag --web.listen-address: found {found!r}; allowed: one host and port, as :10043"]
+            [f"flag --web.listen-address: found {found!r}; allowed: one host and port, such as :10043"]
         ) from None
     return address

@@ -1,1 +1,1 @@
-"""Renders values as the bytes of an exposition. Every name, label and help text comes from the catalogue."""
+"""Renders values as the bytes of an exposition. All names, labels and help texts come from the catalogue."""

@@ -1,7 +1,7 @@
 """Text that is compressed once and then reused in any number of expositions.
 
-A `DeflatedText` is a run of raw deflate blocks that ends on a byte boundary and refers to nothing outside itself.
-Such runs can follow one another inside a single gzip member; their checksums are combined, not recomputed.
+A `DeflatedText` is a sequence of raw deflate blocks that ends on a byte boundary and refers to nothing outside itself.
+Such sequences can follow one another in a single gzip member; their checksums are combined, not recomputed.
 """
 
 import struct
@@ -28,7 +28,7 @@ _GZIP: Final = 31
 DeflatedText = NewType("DeflatedText", bytes)
 """Compressed text that can be concatenated with other compressed text, followed by its checksum and length.
 
-Plain bytes because there are dozens per team: the garbage collector would walk as many objects.
+Plain bytes, because there are dozens per team, and the garbage collector would traverse as many objects.
 """
 
 

@@ -1,4 +1,4 @@
-"""Counts what happened since the process started, above all between the exporter and the platform."""
+"""Counters of what has happened since the process started, mainly of requests to the platform."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -10,7 +10,7 @@ from exporter.platform import wire
 
 
 class ApiCounters:
-    """Requests, failures, durations, odd values, our own errors. Mutable: whoever does the work counts here."""
+    """Requests, failures, durations, unknown values and internal errors. Mutable: the whole exporter counts here."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -21,7 +21,7 @@ class ApiCounters:
         self.unknown: Counter[str] = Counter(dict.fromkeys(wire.FIELDS, 0))
         """By field."""
         self.seconds: dict[str, tuple[list[int], float]] = {}
-        """By path: answers per bucket, not cumulated, and the sum of their durations."""
+        """By path: answers per bucket, not cumulative, and the sum of their durations."""
         self.paths: dict[str, tuple[str, ...]] = {}
         """By team."""
         self.skew: float | None = None
@@ -34,7 +34,7 @@ class ApiCounters:
                 self.paths[team] = (*self.paths.get(team, ()), path)
 
     def forget(self, team: str) -> None:
-        """Drop the counters of a team that is gone."""
+        """Remove the counters of a team that is gone."""
         for path in self.paths.pop(team, ()):
             self.requests.pop((team, path), None)
             for reason in REASONS:
@@ -52,16 +52,16 @@ class ApiCounters:
         self.seconds[path] = counts, total + seconds
 
     def failed(self, team: str, path: str, reason: str) -> None:
-        """Count a request without a usable answer."""
+        """Count a request that got no usable answer."""
         self.start(team, (path,))
         self.failures[team, path, reason] += 1
 
     def internal_error(self, operation: Operation) -> None:
-        """Count a failure of our own."""
+        """Count a failure of the exporter itself."""
         self.internal_errors[operation] += 1
 
     def clock_skew(self, seconds: float) -> None:
-        """Note the difference between the platform's clock and ours."""
+        """Record the difference between the platform's clock and ours."""
         self.skew = seconds
 
     def unknown_values(self, fields: Counter[str]) -> None:

@@ -1,4 +1,4 @@
-"""Turns tasks, agents and teams into samples. The functions change nothing but the `Samples` they are given."""
+"""Turns tasks, agents and teams into samples. The functions only change the `Samples` that they are given."""
 
 from collections.abc import Mapping, Sequence
 from itertools import repeat
@@ -50,7 +50,7 @@ def _add_gpus(each: Subjects, gpus: Sequence[Gpu]) -> None:
 
 
 def series_of_agent(agent: Agent, *, with_labels: bool) -> int:
-    """How many series a listed agent has, those of its presence included, without rendering any."""
+    """The number of series of a listed agent, including those of its presence, without rendering any."""
     numbers = (
         agent.running_tasks,
         agent.gpu_capacity,
@@ -87,7 +87,7 @@ def add_presence(samples: Samples, team: str, presence: Presence, expected: froz
 
 
 def add_tasks_snapshot(samples: Samples, team: str, tasks: TasksSnapshot) -> None:
-    """Add all series about a team's tasks alone."""
+    """Add all series that only depend on a team's tasks."""
     add_task_counts(samples, team, tasks.counts)
     add_oldest(samples, team, tasks.oldest_created, tasks.oldest_started)
     samples.add(catalog.TASKS_RETRYING, tasks.retrying, team)
@@ -133,7 +133,7 @@ def add_timings(samples: Samples, team: str, timings: Timings) -> None:
 
 
 def add_assignment(samples: Samples, team: str, assignment: Assignment) -> None:
-    """Add what is derived from a team's tasks and agents together."""
+    """Add what is computed from a team's tasks and agents together."""
     if assignment.without_eligible_agent is not None:
         samples.add(catalog.TASKS_WITHOUT_ELIGIBLE_AGENT, assignment.without_eligible_agent, team)
     if assignment.on_absent_agents is not None:

@@ -1,4 +1,4 @@
-"""The metrics about the process itself, collected and written by the client library."""
+"""The metrics about the process itself, collected and rendered by the client library."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ PlatformCollector(registry=REGISTRY)
 
 
 def process_lines(*, openmetrics: bool) -> bytes:
-    """`python_info`, and `process_*` where /proc exists. Includes headers, but no end marker."""
+    """`python_info`, and `process_*` if /proc exists. Includes headers, but no end marker."""
     if openmetrics:
         text: bytes = exposition.generate_latest(REGISTRY)  # type: ignore[no-untyped-call]  # has no annotations
         return text.removesuffix(OPENMETRICS_END)

@@ -13,11 +13,11 @@ from exporter.expose.text import Samples, header
 from exporter.status import CollectorStatus, DiscoveryStatus, ExporterStatus, TeamStatus
 
 REVISION_VARIABLE: Final = "CYBERUN_EXPORTER_REVISION"
-"""Set by the image to the commit it was built from."""
+"""The image sets this to the commit that it was built from."""
 
 
 class SelfMetrics:
-    """What one scrape says about the exporter. Mutable: teams are added one by one, and polls may run in between."""
+    """The metrics about the exporter for one scrape. Mutable: teams are added one by one, and polls run in between."""
 
     def __init__(self, counters: ApiCounters) -> None:
         self._counters = counters
@@ -25,13 +25,13 @@ class SelfMetrics:
         self._teams: set[str] = set()
 
     def add_team(self, team: TeamStatus, *, up: bool) -> None:
-        """Add one team's polls and requests; `up` tells whether its last poll succeeded."""
+        """Add one team's polls and requests; `up` is the value of `cyberun_up`."""
         _add_polls(self._samples, team, up=up)
         _add_requests(self._samples, team.name, self._counters)
         self._teams.add(team.name)
 
     def render(self, status: ExporterStatus, *, openmetrics: bool) -> DeflatedText:
-        """Everything: the teams added so far, discoveries, the process. Includes headers, but no end marker."""
+        """All of it: the teams added so far, discoveries and the process. Includes headers, but no end marker."""
         for name in self._counters.paths:
             if name not in self._teams:
                 _add_requests(self._samples, name, self._counters)

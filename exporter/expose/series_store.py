@@ -12,10 +12,10 @@ from exporter.expose.compression import DeflatedText, Exposition, concatenate, d
 from exporter.expose.text import OPENMETRICS_END, Samples, header
 
 SMALL_TEXT: Final = 8 * 1024
-"""Texts shorter than this, in bytes, are compressed together: alone each would take twice the space."""
+"""Texts shorter than this, in bytes, are compressed together: separately they would take twice the space."""
 TEAMS_PER_GROUP: Final = 16
-"""Most teams whose small texts are compressed together. More would save a few per cent of space, but make each
-poll recompress more text of other teams."""
+"""Most teams whose small texts are compressed together. A larger group would save a few per cent of space, but each
+poll would recompress more text of other teams."""
 
 _TextsByFamily = Mapping[str, Sequence[DeflatedText]]
 
@@ -51,19 +51,19 @@ class _Served:
 
 
 class _TeamSeries:
-    """The series of one team, by scope. Mutable: every poll replaces some."""
+    """The series of one team, by scope. Mutable: every poll replaces some of them."""
 
     def __init__(self) -> None:
         self.served: dict[Scope, _Served] = {}
 
     def fresh(self, now: float) -> list[_Served]:
-        """What may be served now. Series about the team as a whole are served only beside fresh data of a list."""
+        """What may be served now. Series about the team as a whole are served only with fresh data of a list."""
         fresh = [served for served in self.served.values() if now < served.fresh_until]
         return fresh if any(served.fresh_until < inf for served in fresh) else []
 
 
 class _TeamGroup:
-    """A few teams whose small texts, which compress badly alone, are compressed together. Mutable.
+    """A few teams whose small texts are compressed together, because separately they compress badly. Mutable.
 
     Attributes:
         teams: by name.
@@ -76,7 +76,7 @@ class _TeamGroup:
         self._fresh_until = inf
 
     def pack(self, now: float) -> None:
-        """Apply a change of `teams`. Only families that changed are compressed again."""
+        """Apply a change of `teams`. Only families that have changed are compressed again."""
         before, known = self._sources, self._packed
         self._sources, self._fresh_until = self._collect(now)
         self._packed = {
@@ -114,7 +114,7 @@ class _Body:
 
 
 class SeriesStore:
-    """All teams' series, for the event loop alone. Mutable; concatenates them once after each change."""
+    """The series of all teams; only used in the event loop. Mutable: after each change they are concatenated once."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -124,7 +124,7 @@ class SeriesStore:
         """By format: whether it is OpenMetrics."""
 
     def put(self, team: str, scope: Scope, families: CompressedFamilies, fresh_until: float | None) -> None:
-        """Serve these series as the team's of this scope until then; None: as long as other series of the team."""
+        """Serve these series of the team and scope until `fresh_until`; if None, for as long as others of the team."""
         group = self._group_of.get(team) or self._add_to_group(team)
         until = inf if fresh_until is None else fresh_until
         group.teams[team].served[scope] = _Served(families.texts, families.series, until)
@@ -162,7 +162,7 @@ class SeriesStore:
         return Exposition.of(self_metrics, body.text)
 
     def team_exposition(self, self_metrics: DeflatedText, team: str, *, openmetrics: bool) -> Exposition:
-        """The same of one team alone."""
+        """The same for only one team."""
         sources = [{name: (text,) for name, text in each.texts.items()} for each in self._fresh(team)]
         return Exposition.of(self_metrics, concatenate(_family_by_family(sources, openmetrics=openmetrics)))
 

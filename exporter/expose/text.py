@@ -33,7 +33,7 @@ class Samples:
         self.count += 1
 
     def add_texts(self, metric: Metric, texts: Iterable[str], count: int) -> None:
-        """Add `count` samples that are rendered already, as whole lines."""
+        """Add `count` samples that are already rendered, as complete lines."""
         self._texts.setdefault(metric, []).extend(texts)
         self.count += count
 
@@ -41,13 +41,13 @@ class Samples:
         """Start adding samples of many subjects, such as agents.
 
         Args:
-            common: the label values that all of them share; they precede the name.
+            common: label values that all subjects share; they come before the name.
             names: the label value that identifies each subject.
         """
         return Subjects(self, tuple(map(_escape, common)), [_escape(name) for name in names])
 
     def add_histogram(self, metric: Metric, counts: Sequence[int], total: float, *labels: str) -> None:
-        """Add a histogram: observations per bucket, not cumulative, +Inf last; and the sum of all observations."""
+        """Add a histogram: observations per bucket (not cumulative, +Inf last) and the sum of all observations."""
         values = tuple(map(_escape, labels))
         bounds = (*(repr(float(bound)) for bound in metric.buckets), "+Inf")
         rows = zip(bounds, accumulate(counts), strict=True)
@@ -78,7 +78,7 @@ def line(metric: Metric, value: float, *labels: str) -> str:
 
 
 class Subjects:
-    """Adds samples of many subjects, family by family: what their lines have in common is rendered once."""
+    """Adds samples of many subjects, family by family; what their lines have in common is rendered only once."""
 
     def __init__(self, samples: Samples, common: tuple[str, ...], names: Sequence[str]) -> None:
         self._samples = samples
@@ -86,7 +86,7 @@ class Subjects:
         self._names = names
 
     def times(self, counts: Iterable[int]) -> "Subjects":
-        """Repeat each subject in place, once for each of its parts, such as an agent's GPUs."""
+        """Each subject repeated in place, once for each of its parts, such as an agent's GPUs."""
         names = [name for name, count in zip(self._names, counts, strict=True) for _ in range(count)]
         return Subjects(self._samples, self._common, names)
 
@@ -97,8 +97,8 @@ class Subjects:
 
         Args:
             metric: its family.
-            values: one for each subject, finite; None where there is no sample.
-            labels: for each subject, the values of the labels after its name; None where no label follows.
+            values: one for each subject, finite, or None for no sample.
+            labels: for each subject, the values of the labels after its name; None if no label follows.
 
         Raises:
             TypeError: there are more or fewer values than labels.
@@ -110,7 +110,7 @@ class Subjects:
         self._samples.add_texts(metric, lines, len(lines))
 
     def add_states(self, metric: Metric, states: Sequence[str], current: Sequence[str | None]) -> None:
-        """Add a sample for each state of each subject: 1 for its current one, else 0. None: no samples at all."""
+        """Add a sample for each state of each subject: 1 for its current one, else 0. None adds no samples."""
         around = {state: _around_states(metric, self._common, states, state) for state in {*current} if state}
         rows = zip(self._names, current, strict=True)
         texts = [name.join(around[state]) for name, state in rows if state is not None]

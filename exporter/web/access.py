@@ -1,4 +1,4 @@
-"""Access control as the web configuration file says; the file is read again when it changes."""
+"""Access control according to the web configuration file, which is read again when it changes."""
 
 import asyncio
 import ssl
@@ -69,7 +69,7 @@ class AccessControl:
         return self._signatures() != self._seen
 
     async def read(self) -> AccessRules:
-        """Read the file again; `apply` puts it in force.
+        """Read the file again; `apply` puts it to use.
 
         Raises:
             ConfigError: the file, or a file that it names, has mistakes, or it turns TLS on or off.
@@ -82,7 +82,7 @@ class AccessControl:
         return rules
 
     def apply(self, rules: AccessRules) -> None:
-        """Put rules in force: certificates and TLS versions for new connections, all else for new requests."""
+        """Use these rules: certificates and TLS versions for new connections, all else for new requests."""
         self._rules = rules
         if self.ssl_context is not None and rules.context is not None:
             self.ssl_context.current = rules.context
@@ -104,7 +104,7 @@ class AccessControl:
         return guard
 
     def _refusal_of_connection(self, request: web.Request) -> web.Response | None:
-        """The response to a client whose certificate is missing or not allowed; None when it is fine."""
+        """The response to a client whose certificate is missing or not allowed; None if it is allowed."""
         tls = self.file.tls_server_config
         if tls is None or not tls.needs_client_certificate:
             return None
@@ -117,7 +117,7 @@ class AccessControl:
         return None
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
-        """The response to a request beyond the rate limit or without a right password; None for all others."""
+        """The response to a request beyond the rate limit or without a correct password; None for all others."""
         rules = self._rules
         if rules.bucket is not None:
             if rules.bucket.wait() > 0:

@@ -1,4 +1,4 @@
-"""The routes. Handlers read one source from memory; only `/probe` waits for the platform."""
+"""The routes. Handlers answer from memory; only `/probe` waits for the platform."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ from exporter.web.responses import ADD_HEADERS, NO_STORE, NOTE_INTERNAL_ERROR, A
 from exporter.web.send import send
 from exporter.web.words import listed
 
-if TYPE_CHECKING:  # only those who have a web configuration file pay for reading one
+if TYPE_CHECKING:  # loaded only where there is a web configuration file
     from exporter.web.access import AccessControl
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
@@ -31,7 +31,7 @@ SCRAPE_TIMEOUT: Final = "X-Prometheus-Scrape-Timeout-Seconds"
 TIMEOUT_MARGIN: Final = 0.5
 """Seconds of the scrape timeout reserved for sending the response."""
 MAX_PROBE: Final = 30.0
-"""Seconds a probe may take for clients that do not say how long they wait."""
+"""Seconds that a probe may take if the client does not say how long it waits."""
 
 _PAGE_HEADERS: Final[dict[str, str]] = NO_STORE | {
     hdrs.CONTENT_TYPE: "text/html; charset=utf-8",
@@ -43,26 +43,26 @@ _PAGE_HEADERS: Final[dict[str, str]] = NO_STORE | {
     "X-Frame-Options": "DENY",
 }
 _PARTS_AT_A_TIME: Final = 10
-"""Parts of a page, one for each team, rendered before other tasks may run: some milliseconds of work."""
+"""Parts of a page, one per team, rendered before other tasks may run: a few milliseconds of work."""
 
 
 class Source(Protocol):
-    """What the routes show. Every method except `probe` returns at once."""
+    """What the routes show. Only `probe` waits for the platform."""
 
     async def scrape(self, *, openmetrics: bool) -> Exposition:
-        """Return the exposition of this moment, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
+        """Return the exposition of all teams, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  bounds it
-        """Poll one existing team and return its exposition; after `timeout` seconds, with what is known by then."""
+        """Poll one existing team and return its exposition, after `timeout` seconds with the data known so far."""
 
     def status(self) -> ExporterStatus:
-        """Return what is known about the polls at this moment."""
+        """Return the current state of all polls."""
 
     def note_internal_error(self) -> None:
-        """Count a request that failed through our own mistake."""
+        """Count a request that failed because of a bug."""
 
     def healthy(self) -> bool:
-        """Tell whether the event loop and the poll schedule advance."""
+        """Return whether the event loop and the poll schedule advance."""
 
 
 def make_app(
@@ -76,9 +76,9 @@ def make_app(
 
     Args:
         source: what to show.
-        telemetry_path: where the metrics are. "/" takes the place of the status page.
-        reload: reads the configuration again; None where that is not allowed over HTTP.
-        access: applies the web configuration file; None where there is none.
+        telemetry_path: the path of the metrics; "/" replaces the status page.
+        reload: reads the configuration again; None if that is not allowed over HTTP.
+        access: applies the web configuration file; None if there is none.
     """
     routes = _Routes(source, telemetry_path, reload, access)
     app = web.Application(middlewares=[_plain_errors])
@@ -91,7 +91,7 @@ def make_app(
 
     app.on_response_prepare.append(prepare)
     if access is not None:
-        # Kubernetes' probes send no password, and these two responses hold no secret.
+        # Kubernetes' probes cannot send a password, and these two responses contain nothing secret.
         app.middlewares.insert(0, access.middleware(routes.healthy, routes.ready))
     paths: dict[str, Handler] = {
         "/": routes.page,
@@ -119,7 +119,7 @@ class _Routes:
         self._access = access
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """Send all teams' metrics. Theirs were rendered and compressed when they were polled."""
+        """Send the metrics of all teams, which were rendered and compressed after their polls."""
         openmetrics = negotiate.prefers_openmetrics(_header(request, hdrs.ACCEPT))
         return await _send_exposition(
             request, await self._source.scrape(openmetrics=openmetrics), openmetrics=openmetrics
@@ -153,7 +153,7 @@ class _Routes:
         return web.json_response(targets, headers=NO_STORE)
 
     async def reload(self, _: web.Request) -> web.Response:
-        """Read the configuration again, where that is allowed."""
+        """Read the configuration again, if that is allowed."""
         if self._reload is None:
             return line(403, "Not enabled: start with --web.enable-lifecycle.")
         mistakes = await self._reload()
@@ -172,18 +172,18 @@ class _Routes:
         return await _send_parts(request, headers, status_json.render(self._source.status()))
 
     async def healthy(self, _: web.Request) -> web.Response:
-        """Tell whether this process works; the platform is not asked."""
+        """Say whether this process works; the platform is not asked."""
         if self._source.healthy():
             return line(200, "Healthy.")
         return line(503, "Not healthy: the poll schedule is stalled.")
 
     async def ready(self, _: web.Request) -> web.Response:
-        """Tell whether each team was polled and each discovery made once, and which were not."""
+        """Say whether each team was polled and each discovery was run once, and which teams were not."""
         status = self._source.status()
         if status.ready:
             return line(200, "Ready.")
         if self._access is not None and self._access.wants_passwords:
-            # This path needs no password, and names are for those who have one.
+            # This path needs no password, so it must not show names.
             return line(503, "Not ready.")
         missing = [team.name for team in status.teams if not team.attempted]
         if not missing:
@@ -192,7 +192,7 @@ class _Routes:
 
 
 def _header(request: web.Request, name: str) -> str:
-    """Return all lines of a header as one; empty when there is none."""
+    """Return all values of a header as one; empty when there is none."""
     return ",".join(request.headers.getall(name, ()))
 
 
@@ -208,7 +208,7 @@ async def _send_exposition(request: web.Request, exposition: Exposition, *, open
 
 
 def scrape_timeout(header: str) -> float:
-    """Seconds a probe may take: the scrape timeout that Prometheus states, less a margin for the response."""
+    """Seconds that a probe may take: Prometheus' scrape timeout minus a margin for sending the response."""
     try:
         stated = float(header)
     except ValueError:

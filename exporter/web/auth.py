@@ -12,9 +12,9 @@ from typing import Final
 import bcrypt
 
 MAX_PASSWORD: Final = 72
-"""Bytes of a password that bcrypt uses."""
+"""Most bytes of a password that bcrypt uses."""
 MAX_WAITING: Final = 64
-"""Checks that may wait. They run one after the other, so a flood takes one core and no more."""
+"""Most checks that may wait. They run one at a time, so a flood of requests uses only one core."""
 
 
 class BusyError(Exception):
@@ -22,10 +22,10 @@ class BusyError(Exception):
 
 
 class PasswordChecker:
-    """Checks passwords. Mutable: it remembers, as keyed digests, which were right for which hash.
+    """Checks passwords. Mutable: it remembers correct ones, by user and hash, as keyed digests.
 
-    Clients with a known-good password do not queue behind those who guess, even after the web configuration is read
-    again: a remembered password stays valid as long as its hash.
+    So a client with a correct password does not queue behind one that guesses, even after the web configuration is
+    read again: a remembered password stays valid as long as its hash does.
     """
 
     def __init__(self) -> None:
@@ -36,14 +36,14 @@ class PasswordChecker:
         self._one = asyncio.Lock()
 
     async def admits(self, users: Mapping[str, str], authorization: Sequence[str]) -> bool:
-        """Whether a request's Authorization headers name a user with the right password.
+        """Whether a request's Authorization headers name a user with the correct password.
 
-        A wrong password and an unknown name cost the same: one check of a hash. For an unknown name it is the hash of
-        a user that depends on the name alone.
+        A wrong password and an unknown name take the same time: one check of a hash. For an unknown name it is the
+        hash of some user, which depends only on the name.
 
         Args:
-            users: names and bcrypt hashes, one at least.
-            authorization: all such headers of the request.
+            users: bcrypt hashes by name; at least one.
+            authorization: all Authorization headers of the request.
 
         Raises:
             BusyError: the password cannot be checked now.
@@ -54,7 +54,7 @@ class PasswordChecker:
         name, password = given
         known = users.get(name, self._some_hash(users, name))
         digest = self._digest(name, password)
-        # Without a remembered digest, compare with the key, which equals no digest, to take the same time.
+        # Without a remembered digest, compare with the key, which equals no digest, so that it takes the same time.
         if hmac.compare_digest(self._right.get((name, known), self._key), digest):
             return name in users
         if not await self._check(known, password) or name not in users:

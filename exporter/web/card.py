@@ -12,7 +12,7 @@ _STATES: Final[dict[State, str]] = {"good": "✓ up", "bad": "✗ down", "wait":
 
 
 def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open_polls: bool = False) -> str:
-    """Show a team: folded, its line and its trouble; unfolded, its lists, failures first. The polls may be folded."""
+    """Show a team: folded, its line and its problem; unfolded, its lists, failing ones first. Polls may be folded."""
     state = state_of(team)
     failing_first = sorted(team.collectors, key=lambda each: each.success and each.fresh)
     collectors = "".join(
@@ -36,7 +36,7 @@ def team_line(team: TeamStatus, now: float) -> str:
 
 
 def _trouble(team: TeamStatus, now: float) -> str:
-    """What is wrong with a team of which nothing but its line is visible."""
+    """What is wrong with a team of which only the line is visible."""
     return f'<span class="trouble soft">{escape(trouble(team, now))}</span>' if state_of(team) == "bad" else ""
 
 
@@ -46,7 +46,7 @@ def _line(team: TeamStatus) -> str:
 
 
 def _fleet(fleet: FleetStatus) -> str:
-    """What waits, runs and is connected; a question mark for what is not known, which is never 0."""
+    """What waits, runs and is connected; an unknown number is a question mark, never 0."""
     gpus = None if fleet.gpus_in_use is None else f"{fleet.gpus_in_use:,}"
     if gpus is not None and fleet.gpu_capacity is not None:
         gpus += f" of {fleet.gpu_capacity:,}"
@@ -77,12 +77,12 @@ def _team_facts(team: TeamStatus, now: float) -> str:
         facts["Credential read"] = ago(team.credential_loaded_at, now)
     if team.team_id is not None:
         facts["Team id"] = name_of(team.team_id)
-    facts["Link"] = _link(team, "this team alone")
+    facts["Link"] = _link(team, "only this team")
     return _facts(facts)
 
 
 def _next_poll(collector: CollectorStatus, team_polled_at: float | None, now: float) -> str:
-    """When the list is polled next: with its team, or once it is held back no longer."""
+    """When the list is polled next: with its team, or when it is no longer held back."""
     held = collector.backoff_until
     if held is not None and held > now:
         return f"held back until {time_of(held, now)} ({until(held, now)})"
@@ -115,7 +115,7 @@ def _collector_badge(collector: CollectorStatus) -> str:
 
 
 def _why(collector: CollectorStatus, now: float) -> str:
-    """What went wrong in the last poll; or, where it succeeded, why its data is too old all the same."""
+    """What went wrong in the last poll; or, if it succeeded, why its data is nevertheless too old."""
     last = collector.attempts[0] if collector.attempts else None
     if last is None or (last.reason is None and collector.fresh):
         return ""
@@ -125,8 +125,8 @@ def _why(collector: CollectorStatus, now: float) -> str:
     if held is not None and held > now:
         return '<p class="failure">The platform asked this team to wait, which holds back both of its lists.</p>'
     return (
-        '<p class="failure">The last poll succeeded, and the next one is late.<br><b>What to do:</b> '
-        "look for a machine that slept, or raise api.max_requests_per_second and api.max_concurrency.</p>"
+        '<p class="failure">The last poll succeeded, but the next one is late.<br><b>What to do:</b> '
+        "check whether the machine was suspended, or raise api.max_requests_per_second and api.max_concurrency.</p>"
     )
 
 
@@ -193,7 +193,7 @@ def _facts(facts: dict[str, str]) -> str:
 
 
 def state_badge(state: State, text: str) -> str:
-    """Show a state in words, with its sign and colour."""
+    """Show a state with its words, symbol and colour."""
     return f'<span class="state {state}">{text}</span>'
 
 

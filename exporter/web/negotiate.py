@@ -1,6 +1,6 @@
-"""Which exposition format and which content coding a client gets. Pure functions of header values.
+"""Which exposition format and content coding a client gets. Pure functions of header values.
 
-Both return a choice for every input: a malformed element is ignored.
+Both make a choice for every input; malformed elements are ignored.
 """
 
 import re
@@ -12,7 +12,7 @@ OPENMETRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=
 
 _WEIGHT: Final = re.compile(r"[01](?:\.[0-9]*)?")
 _OPENMETRICS_VERSIONS: Final = (None, "1.0.0", "0.0.1")
-"""Readers of 0.0.1 read 1.0.0 as well."""
+"""Clients that read 0.0.1 can read 1.0.0 as well."""
 _TEXT_VERSIONS: Final = (None, "0.0.4")
 
 
@@ -25,10 +25,10 @@ class _Range(NamedTuple):
 
 
 def prefers_openmetrics(accept: str) -> bool:
-    """Tell whether to answer with OpenMetrics 1.0.0 rather than with the text format 0.0.4.
+    """Whether to answer with OpenMetrics 1.0.0 rather than with the text format 0.0.4.
 
-    OpenMetrics is sent to those who name it, unless they give text a greater weight. Everybody else gets text, also a
-    client that accepts neither: a scrape is never refused.
+    OpenMetrics is sent to clients that name it, unless they give text a greater weight. All others get text, even one
+    that accepts neither, because a scrape is never refused.
 
     Args:
         accept: the Accept header; empty when there is none.
@@ -43,9 +43,9 @@ def prefers_openmetrics(accept: str) -> bool:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether to answer with gzip rather than with the bytes as they are.
+    """Whether to answer with gzip rather than without compression.
 
-    gzip is sent to those who accept it, unless they name identity with a greater weight.
+    Gzip is sent to clients that accept it, unless they name identity with a greater weight.
 
     Args:
         accept_encoding: the Accept-Encoding header; empty when there is none.

@@ -1,6 +1,6 @@
-"""The status page: what waits, what runs and what is wrong, for a person at night, on a phone, without JavaScript.
+"""The status page: what waits, what runs and what is wrong. Readable at night, on a phone and without JavaScript.
 
-Plain functions from status to HTML. Text that is not written here goes through `escape`.
+Plain functions from status to HTML. All text that is not written here goes through `escape`.
 """
 
 import base64
@@ -15,15 +15,15 @@ from exporter.web.verdict import by_urgency, state_of, state_of_discovery, verdi
 from exporter.web.words import ago, escape, span
 
 FULL_TEAMS: Final = 50
-"""Teams shown with their polls; those after them get only a line, which links to the rest."""
+"""Teams shown with their polls; the ones after them have only a line, which links to the rest."""
 OPEN_TEAMS: Final = 5
 """Most teams that are unfolded because they are down: more would push all others off the screen."""
 REFRESH: Final = 15
-"""Seconds between two loads of the page."""
+"""Seconds after which the page reloads."""
 
 _STYLE: Final = resources.files(__package__).joinpath("page.css").read_text("utf-8")
 STYLE_HASH: Final = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-"""What the page's Content-Security-Policy allows as style."""
+"""The style that the page's Content-Security-Policy allows."""
 _DISCOVERY_STATES: Final = {"good": "✓ ok", "bad": "✗ failed"}
 
 
@@ -64,7 +64,7 @@ def _one_team(status: ExporterStatus, name: str) -> Iterator[str]:
 
 def _discovery(discovery: DiscoveryStatus, now: float) -> str:
     state = state_of_discovery(discovery)
-    sign = "… looking" if discovery.last_attempt_at is None else _DISCOVERY_STATES.get(state, "! needs attention")
+    sign = "… starting" if discovery.last_attempt_at is None else _DISCOVERY_STATES.get(state, "! needs attention")
     asked = f"{discovery.polled:,} polled, {len(discovery.left_out):,} left out, {discovery.not_wanted:,} not wanted"
     last = discovery.last_success_at
     known = f"{asked}; asked {ago(last, now)}" if last is not None else "no teams known yet"
@@ -93,7 +93,7 @@ as of {time_of(status.now, status.now)}{_skew(status.clock_skew)}</p></header>
 
 
 def _skew(seconds: float | None) -> str:
-    """Mention a clock difference larger than the resolution of the Date header explains."""
+    """Mention a notable clock difference."""
     if seconds is None or abs(seconds) < NOTABLE_SKEW:
         return ""
     return f", the platform's clock is {span(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}"
@@ -103,5 +103,5 @@ def _reload(status: ExporterStatus) -> str:
     """Warn that the configuration on disk is not the one in use."""
     if status.last_reload_ok:
         return ""
-    used = "" if status.last_reload_ok_at is None else f" of {time_of(status.last_reload_ok_at, status.now)}"
-    return f'<p class="wait">The changed configuration has mistakes (see the log); the one{used} is in use.</p>'
+    used = "" if status.last_reload_ok_at is None else f" from {time_of(status.last_reload_ok_at, status.now)}"
+    return f'<p class="wait">The new configuration has mistakes (see the log); the one{used} is still in use.</p>'

@@ -10,12 +10,12 @@ AddHeaders = Callable[[web.StreamResponse], None]
 ADD_HEADERS: Final[web.AppKey[AddHeaders]] = web.AppKey("add_headers")
 """The key of the application's function that adds the common headers, also to responses to invalid HTTP."""
 NOTE_INTERNAL_ERROR: Final[web.AppKey[Callable[[], None]]] = web.AppKey("note_internal_error")
-"""The key of the application's function that counts a request that failed through our own mistake."""
+"""The key of the application's function that counts a request that failed because of a bug."""
 NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 
 
 def line(status: int, text: str, **headers: str) -> web.Response:
-    """One line of plain text."""
+    """A response with one line of plain text."""
     return web.Response(
         status=status,
         text=f"{text}\n",

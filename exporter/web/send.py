@@ -1,4 +1,4 @@
-"""Sends a body: a small one at once, a large one in slices that wait for the reader."""
+"""Sends a body: a small one at once, a large one slice by slice, as fast as the client reads."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,19 +7,19 @@ from typing import Final
 from aiohttp import hdrs, web
 
 MAX_UNSLICED: Final = 128 * 1024
-"""Bytes of the longest body that is sent as one object: joining the parts of a longer one costs more than slices do."""
+"""Most bytes of a body that is sent at once: joining the parts of a longer one costs more than sending slices."""
 SLICE: Final = 256 * 1024
-"""Bytes of a slice of a longer one."""
+"""Bytes per slice of a longer body."""
 TIME_SLICE: Final = 0.002
-"""Seconds of sending after which other tasks may run: writing to a fast reader never waits."""
+"""Seconds of sending after which other tasks may run, because writing to a fast client never waits."""
 READER_TIMEOUT: Final = 30.0
-"""Seconds a reader may take over one slice before its connection is dropped, so that nobody holds old data for ever."""
+"""Seconds that a client may take for a slice before it is disconnected, so that none holds old data for ever."""
 
 
 async def send(
     request: web.Request, headers: Mapping[str, str], length: int, parts: Iterable[bytes | memoryview]
 ) -> web.StreamResponse:
-    """Answer 200 with `parts`, `length` bytes in all; with the headers alone when the method is HEAD."""
+    """Answer 200 with `parts`, which have `length` bytes in total; for HEAD with the headers only."""
     headers = {**headers, hdrs.CONTENT_LENGTH: str(length)}
     if request.method == hdrs.METH_HEAD:
         return web.Response(headers=headers)
@@ -31,7 +31,7 @@ async def send(
 async def _stream(
     request: web.Request, response: web.StreamResponse, parts: Iterable[bytes | memoryview]
 ) -> web.StreamResponse:
-    """Send slice after slice. A reader that leaves or stalls is not our error: its connection just ends."""
+    """Send slice after slice. A client that leaves or stalls is not our error: its connection just ends."""
     loop = asyncio.get_running_loop()
     try:
         await response.prepare(request)

@@ -19,29 +19,29 @@ from exporter.web.responses import ADD_HEADERS, NOTE_INTERNAL_ERROR, line
 from exporter.web.sockets import Address, address_of, open_sockets
 
 KEEP_ALIVE: Final = 330.0
-"""Seconds an idle connection is kept: longer than Prometheus keeps its own (5 minutes), so that we never close one
-just as a scrape begins."""
+"""Seconds that an idle connection is kept: longer than Prometheus keeps its own (5 minutes), so that we never close
+one just as a scrape begins."""
 MAX_HEADER: Final = 64 * 1024
-"""Bytes of one header, and of the request line: browsers send large cookies to a name that they share."""
+"""Most bytes of one header or of the request line: browsers send large cookies if services share a host name."""
 BACKLOG: Final = 128
-"""Connections that the kernel holds until they are accepted."""
+"""Connections that the kernel queues until they are accepted."""
 SHUTDOWN_PHASE: Final = 1.5
-"""Seconds of each of the two waits at the end: first for answers to finish by themselves, then for cancelled ones."""
+"""Seconds of each of the two waits at shutdown: first for responses to finish, then for cancelled ones to end."""
 ACCEPT_ERROR_EVERY: Final = 60.0
-"""Seconds between two lines about a lack of descriptors."""
+"""Seconds between two log lines about a lack of file descriptors."""
 
 _log = logging.getLogger(__name__)
 
 
 class AcceptErrorThrottle:
-    """Limits what asyncio logs while no file descriptor is left, a hundred lines a second. Mutable."""
+    """Limits the hundred lines a second that asyncio logs while no file descriptor is left. Mutable."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._next = 0.0
 
     def __call__(self, record: logging.LogRecord) -> bool:
-        """Whether to write the line: of these, one in `ACCEPT_ERROR_EVERY` seconds; all others always."""
+        """Whether to write the line: one of these every `ACCEPT_ERROR_EVERY` seconds, and all others."""
         if "socket.accept() out of system resource" not in record.getMessage():
             return True
         now = self._clock()
@@ -53,7 +53,7 @@ class AcceptErrorThrottle:
 
 
 class _Protocol(web.RequestHandler):
-    """One connection. Error responses are like all others: our headers, no version, no echo of the request."""
+    """One connection. Error responses have our headers too, and neither a version nor parts of the request."""
 
     def __init__(self, *args: Any, app: web.Application, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -66,7 +66,7 @@ class _Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  the parser's words quote the request
     ) -> web.StreamResponse:
-        """Answer invalid HTTP, which is the client's error, or a request whose handler failed, which is ours."""
+        """Answer invalid HTTP, which is the client's error, or a request whose handler failed, which is a bug."""
         if not isinstance(exc, HttpProcessingError):
             self._app[NOTE_INTERNAL_ERROR]()
             _log.error("internal error while handling a request", exc_info=exc)
@@ -82,7 +82,7 @@ class _Protocol(web.RequestHandler):
 async def listening(
     app: web.Application, *places: tuple[str | None, int], ssl_context: SSLContext | None = None
 ) -> AsyncIterator[tuple[Address, ...]]:
-    """Serve `app` until the block ends; then let answers under way finish, 3 seconds at most.
+    """Serve `app` until the block ends; then wait at most 3 seconds for responses under way.
 
     Args:
         app: the application, as `make_app` makes it.
@@ -95,8 +95,8 @@ async def listening(
     Raises:
         OSError: one of the places cannot be listened on.
     """
-    # Handlers are not cancelled when their client leaves: their next write fails, and a poll that others also
-    # wait for must go on.
+    # Handlers are not cancelled when their client leaves: their next write fails anyway, and a poll that other clients
+    # also wait for must continue.
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_PHASE, handler_cancellation=False)
     await runner.setup()
     servers: list[asyncio.Server] = []
@@ -145,7 +145,7 @@ def _throttled_accept_errors() -> Iterator[None]:
 
 
 async def _closed(sockets: Sequence[TransportSocket], deadline: float) -> None:
-    """Let closing connections flush: a handler ends before its last bytes are sent, and the loop would drop them."""
+    """Wait until closing connections are flushed: a handler ends before its last bytes are sent."""
     loop = asyncio.get_running_loop()
     while loop.time() < deadline and any(each.fileno() >= 0 for each in sockets):  # noqa: ASYNC110  there is no event to wait for
         await asyncio.sleep(0.01)

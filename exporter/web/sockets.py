@@ -1,4 +1,4 @@
-"""Listening sockets: an address as Go's servers understand it, bound to every interface or family that it names."""
+"""Listening sockets: addresses mean what they mean to Go's servers; all interfaces and families they name are bound."""
 
 import asyncio
 import errno
@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 _EVERY_INTERFACE: Final = (None, "::")
 _UNAVAILABLE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""A name may have addresses that this machine lacks: `localhost` has an IPv6 one even where IPv6 is off."""
+"""Errors of addresses that this machine lacks: `localhost` has an IPv6 address even where IPv6 is disabled."""
 _ATTEMPTS: Final = 10
-"""Attempts to pick a free port, which must be free in every address family of the name."""
+"""Attempts to find a port that is free in every address family of the name."""
 
 
 class Address(NamedTuple):
@@ -34,11 +34,11 @@ async def open_sockets(host: str | None, port: int) -> list[socket.socket]:
     """Listen on an address.
 
     Args:
-        host: a name or an address. None and `::` stand for every interface, in IPv4 and IPv6 by one socket.
+        host: a name or an address. None and `::` mean every interface, with one socket for IPv4 and IPv6.
         port: 0 picks a free one, the same in each family.
 
     Raises:
-        OSError: the name is unknown, or none of its addresses can be listened on, or one is in use.
+        OSError: the name is unknown, none of its addresses exists here, or the port is in use.
     """
     if host in _EVERY_INTERFACE:
         return [_every_interface(port, required=host is not None)]
@@ -51,7 +51,7 @@ async def open_sockets(host: str | None, port: int) -> list[socket.socket]:
 
 
 def _every_interface(port: int, *, required: bool) -> socket.socket:
-    """Both families; IPv4 alone where there is no IPv6 and none was asked for."""
+    """Both families; only IPv4 if there is no IPv6 and it was not required."""
     if required or socket.has_dualstack_ipv6():
         return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=socket.has_dualstack_ipv6())
     return socket.create_server(("", port))

@@ -1,4 +1,4 @@
-"""TLS exactly as the web configuration file describes it, or an error: never with less protection."""
+"""TLS exactly as the web configuration file describes it, or an error, but never with less protection."""
 
 import ssl
 import warnings
@@ -19,7 +19,7 @@ VERSIONS: Final = {
 OLD: Final = ("TLS10", "TLS11")
 """Versions that OpenSSL serves only at its lowest security level."""
 SUITES_FOR_OLD: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
-"""Suites for an old version if the file names none: Python's default list has none that it could use."""
+"""Suites for an old version if the file names none, because Python's default list contains none for it."""
 CLIENT_AUTH: Final = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
@@ -28,7 +28,7 @@ CLIENT_AUTH: Final = {
 
 
 class ReloadableContext(ssl.SSLContext):
-    """Opens each connection by the current context. Mutable: `current` is replaced when certificates change.
+    """Opens each connection with the current context. Mutable: `current` is replaced when certificates change.
 
     OpenSSL can replace a certificate inside a context but cannot remove a client authority, so a reload needs a new
     context for new connections.
@@ -49,14 +49,14 @@ def reloadable_context(context: ssl.SSLContext) -> ReloadableContext:
 
 
 def server_context(path: Path, file: WebFile) -> ssl.SSLContext | None:
-    """The context that the file describes; None where it has no TLS section.
+    """The context that the file describes; None if it has no TLS section.
 
     Args:
         path: of the file, for error messages.
         file: its content. Certificates and keys are read here.
 
     Raises:
-        ConfigError: a file that it names cannot be read or used, or this OpenSSL does not support what it asks for.
+        ConfigError: a file that it names cannot be read or used, or this OpenSSL does not support an option.
     """
     tls = file.tls_server_config
     if tls is None:
@@ -130,7 +130,7 @@ def _load_certificate(context: ssl.SSLContext, tls: TlsServer) -> None:
 def _load_authorities(context: ssl.SSLContext, tls: TlsServer) -> None:
     context.verify_mode = CLIENT_AUTH[tls.client_auth_type]
     if tls.client_ca_file is not None or tls.client_ca is not None:
-        # Python accepts only ASCII, but comments between certificates may hold other letters.
+        # Python accepts only ASCII, but comments between certificates may contain other letters.
         inline = tls.client_ca.encode("ascii", "replace").decode() if tls.client_ca is not None else None
         context.load_verify_locations(cafile=tls.client_ca_file, cadata=inline)
 

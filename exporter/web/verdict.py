@@ -1,4 +1,4 @@
-"""The overall state in one line, which a person reads first."""
+"""The overall state in one line, which is what people read first."""
 
 import re
 from collections.abc import Iterable
@@ -8,15 +8,15 @@ from exporter.status import CollectorStatus, DiscoveryStatus, ExporterStatus, Te
 from exporter.web.words import listed, utc, visible
 
 State = Literal["bad", "wait", "good"]
-"""Bad: something failed. Wait: something is not known yet or needs attention. Good: all is well."""
+"""Bad: something failed. Wait: something is not known yet or needs attention. Good: everything works."""
 
 _URGENCY: Final[tuple[State, ...]] = ("bad", "wait", "good")
 MAX_ERROR: Final = 120
-"""Most characters of an error in the line; the poll shows the complete text."""
+"""Most characters of an error in that line; the table of polls shows all of it."""
 
 
 def state_of(team: TeamStatus) -> State:
-    """A team is good when it is up, and bad once a poll has failed."""
+    """Good when the team is up, bad once a poll has failed, else wait."""
     if team.up:
         return "good"
     failed = any(each.attempts and not each.success for each in team.collectors)
@@ -24,17 +24,17 @@ def state_of(team: TeamStatus) -> State:
 
 
 def by_urgency(teams: Iterable[TeamStatus]) -> list[TeamStatus]:
-    """Those that are down first, then those not known yet; each by name, `team-2` before `team-10`."""
+    """Teams that are down first, then those not known yet; each sorted by name, `team-2` before `team-10`."""
     return sorted(teams, key=lambda team: (_URGENCY.index(state_of(team)), _natural(team.name)))
 
 
 def _natural(name: str) -> list[tuple[str, int]]:
-    """Pairs of text and the number behind it, which compare as a person would sort them."""
+    """Pairs of a text and the number that follows it, which sort as people expect."""
     return [(text, int(digits or 0)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name)]
 
 
 def state_of_discovery(discovery: DiscoveryStatus) -> State:
-    """A discovery is bad when its last look failed; it needs attention while teams are left out."""
+    """Bad when the last attempt failed, wait while teams are left out or none is polled, else good."""
     if discovery.success:
         return "wait" if discovery.left_out or not discovery.polled else "good"
     return "wait" if discovery.last_attempt_at is None else "bad"
@@ -59,20 +59,20 @@ def _without_failures(status: ExporterStatus, teams: list[TeamStatus]) -> tuple[
     looking = [each.name for each in status.discoveries if each.last_attempt_at is None]
     waiting = [team.name for team in teams if state_of(team) == "wait"]
     if looking or not status.discovered:
-        return "wait", f"Starting: looking for teams{f': {listed(looking, 3)}' if looking else ''}"
+        return "wait", f"Starting: discovering teams{f': {listed(looking, 3)}' if looking else ''}"
     if waiting:
         return "wait", f"Starting: not polled yet: {listed(waiting, 3)}"
     left_out = sum(len(each.left_out) for each in status.discoveries)
     rest = f"{left_out} discovered {'team is' if left_out == 1 else 'teams are'} left out"
     if not teams:
-        found = f"none of those discovered is polled{f', {rest}' if left_out else ''}"
-        return "wait", f"No team: {found}" if status.discoveries else "No teams are configured"
+        found = f"No discovered team is polled{f', {rest}' if left_out else ''}"
+        return "wait", found if status.discoveries else "No teams are configured"
     up = f"{visible(teams[0].name)} is up" if len(teams) == 1 else f"All {len(teams)} teams are up"
     return ("wait", f"{up}, {rest}") if left_out else ("good", up)
 
 
 def trouble(team: TeamStatus, now: float) -> str:
-    """Since when a team is down, and why. Unprintable characters are escaped, HTML is not."""
+    """Since when a team has been down, and why. Unprintable characters are escaped, HTML is not."""
     troubled = [each for each in team.collectors if each.attempts and not (each.success and each.fresh)]
     good = [each.last_success_at for each in troubled if each.last_success_at is not None]
     since = f"down since {utc(min(good), now)}" if len(good) == len(troubled) else "down since it was first polled"

@@ -32,7 +32,7 @@ def escape(text: str) -> str:
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Join names; of more than `most`, name the first ones and count the others."""
+    """Join names; if there are more than `most`, list the first ones and count the others."""
     shown = ", ".join(visible(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
@@ -52,7 +52,7 @@ def span(seconds: float) -> str:
     if seconds >= _CENTURY:
         return "over 100 years"
     for unit, length in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
-        # A unit is used from two of it on: "90 s" says more than "1 min".
+        # Two of a unit are the least that is shown in it: "90 s" says more than "1 min".
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(seconds, 0.0):.0f} s"
@@ -74,7 +74,7 @@ def utc(moment: float, now: float) -> str:
 
 
 def clock(moment: float, now: float) -> str:
-    """The same without the words UTC."""
+    """The same without the word UTC."""
     try:
         when = datetime.fromtimestamp(moment, UTC)
     except (OverflowError, OSError, ValueError):

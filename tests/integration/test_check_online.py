@@ -49,10 +49,10 @@ async def test_every_endpoint_has_a_line(platform: SimulatedPlatform, run_comman
         words["film", "/agents"],
     )
     assert re.search(
-        rf"^user JWT, for all paths; team {platform.teams['audio'].team_id}; ends in (1h|59m\w*); ",
+        rf"^user JWT, for all paths; team {platform.teams['audio'].team_id}; expires in (1h|59m\w*); ",
         words["audio", "/r/tasks"],
     )
-    assert "\ntls        none: credentials travel in the clear\n" in done.stdout
+    assert "\ntls        none: credentials are sent unencrypted\n" in done.stdout
     assert re.search(r"^clock      the platform's is [0-9.]+ s (ahead of|behind) ours$", done.stdout, re.MULTILINE)
     assert re.search(r"^29 requests for one poll of 3 teams; [0-9]+ series$", done.stdout, re.MULTILINE)
     assert not any(secret in done.stdout + done.stderr for secret in secrets(platform))
@@ -230,7 +230,7 @@ async def test_who_is_left_out_is_listed(
         arguments=["--online"],
     )
     assert done.code == 1
-    assert 'team "Render" is wanted and left out: its name is already used by a configured team' in done.stdout
+    assert 'team "Render" is wanted but left out: its name is already used by a configured team' in done.stdout
     done = await run_command(
         "check", {"api": API, "teams": [], "discover": [{**discover, "include": ["none"]}]}, arguments=["--online"]
     )

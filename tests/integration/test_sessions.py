@@ -245,7 +245,7 @@ async def test_one_file_has_one_exporter(
     assert second.code == 2
     assert second.stderr.splitlines() == [
         (
-            f"team {name}: {operator.path}: this refresh token is in use already;"
+            f"team {name}: {operator.path}: this refresh token is already in use;"
             " two exporters sharing one would sign each other out"
         )
         for name in ("render", "film")

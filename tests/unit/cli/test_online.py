@@ -114,7 +114,7 @@ def test_a_failure_inside_the_exporter_is_one() -> None:
 @pytest.mark.parametrize(
     ("skew", "base_url", "lines"),
     [
-        (None, "http://a/api", ["tls        none: credentials travel in the clear"]),
+        (None, "http://a/api", ["tls        none: credentials are sent unencrypted"]),
         (
             4.94,
             "https://a/api",

@@ -86,7 +86,7 @@ def test_a_mistake_lets_go_of_what_was_opened(refresh_file: Path) -> None:
     known = open_credentials(settings([session]), ENVIRON, {}, lock=True)
     with pytest.raises(ConfigError):
         open_credentials(settings([session, broken]), ENVIRON, known, lock=True)
-    with pytest.raises(ConfigError, match="in use already"):
+    with pytest.raises(ConfigError, match="already in use"):
         open_credential(settings([session]).teams[0], ENVIRON, lock=True)
     release(known.values())
     release(open_credentials(settings([session]), ENVIRON, {}, lock=True).values())

@@ -140,7 +140,7 @@ def test_clock_skew(status_of: StatusOf, skew: float | None, said: bool) -> None
 def test_a_refused_configuration_is_said(status_of: StatusOf) -> None:
     """When a reload failed, the page says since when the running configuration is in use."""
     refused = replace(status_of(), last_reload_ok=False, last_reload_ok_at=1_759_990_000.0)
-    assert "has mistakes (see the log); the one of 06:06:40 UTC is in use" in text(refused)
+    assert "has mistakes (see the log); the one from 06:06:40 UTC is still in use" in text(refused)
     assert "mistakes" not in text(status_of())
 
 
@@ -216,15 +216,15 @@ FAILING = replace(DISCOVERY, success=False, reason="auth", error="GET /users/me:
     ("discovery", "teams", "expected"),
     [
         (DISCOVERY, 1, "good: render is up"),
-        (replace(DISCOVERY, success=False, last_attempt_at=None), 0, "wait: Starting: looking for teams: discover[0]"),
-        (replace(DISCOVERY, success=False, last_attempt_at=None), 1, "wait: Starting: looking for teams: discover[0]"),
+        (replace(DISCOVERY, success=False, last_attempt_at=None), 0, "wait: Starting: discovering teams: discover[0]"),
+        (replace(DISCOVERY, success=False, last_attempt_at=None), 1, "wait: Starting: discovering teams: discover[0]"),
         (FAILING, 0, "bad: Teams cannot be discovered: discover[0]: GET /users/me: 401: no"),
         (FAILING, 1, "bad: Teams cannot be discovered: discover[0]: GET /users/me: 401: no"),
-        (replace(DISCOVERY, polled=0), 0, "wait: No team: none of those discovered is polled"),
+        (replace(DISCOVERY, polled=0), 0, "wait: No discovered team is polled"),
         (
             replace(DISCOVERY, polled=0, left_out=(LeftOutTeam("zoo", "taken"),)),
             0,
-            "wait: No team: none of those discovered is polled, 1 discovered team is left out",
+            "wait: No discovered team is polled, 1 discovered team is left out",
         ),
         (
             replace(DISCOVERY, left_out=(LeftOutTeam("zoo", "taken"), LeftOutTeam("b", "taken"))),
