@@ -25,7 +25,7 @@ class SelfMetrics:
         self._teams: set[str] = set()
 
     def add_team(self, team: TeamStatus, *, up: bool) -> None:
-        """Add one team's polls and requests; `up` is the value of `cyberun_up`."""
+        """Add one team's polls and requests; `up` says whether the team counts as up."""
         _add_polls(self._samples, team, up=up)
         _add_requests(self._samples, team.name, self._counters)
         self._teams.add(team.name)
