@@ -11,7 +11,7 @@ from grafana.builders.grid import AGENT as AGENT_KEY
 from grafana.builders.grid import BACKGROUND, COLORED, GAUGE, GPU_MODEL_WIDTH, HIDDEN_JOB, JOB, Column, Key, grid, ratio
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, lines, number, timeline
-from grafana.builders.query import Selector, age, longest, none
+from grafana.builders.query import LOWEST, Selector, age, longest, none
 
 SELECT: Final = Selector(("team_name", "agent_id"))
 _ROWS: Final = 50
@@ -204,9 +204,7 @@ def _failures() -> Panel:
 def _memory() -> Panel:
     about = "Free share of the memory of each team's GPU that has the least."
     look = Look(maximum=1, coarse=True)
-    return by_team(
-        Text("Least free GPU memory by team", about), free_memory(SELECT, TEAM), "percentunit", look, least=True
-    )
+    return by_team(Text("Least free GPU memory by team", about), free_memory(SELECT, TEAM), "percentunit", look, LOWEST)
 
 
 def _least_memory() -> Panel:
@@ -239,7 +237,7 @@ def _heartbeats() -> Panel:
 def _sessions() -> Panel:
     about = "Age of each team's newest connection. It drops to 0 whenever an agent reconnects."
     youngest = f"min by ({TEAM}) ({age(SELECT(catalog.AGENT_CONNECTED_SINCE))})"
-    return by_team(Text("Newest connection by team", about), youngest, "s", Look(coarse=True), least=True)
+    return by_team(Text("Newest connection by team", about), youngest, "s", Look(coarse=True), LOWEST)
 
 
 def _syncs() -> Panel:

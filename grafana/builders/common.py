@@ -6,7 +6,18 @@ from typing import Final
 from exporter import catalog
 from grafana.builders import links, style
 from grafana.builders.panel import Line, Look, Panel, Scale, Text, lines, number
-from grafana.builders.query import SCRAPE_UP, Selector, age, foreign, highest, lowest, none, share
+from grafana.builders.query import (
+    HIGHEST,
+    HIGHEST_ON_AVERAGE,
+    SCRAPE_UP,
+    Rank,
+    Selector,
+    age,
+    chosen,
+    foreign,
+    none,
+    share,
+)
 
 UNSTARTED: Final = f'status=~"{"|".join((*catalog.UNSTARTED_TASK_STATUSES, catalog.PROVISIONING))}"'
 """Of the counts; the oldest ones are known for fewer."""
@@ -27,7 +38,7 @@ _AGE_DRAWN: Final = 10
 """In intervals. Above the alert's threshold; what is older, or was never read, is drawn here."""
 
 
-def by_team(text: Text, query: str, unit: str, look: Look | None = None, *, least: bool = False) -> Panel:
+def by_team(text: Text, query: str, unit: str, look: Look | None = None, rank: Rank = HIGHEST) -> Panel:
     """A line for each team, for as many as can be told apart.
 
     Args:
@@ -35,12 +46,10 @@ def by_team(text: Text, query: str, unit: str, look: Look | None = None, *, leas
         query: gives one value per team.
         unit: of the values.
         look: of the lines.
-        least: the teams with the lowest values are drawn, not those with the highest.
+        rank: which teams are drawn.
     """
-    which = "lowest" if least else "highest"
-    about = f"{text.description} Shows the {FEW} teams with the {which} values."
-    chosen = (lowest if least else highest)(FEW, query, TEAM)
-    return lines(replace(text, about=about), [Line(chosen, "{{team_name}}")], unit, look)
+    about = f"{text.description} Shows the {FEW} teams with {rank.words}."
+    return lines(replace(text, about=about), [Line(chosen(rank, FEW, query, TEAM), "{{team_name}}")], unit, look)
 
 
 def reporting(select: Selector) -> str:
@@ -108,7 +117,9 @@ def data_age(select: Selector) -> Panel:
         f" {_AGE_DRAWN} stands for {_AGE_DRAWN} or more, and for data that was never read."
     )
     query = f"clamp_max(max by ({TEAM}) ({intervals_behind(select)}), {_AGE_DRAWN})"
-    return by_team(Text("Data age in poll intervals", about), query, "none", Look(limit=3, at_least=4))
+    # Not the highest: that is the same for all that an exporter has not read yet after its start.
+    look = Look(limit=3, at_least=4)
+    return by_team(Text("Data age in poll intervals", about), query, "none", look, HIGHEST_ON_AVERAGE)
 
 
 def in_service(select: Selector) -> Panel:

@@ -10,7 +10,7 @@ from grafana.builders.frame import Place
 from grafana.builders.grid import COLORED, GPU_MODEL_WIDTH, HIDDEN_JOB, Column, Key, grid
 from grafana.builders.grid import TEAM as TEAM_KEY
 from grafana.builders.panel import Line, Look, Panel, Text, lines
-from grafana.builders.query import Selector, highest, labelled, none
+from grafana.builders.query import HIGHEST, Selector, chosen, labelled, none
 
 SELECT: Final = Selector(("team_name", "workflow_id"))
 
@@ -23,10 +23,10 @@ def places() -> list[Place]:
 def _execution() -> Panel:
     worked = f"sum by (gpu_type) ({SELECT.rate(catalog.TASK_EXECUTION)})"
     # Grafana would show an empty name in the legend.
-    query = Line(highest(FEW, labelled(worked, {"gpu_type": "unknown"}), "gpu_type"), "{{gpu_type}}")
+    query = Line(chosen(HIGHEST, FEW, labelled(worked, {"gpu_type": "unknown"}), "gpu_type"), "{{gpu_type}}")
     about = (
         "Run time of finished tasks per second, by GPU type: roughly the number of GPUs at work. A task counts when it"
-        f" ends. Shows the {FEW} types with the highest values."
+        f" ends. Shows the {FEW} types with {HIGHEST.words}."
     )
     return lines(Text("GPUs at work by type", about), [query], "short", Look(coarse=True))
 

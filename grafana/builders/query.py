@@ -146,28 +146,41 @@ def age(timestamp: str) -> str:
     return f"time() - {timestamp}"
 
 
-def highest(limit: int, expression: str, keys: str) -> str:
-    """Over time, only the series with the highest values within the time shown.
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """By what few of many series are chosen, over the time shown.
+
+    Attributes:
+        words: "the series with …".
+        aggregation: of the series.
+        over_time: of the values of a series.
+    """
+
+    words: str
+    aggregation: str
+    over_time: str
+
+
+HIGHEST: Final = Rank("the highest values", "topk", "max_over_time")
+HIGHEST_ON_AVERAGE: Final = Rank("the highest values on average", "topk", "avg_over_time")
+LOWEST: Final = Rank("the lowest values", "bottomk", "min_over_time")
+
+
+def chosen(rank: Rank, limit: int, expression: str, keys: str) -> str:
+    """Over time, only the series that rank first.
 
     Args:
+        rank: which come first.
         limit: how many.
         expression: gives one series for each combination of the keys.
         keys: its labels.
     """
-    return _chosen(f"topk({limit}, max_over_time", expression, keys)
-
-
-def lowest(limit: int, expression: str, keys: str) -> str:
-    """Like `highest`, for the lowest values."""
-    return _chosen(f"bottomk({limit}, min_over_time", expression, keys)
+    # Once for all points, at the end: chosen at each point anew, nearly all would be drawn at one or another.
+    first = f"{rank.aggregation}({limit}, {rank.over_time}(({expression})[{RANGE}:{INTERVAL}] @ end()))"
+    return f"({expression}) and on ({keys}) {first}"
 
 
 def longest(limit: int, expression: str, condition: str, keys: str) -> str:
     """Over time, only the series whose condition, 0 or 1, held longest within the time shown, if it held at all."""
     held = f"sum_over_time(({condition})[{RANGE}:{INTERVAL}] @ end()) > 0"
     return f"({expression}) and on ({keys}) topk({limit}, {held})"
-
-
-def _chosen(function: str, expression: str, keys: str) -> str:
-    # Once for all points, at the end: chosen at each point anew, nearly all would be drawn at one or another.
-    return f"({expression}) and on ({keys}) {function}(({expression})[{RANGE}:{INTERVAL}] @ end()))"

@@ -19,6 +19,8 @@ from support.prometheus import Series
 
 PATIENCE = 60
 AGENTS = 7
+THRESHOLD = 3
+"""Of the alert about stale data, in poll intervals."""
 EXAMPLE = Path(__file__).parents[2] / "prometheus" / "prometheus-probe.yml"
 
 
@@ -129,6 +131,23 @@ async def test_equal_names_under_two_jobs_stay_two_rows(
         assert set(teams) <= set(wanted), position
         assert position or teams == Counter(wanted)
         assert set(teams.values()) <= {1}
+
+
+async def test_a_list_that_was_never_read_is_drawn_as_the_oldest(
+    two_teams: SimulatedPlatform, exporter_factory: ExporterFactory, prometheus: PrometheusFactory
+) -> None:
+    """A team of which a list could not be read since the start is above all others, and above the alert's threshold."""
+    two_teams.faults.parse("batch:/r/tasks:status=500")
+    exporter = await exporter_factory({"collect": {"interval": "1s", "stale_after": "20s"}})
+    server = await prometheus({"global": GLOBAL, "scrape_configs": [job("cyberun", exporter)]})
+
+    async def oldest_first() -> list[str]:
+        drawn = await shown(server, "cyberun-overview", "Data age in poll intervals")
+        fresh = [series for series in drawn if series.labels["team_name"] == "render" and series.value < THRESHOLD]
+        late = [series for series in drawn if series.labels["team_name"] == "batch" and series.value > THRESHOLD]
+        return [series.labels["team_name"] for series in (*late, *fresh)]
+
+    await settle(oldest_first, ["batch", "render"])
 
 
 async def test_probes_fill_the_variables_and_every_choice_shows_something(
