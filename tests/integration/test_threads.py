@@ -1,0 +1,86 @@
+"""The exporter where the system lets it start no thread, as under a limit of processes."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from exporter.demo import SimulatedPlatform
+from support import ExporterFactory, RunningExporter, wait_until
+
+TEAMS: Final = 60
+"""More than are rendered at a time."""
+
+
+@pytest.fixture
+def pids() -> Iterator[Path]:
+    """A control group that can limit the number of threads: of either version, where this user may make one."""
+    for parent in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")):
+        group = parent / f"cyberun-exporter-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / "pids.max").exists():
+            yield group
+            group.rmdir()
+            return
+        group.rmdir()
+    pytest.skip("this user may not make a control group that limits processes")
+
+
+async def internal_errors(exporter: RunningExporter) -> dict[str, float]:
+    """How often the exporter itself failed, by operation."""
+    samples, name = await exporter.samples(), "cyberun_exporter_internal_errors_total"
+    return {each["operation"]: samples.value(name, **each) or 0.0 for each in samples.series(name)}
+
+
+async def test_a_lack_of_threads_is_outlived(
+    pids: Path, platform: SimulatedPlatform, exporter_factory: ExporterFactory, tmp_path: Path
+) -> None:
+    """It answers, says in its metrics that it fails by itself, keeps what it cannot read again, and recovers."""
+    web_file = tmp_path / "web.yml"
+    web_file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}", encoding="utf-8")
+    for number in range(TEAMS):
+        platform.add_team(f"team-{number}").add_agents(1)
+    config = {
+        "api": {"max_requests_per_second": 1000, "max_concurrency": 32},
+        "collect": {"interval": "2s", "stale_after": "4s"},
+        "web": {"enable_lifecycle": True, "config_file": str(web_file)},
+    }
+    exporter = await exporter_factory(config)
+
+    async def all_up(value: int) -> bool:
+        samples = await exporter.samples()
+        return [samples.value("cyberun_up", team_name=name) for name in platform.teams] == TEAMS * [value]
+
+    await wait_until(lambda: all_up(1), within=30)
+    assert not any((await internal_errors(exporter)).values())
+    (pids / "cgroup.procs").write_text(str(exporter.pid), encoding="ascii")
+    (pids / "pids.max").write_text("1", encoding="ascii")  # those that run go on
+
+    web_file.write_text("http_server_config: {headers: {X-Frame-Options: sameorigin}}", encoding="utf-8")
+    await wait_until(lambda: all_up(0), within=30)
+    assert (await exporter.get("/-/healthy")).status == 200
+    assert (await exporter.get("/")).status == 200
+    assert (await exporter.get("/-/reload", method="POST")).status == 500
+    exporter.send_signal(signal.SIGHUP)
+
+    async def refused_twice() -> bool:
+        return (await internal_errors(exporter))["reload"] == 2
+
+    await wait_until(refused_twice)
+    assert (await internal_errors(exporter))["tasks"] >= TEAMS
+    assert (await exporter.get("/metrics")).headers["X-Frame-Options"] == "deny"
+    status = await exporter.json("/api/v1/status")
+    assert status["teams"][0]["collectors"][0]["attempts"][0]["reason"] == "internal"
+    assert "can't start new thread" in exporter.logs
+
+    (pids / "pids.max").write_text("max", encoding="ascii")
+    await wait_until(lambda: all_up(1), within=40)
+    assert (await exporter.get("/-/reload", method="POST")).status == 200
+    assert (await exporter.get("/metrics")).headers["X-Frame-Options"] == "sameorigin"
+    assert await exporter.stop() == 0
