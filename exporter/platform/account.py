@@ -6,14 +6,15 @@ Source: the documentation of `GET /users/me` and `POST /auth/refresh`.
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard
 
-from pydantic import Field, SecretStr, TypeAdapter
+from pydantic import SecretStr, TypeAdapter
 
 from exporter.errors import SchemaMismatch, Undecodable
 from exporter.platform import paths
-from exporter.platform.lenient import check_size, validated
-from exporter.platform.wire import MAX_ITEMS, Text
+from exporter.platform.bounds import bounded
+from exporter.platform.lenient import validated
+from exporter.platform.wire import MAX_ITEMS, Items, Text
 
 MAX_TOKEN: Final = 32 * 1024
 """Most characters of a token; a JWT has at most a few thousand."""
@@ -36,7 +37,7 @@ class OwnTeam:
 class Me:
     """The answer of `GET /users/me`. The limits are under `feature_flags`, as plain JSON."""
 
-    team_list: Annotated[list[OwnTeam | None], Field(max_length=MAX_ITEMS)] | None = None
+    team_list: Items[OwnTeam | None] | None = None
     feature_flags: dict[str, Any] | None = None
 
 
@@ -96,9 +97,8 @@ def decode_tokens(body: bytes) -> Tokens:
     """
     if len(body) > MAX_TOKENS:
         raise SchemaMismatch("the answer is too large for a pair of tokens")
-    check_size(body)
     try:
-        answer = json.loads(body)
+        answer = json.loads(bounded(body))
     except (ValueError, RecursionError):
         raise Undecodable("the body is not JSON") from None
     refresh = answer.get("refresh_token") if isinstance(answer, dict) else None

@@ -5,17 +5,20 @@ closed, because the next answer on it might belong to another request. A connect
 by TCP keep-alive, or recognised when it breaks before the first byte of an answer. Old connections are not reused,
 because the platform's address may have changed. Received data is parsed in small steps, so tiny chunks cannot block
 the event loop.
+
+It stands between a connection's transport and aiohttp, in the place that asyncio's own TLS takes: aiohttp is a protocol
+to it, and takes it for the transport. So it uses nothing of aiohttp's that is private.
 """
 
 import asyncio
 import socket
-from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.connector import Connection
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
 
 IDLE_LIMIT: Final = 90.0
 """Seconds that an idle connection is kept: longer than usual intervals, and the same as Go's clients."""
@@ -31,8 +34,6 @@ MAX_HEADERS: Final = 1024
 """Most headers of one answer."""
 MAX_HEAD_BYTES: Final = 128 * 1024
 """Most bytes of an answer before its body, including informational answers."""
-_FIRST_FINAL: Final = 200
-"""Lower statuses are informational; the real answer follows."""
 _KEEPALIVE: Final = [
     (getattr(socket, name), value)
     for name, value in (
@@ -49,8 +50,8 @@ _STEP: Final = 8 * 1024
 def connector(*, pooled: bool) -> aiohttp.TCPConnector:
     """Make a connector whose connections are kept for further requests, or used once."""
     if pooled:
-        return _Connector(limit=0, keepalive_timeout=IDLE_LIMIT)
-    return _Connector(limit=0, force_close=True)
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_LIMIT)
+    return aiohttp.TCPConnector(limit=0, force_close=True)
 
 
 class ConnectionBroken(Exception):
@@ -72,12 +73,18 @@ class WatchedRequest(aiohttp.ClientRequest):
         connection: the one it was sent on; None before it is sent.
     """
 
-    connection: ResponseHandler | None = None
+    connection: "WatchedConnection | None" = None
 
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Remember the connection, and send."""
-        self.connection = conn.protocol
-        return await super().send(conn)
+    async def send(self, conn: "Connection") -> aiohttp.ClientResponse:
+        """Watch the connection, and send."""
+        assert conn.protocol is not None  # noqa: S101  true until the connection is released
+        transport: object = conn.protocol.transport
+        watched = transport if isinstance(transport, WatchedConnection) else WatchedConnection(conn.protocol)
+        self.connection = watched
+        watched.expect()
+        conn.add_callback(watched.rest)
+        watched.response = response = await super().send(conn)
+        return response
 
 
 async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -90,123 +97,151 @@ async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         connection = request.connection if isinstance(request, WatchedRequest) else None
-        stale = isinstance(connection, WatchedConnection) and connection.stale
-        raise ConnectionBroken(stale=stale) from error
+        raise ConnectionBroken(stale=connection is not None and connection.stale) from error
 
 
-class _Connector(aiohttp.TCPConnector):
-    """A pool of watched connections."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        watched = partial(WatchedConnection, loop=asyncio.get_running_loop())
-        self._factory = cast("partial[ResponseHandler]", watched)
-
-    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        old = isinstance(protocol, WatchedConnection) and protocol.rest()
-        super()._release(key, protocol, should_close=should_close or old)
-
-
-class WatchedConnection(ResponseHandler):
-    """One connection. Mutable.
+class WatchedConnection(asyncio.Protocol):
+    """One connection: a protocol to its transport, and the transport to aiohttp's protocol. Mutable.
 
     Attributes:
-        requests: how many were sent on it.
-        received: bytes received since the last request was sent.
+        response: to the last request; None until that has been sent.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
-        self.requests = 0
-        self.received = 0
-        self._made_at = loop.time()
-        self._idle = False
-        self._body: aiohttp.StreamReader | None = None
+    response: aiohttp.ClientResponse | None
+
+    def __init__(self, handler: "ResponseHandler") -> None:
+        """Step between aiohttp's protocol and its transport, and let TCP watch the peer."""
+        assert handler.transport is not None  # noqa: S101  nothing has ended it yet
+        self.response = None
+        self._handler = handler
+        self._transport = handler.transport
+        self._loop = asyncio.get_running_loop()
+        self._made_at = self._loop.time()
+        self._requests = 0
+        self._received = self._parsed = 0
+        self._idle = self._paused = self._ended = False
+        self._error: Exception | None = None
         self._unparsed = bytearray()
+        self._next_step: asyncio.Handle | None = None
+        _keep_alive(self._transport)
+        self._transport.set_protocol(self)
+        handler.connection_made(cast("asyncio.Transport", self))
 
     @property
     def stale(self) -> bool:
         """Whether it was used before and has returned no byte of the answer to the last request."""
-        return self.requests > 1 and self.received == 0
+        return self._requests > 1 and self._received == 0
 
-    def rest(self) -> bool:
-        """Become idle; return whether it is too old to be reused."""
+    def expect(self) -> None:
+        """Await an answer: a request is about to be sent."""
+        self._requests += 1
+        self._received = self._parsed = 0
+        self._idle, self.response = False, None
+
+    def rest(self) -> None:
+        """Become idle, and unfit for reuse if it is old or was sent more than an answer."""
         self._idle = True
-        return self._loop.time() - self._made_at > AGE_LIMIT
+        if self._unparsed or self._loop.time() - self._made_at > AGE_LIMIT:
+            self._handler.force_close()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Enable TCP keep-alive."""
-        super().connection_made(transport)
-        found = transport.get_extra_info("socket")
-        if found is not None and found.family != socket.AF_UNIX:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE:
-                found.setsockopt(socket.IPPROTO_TCP, option, value)
-
-    def set_response_params(self, **arguments: Any) -> None:
-        """Expect an answer, because a request is about to be sent."""
-        self.requests += 1
-        self.received = 0
-        self._idle, self._body = False, None
-        super().set_response_params(**arguments)
+    # What the transport tells its protocol
 
     def data_received(self, data: bytes) -> None:
-        """Parse received data, at most `_STEP` bytes now; empty data makes the parser continue."""
-        if not data:
-            super().data_received(data)
-            self._schedule_step()
-        elif self._idle:
-            self._drop()
-        else:
-            self.received += len(data)
-            self._unparsed += data
-            self._parse_step()
-
-    def feed_data(self, data: Any, size: int = 0) -> None:
-        """Take a parsed head."""
-        message, body = data
-        if message.code >= _FIRST_FINAL:
-            self._body = body
-        super().feed_data(data, size)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Parse what was received before the end."""
-        while self._unparsed and self.transport is not None:
-            self._parse(self._next())
-        super().connection_lost(exc)
-
-    def _resume_transport_reading(self) -> None:
-        if not self._unparsed:
-            super()._resume_transport_reading()
-
-    def _parse_step(self) -> None:
-        if not self._unparsed or self._reading_paused or self.transport is None:
+        """Have data parsed, at most `_STEP` bytes at once; data that nobody awaits ends the connection."""
+        if self._idle:
+            self.abort()
             return
-        self._parse(self._next())
-        if self._unparsed:
-            self._pause_transport_reading()
-            self._schedule_step()
-        elif not self._reading_paused:
-            self._resume_transport_reading()
+        self._received += len(data)
+        self._unparsed += data
+        self._step()
 
-    def _schedule_step(self) -> None:
-        if self._unparsed:
-            self._loop.call_soon(self._parse_step)
+    def eof_received(self) -> None:
+        """The peer sends no more: the transport closes itself."""
+        self._handler.eof_received()
 
-    def _next(self) -> bytes:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end, for aiohttp once what was received before has been parsed."""
+        self._ended, self._error = True, exc
+        if not self._unparsed:
+            self._handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has room again."""
+        self._handler.resume_writing()
+
+    # What aiohttp asks of the transport
+
+    def pause_reading(self) -> None:
+        """Parse no more until `resume_reading`."""
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on; aiohttp calls this for every piece that is taken from it."""
+        if self._paused:
+            self._paused = False
+            self._go_on()
+
+    def close(self) -> None:
+        """Close it; what was received and not parsed is lost."""
+        self._forget()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """The same at once."""
+        self._forget()
+        self._transport.abort()
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the transport's."""
+        return getattr(self._transport, name)
+
+    # Parsing
+
+    def _step(self) -> None:
+        self._next_step = None
+        if self._paused or not self._unparsed:
+            return
         piece = bytes(self._unparsed[:_STEP])
         del self._unparsed[:_STEP]
-        return piece
+        self._parsed += len(piece)
+        self._handler.data_received(piece)
+        begun = self.response is not None and self.response.status is not None  # noticed some steps later
+        if self._handler.exception() is not None or (not begun and self._parsed > MAX_HEAD_BYTES):
+            self._fail()
+        elif not self._paused:
+            self._go_on()
 
-    def _parse(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.exception() is not None or (self._body is None and self.received > MAX_HEAD_BYTES):
-            self._drop()
+    def _go_on(self) -> None:
+        if self._unparsed:
+            self._transport.pause_reading()
+            self._next_step = self._next_step or self._loop.call_soon(self._step)
+        elif self._ended:
+            self._handler.connection_lost(self._error)
+        else:
+            self._transport.resume_reading()
 
-    def _drop(self) -> None:
+    def _fail(self) -> None:
         """Close the connection at once, so that a reader waiting for data fails now and not at the timeout."""
+        response = self.response
+        if response is not None and response.status is not None and not response.content.is_eof():
+            response.content.set_exception(aiohttp.ClientPayloadError())
+        self.abort()
+
+    def _forget(self) -> None:
+        waiting = bool(self._unparsed)
         self._unparsed.clear()
-        if self._body is not None and not self._body.is_eof():
-            self._body.set_exception(aiohttp.ClientPayloadError())
-        if self.transport is not None:
-            self.transport.abort()
+        if self._ended and waiting:
+            self._handler.connection_lost(self._error)
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    found = transport.get_extra_info("socket")
+    if found is not None and found.family != socket.AF_UNIX:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            found.setsockopt(socket.IPPROTO_TCP, option, value)

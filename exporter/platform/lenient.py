@@ -14,37 +14,12 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from exporter.errors import SchemaMismatch, Undecodable
+from exporter.platform.bounds import bounded
 
-MAX_VALUES: Final = 60_000
-"""Most values in one answer: a dozen pages of agents. More are refused before any of them is built."""
-SLOW_VALUES: Final = 8_000
-"""An answer with this many values is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
-SLOW_BYTES: Final = 512 * 1024
-"""An answer of this size, in bytes, is read in a thread: four pages of agents."""
 MAX_REPAIRED: Final = 1024 * 1024
 """Most bytes of JSON that are repaired."""
 _NO_JSON: Final = "json_invalid"
 _REQUIRED: Final = frozenset({"page_meta", "task_list", "agent_list", "workflow_list"})
-
-
-def values_in(body: bytes) -> int:
-    """An upper bound for the number of values in the JSON in `body`; punctuation inside strings counts as well."""
-    return body.count(b",") + body.count(b"[") + body.count(b"{")
-
-
-def takes_long(body: bytes) -> bool:
-    """Whether reading it may take longer than the event loop can wait."""
-    return len(body) >= SLOW_BYTES or values_in(body) >= SLOW_VALUES
-
-
-def check_size(body: bytes) -> None:
-    """Refuse JSON that would take seconds and gigabytes to build, whatever its shape.
-
-    Raises:
-        SchemaMismatch: it has more than `MAX_VALUES` values.
-    """
-    if values_in(body) > MAX_VALUES:
-        raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
 
 
 def validated(adapter: TypeAdapter[Any], body: bytes, name: str, item: TypeAdapter[Any]) -> tuple[Any, Counter[str]]:
@@ -63,8 +38,7 @@ def validated(adapter: TypeAdapter[Any], body: bytes, name: str, item: TypeAdapt
         Undecodable: the body is not JSON.
         SchemaMismatch: something outside the items is wrong, or the answer is too large.
     """
-    body = body.removeprefix(BOM_UTF8)
-    check_size(body)
+    body = bounded(body.removeprefix(BOM_UTF8))
     try:
         return adapter.validate_json(body), Counter()
     except ValidationError as error:

@@ -24,9 +24,9 @@ from exporter.errors import (
     Undecodable,
 )
 from exporter.platform import account, paths, wire
+from exporter.platform.bounds import takes_long
 from exporter.platform.call import Call, RequestLog
 from exporter.platform.credentials import TokenSource
-from exporter.platform.lenient import takes_long
 from exporter.platform.pacing import SLOW, Pacer, PollPermit
 
 T = TypeVar("T")

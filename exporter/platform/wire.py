@@ -24,10 +24,13 @@ MAX_LABELS: Final = 256
 MAX_GPUS: Final = 64
 """Upper bounds for lists inside an item; a longer list is dropped as invalid."""
 
+T = TypeVar("T")
 Text = Annotated[str, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
 Bytes = Annotated[float, Strict(), Field(ge=0, lt=2**63, allow_inf_nan=False)]
 Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
+# One mistake makes a list be read item by item, so the others need not be found before.
+Items = Annotated[list[T], Field(max_length=MAX_ITEMS, fail_fast=True)]
 Labels = Annotated[list[Text | None], Field(max_length=MAX_LABELS)]
 
 
@@ -128,7 +131,7 @@ class PageMeta:
 class TaskList:
     """The answer of `GET /r/tasks`."""
 
-    task_list: Annotated[list[Task | None], Field(max_length=MAX_ITEMS)] | None
+    task_list: Items[Task | None] | None
     page_meta: PageMeta
 
 
@@ -136,7 +139,7 @@ class TaskList:
 class WorkflowList:
     """The answer of `GET /r/workflows`."""
 
-    workflow_list: Annotated[list[Workflow | None], Field(max_length=MAX_ITEMS)] | None
+    workflow_list: Items[Workflow | None] | None
     page_meta: PageMeta
 
 
@@ -144,7 +147,7 @@ class WorkflowList:
 class AgentList:
     """The answer of `GET /agents` and `GET /r/agents`."""
 
-    agent_list: Annotated[list[Agent | None], Field(max_length=MAX_ITEMS)] | None
+    agent_list: Items[Agent | None] | None
     page_meta: PageMeta
 
 

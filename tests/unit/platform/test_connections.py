@@ -2,10 +2,10 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -129,7 +129,9 @@ async def test_bytes_on_an_idle_connection_make_it_unusable(late: bytes) -> None
         assert len(platform.connections) == 6
 
 
-@pytest.mark.parametrize("rest", [answer({"agent_list": "of another team"}), b"HTTP/1.1 200 OK\r\n\r\n"])
+@pytest.mark.parametrize(
+    "rest", [answer({"agent_list": "of another team"}), b"HTTP/1.1 200 OK\r\n\r\n", answer("x" * 100_000)]
+)
 async def test_bytes_right_after_an_answer_make_its_connection_unusable(rest: bytes) -> None:
     """A duplicate in the same packet is not kept for the next request either."""
 
@@ -139,6 +141,21 @@ async def test_bytes_right_after_an_answer_make_its_connection_unusable(rest: by
     async with raw_platform(handler) as platform, connected(platform) as client:
         for _ in range(3):
             assert await client.get() == b'{"asked by": "%s"}' % KEY.encode()
+        assert len(platform.connections) == 3
+
+
+async def test_bytes_that_are_not_parsed_yet_make_their_connection_unusable() -> None:
+    """An answer may end where a step of parsing ends; what came behind it is seen all the same."""
+    head = len(answer(b"")) + len("8000") - len("0")
+    whole = answer(b"x" * (connections._STEP - head))
+    assert len(whole) == connections._STEP
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        await connection.send(whole + answer({"agent_list": "of another team"}))
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        for _ in range(3):
+            assert set(await client.get()) == set(b"x")
         assert len(platform.connections) == 3
 
 
@@ -156,15 +173,55 @@ async def test_an_idle_connection_is_watched_by_tcp() -> None:
 
 
 async def test_a_connection_has_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is older than the limit is not used again, however often it is used."""
-    monkeypatch.setattr(connections, "AGE_LIMIT", 0.3)
+    """One that is older than the limit after an answer is not used again, however often it was used."""
     async with raw_platform(healthy) as platform, connected(platform) as client:
-        ends = time.monotonic() + 1.0
-        while time.monotonic() < ends:
+        for _ in range(3):
             await client.get()
-            await asyncio.sleep(0.02)
-        assert 3 <= len(platform.connections) <= 5
+        assert len(platform.connections) == 1
+        monkeypatch.setattr(connections, "AGE_LIMIT", 0.0)
+        for _ in range(3):
+            await client.get()
+        assert len(platform.connections) == 3
         assert client.log.failures == []
+
+
+class Ends:
+    """What is on both sides of a watched connection: a transport that does nothing, and a protocol that takes note."""
+
+    def __init__(self) -> None:
+        self.transport: Any = Mock(spec=asyncio.Transport, **{"get_extra_info.return_value": None})
+        self.parsed = b""
+        self.lost: list[Exception | None] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.parsed += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.append(exc)
+
+    def exception(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+async def test_the_end_is_told_once_after_what_came_before_it(*, given_up: bool) -> None:
+    """TLS may hand over data and the end at once; whoever waits for an answer learns of both, in that order."""
+    handler: Any = Ends()
+    connection, error = connections.WatchedConnection(handler), ConnectionResetError()
+    connection.expect()
+    connection.data_received(b"x" * 3 * connections._STEP)
+    connection.connection_lost(error)
+    assert handler.lost == []
+    if given_up:
+        connection.close()
+        assert handler.lost == [error]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert handler.lost == [error]
+    assert len(handler.parsed) == (1 if given_up else 3) * connections._STEP
 
 
 # What a hostile peer sends
@@ -194,12 +251,14 @@ async def test_headers_without_end_are_a_failed_connection() -> None:
         assert (await asyncio.wait_for(client.failure(), 5)).reason == "connect"
 
 
-async def test_informational_answers_without_end_are_a_failed_connection() -> None:
-    """A flood of them neither grows nor goes on."""
+@pytest.mark.parametrize("times", [1, 1_000_000])
+async def test_informational_answers_without_end_are_a_failed_connection(times: int) -> None:
+    """A flood of them neither grows nor goes on; it fails at once also where the platform hangs up meanwhile."""
 
     async def handler(connection: RawConnection, _: RawRequest) -> None:
-        while True:
+        for _time in range(times):
             await connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10_000)
+        connection.writer.close()
 
     async with raw_platform(handler) as platform, connected(platform) as client:
         assert (await asyncio.wait_for(client.failure(), 5)).reason == "connect"
@@ -239,11 +298,53 @@ async def test_one_byte_chunks_are_read_in_steps(length: int) -> None:
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
 
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
     limits = Limits(timeout=20.0, max_response_bytes=1_000_000)
     async with raw_platform(handler) as platform, connected(platform, limits=limits) as client:
+        others = asyncio.create_task(other())
         assert await client.get() == body
+        others.cancel()
+        assert turns > len(chunks) / connections._STEP
         assert await client.get() == body
         assert len(platform.connections) == 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_came_before_the_end_is_read_in_steps(*, whole: bool) -> None:
+    """A platform that hangs up right after its answer has answered; one that hangs up before has not."""
+    body = b"x" * 30_000
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await connection.send(head + (chunks if whole else chunks[:-20]))
+        connection.writer.close()
+
+    async with raw_platform(handler) as platform, connected(platform) as client:
+        if whole:
+            assert await client.get() == body
+        else:
+            assert (await asyncio.wait_for(client.failure(), 5)).reason == "connect"
+        assert len(platform.requests) == 1
+
+
+async def test_an_answer_that_is_too_large_is_left_at_once() -> None:
+    """Whatever of it was received and not parsed: the connection is closed, and so is the client, without a wait."""
+
+    async def handler(connection: RawConnection, _: RawRequest) -> None:
+        await connection.send(answer(b"x" * 2_000_000))
+        connection.writer.close()
+
+    limits = Limits(timeout=20.0, max_response_bytes=10_000)
+    async with raw_platform(handler) as platform, asyncio.timeout(5), connected(platform, limits=limits) as client:
+        assert (await client.failure()).reason == "too_large"
 
 
 # What a list may not do

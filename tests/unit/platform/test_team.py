@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.platform import paths, wire
-from exporter.platform.lenient import SLOW_BYTES
+from exporter.platform.bounds import SLOW_BYTES
 from fixtures import FakeClient
 
 

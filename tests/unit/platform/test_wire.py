@@ -12,7 +12,7 @@ import pytest
 
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
 from exporter.platform import account, wire
-from exporter.platform.lenient import takes_long
+from exporter.platform.bounds import takes_long
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

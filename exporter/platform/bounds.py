@@ -1,0 +1,97 @@
+"""Bounds what the JSON of one answer may hold, before anything is built from it.
+
+A list takes a hundred times its bytes in memory, and one emoji makes a text take four times as much. What is counted
+here is counted in the bytes as they came, whatever their shape.
+"""
+
+from hashlib import blake2s
+from typing import Final
+
+from exporter.errors import SchemaMismatch
+
+MAX_VALUES: Final = 60_000
+"""Most values in one answer: a dozen pages of agents. More are refused before any of them is built."""
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Most bytes in one answer, long texts aside: some thirty pages of agents."""
+MAX_TEXT: Final = 1024
+"""Bytes from which a text in an answer beyond `MAX_BYTES` is long."""
+SLOW_VALUES: Final = 8_000
+"""An answer with this many values is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
+SLOW_BYTES: Final = 512 * 1024
+"""An answer of this size, in bytes, is read in a thread: four pages of agents."""
+QUOTES_PER_VALUE: Final = 4
+"""Those of a key and its text."""
+_QUOTE: Final = b'"'
+_BACKSLASH: Final = b"\\"
+_BLOCK: Final = 64
+"""Bytes searched for backslashes at a time: there is hardly ever more than one."""
+
+
+def takes_long(body: bytes) -> bool:
+    """Whether reading it may take longer than the event loop can wait."""
+    return len(body) >= SLOW_BYTES or _values_in(body) >= SLOW_VALUES
+
+
+def bounded(body: bytes) -> bytes:
+    """JSON that can be built in some milliseconds and megabytes.
+
+    Returns:
+        The body; a larger one with its long texts shortened, each to a text that is still its own.
+
+    Raises:
+        SchemaMismatch: it has more than `MAX_VALUES` values, or more than `MAX_BYTES` that are not long texts.
+    """
+    if _values_in(body) > MAX_VALUES:
+        raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
+    if len(body) <= MAX_BYTES:
+        return body
+    if body.count(_QUOTE) > QUOTES_PER_VALUE * MAX_VALUES:
+        raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
+    shortened = _shortened(body)
+    if len(shortened) > MAX_BYTES:
+        raise SchemaMismatch(f"more than {MAX_BYTES} bytes in one answer, long texts aside")
+    return shortened
+
+
+def _values_in(body: bytes) -> int:
+    """An upper bound for the number of values in the JSON in `body`; punctuation inside strings counts as well."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _shortened(body: bytes) -> bytes:
+    pieces: list[bytes] = []
+    copied = searched = 0
+    while (begin := body.find(_QUOTE, searched) + 1) > 0 and (end := _end_of_text(body, begin)) >= 0:
+        if end - begin > MAX_TEXT:
+            pieces += (body[copied:begin], _beginning(body, begin), _digest(body, begin, end))
+            copied = end
+        searched = end + 1
+    return b"".join((*pieces, body[copied:]))
+
+
+def _end_of_text(body: bytes, begin: int) -> int:
+    """Where the quote is that ends the text; -1 where none does."""
+    end = body.find(_QUOTE, begin)
+    while end >= 0 and _backslashes(body, begin, end) % 2 == 1:
+        end = body.find(_QUOTE, end + 1)
+    return end
+
+
+def _backslashes(body: bytes, begin: int, end: int) -> int:
+    """How many there are right before `end`."""
+    count = 0
+    while True:
+        tail = body[max(begin, end - count - _BLOCK) : end - count]
+        run = len(tail) - len(tail.rstrip(_BACKSLASH))
+        count += run
+        if run < _BLOCK:
+            return count
+
+
+def _beginning(body: bytes, begin: int) -> bytes:
+    """What can be shown of a long text: whole characters, before the first escape."""
+    return body[begin : begin + MAX_TEXT // 2].partition(_BACKSLASH)[0].decode("utf-8", "ignore").encode()
+
+
+def _digest(body: bytes, begin: int, end: int) -> bytes:
+    return b"~" + blake2s(memoryview(body)[begin:end], digest_size=8).hexdigest().encode()

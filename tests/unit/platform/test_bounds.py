@@ -1,0 +1,134 @@
+"""What one answer may hold: bounded before anything of it is built, and a long text costs only itself."""
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.errors import SchemaMismatch
+from exporter.platform import bounds, wire
+from exporter.platform.bounds import MAX_BYTES, MAX_TEXT, bounded
+
+LIMIT = 16 * 1024 * 1024
+"""The default of `api.max_response_bytes`."""
+
+
+def agents(*items: Any) -> bytes:
+    """A page of them."""
+    meta = {"total_count": len(items)}
+    return json.dumps({"page_meta": meta, "agent_list": items}, ensure_ascii=False).encode()
+
+
+def long(begin: str, unit: str, end: str = "", size: int = LIMIT - 4096) -> str:
+    """A text of about that many bytes."""
+    return begin + unit * (size // len(unit.encode())) + end
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        long("", "x"),
+        long("x", "é"),
+        long("", "界"),
+        long("", "\N{PILE OF POO}"),
+        long("", "x", "\N{PILE OF POO}"),
+        long("", "\\", size=MAX_BYTES),
+        long("", ", [{", size=40_000) + long("", "x", size=MAX_BYTES),
+    ],
+    ids=("ASCII", "Latin", "Chinese", "emoji", "one emoji", "backslashes", "punctuation"),
+)
+def test_a_long_text_costs_only_itself(text: str) -> None:
+    """It is shortened before it is built: four times the answer would be held otherwise, for one emoji in it."""
+    body = agents({"agent_id": "a", "tool": text, "gpu_capacity": 7})
+    tracemalloc.start()
+    [agent] = wire.decode_agents(body, 1).items
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+    assert agent is not None
+    assert (agent.agent_id, agent.gpu_capacity) == ("a", 7)
+    assert agent.tool is not None
+    assert text.startswith(agent.tool.partition("~")[0])
+
+
+@pytest.mark.parametrize("where", ["agent_id", "agent_status", "running_count", "last_heartbeat", "more"])
+def test_a_long_text_anywhere(where: str) -> None:
+    """In a field of another type, in one that nobody reads, or as a key: what is beside it is read."""
+    for item in ({where: long("", "x")}, {where: 5, long("", "x"): 7}):
+        [agent] = wire.decode_agents(agents({"agent_id": "a", "gpu_capacity": 7, **item}), 1).items
+        assert agent is not None
+        assert agent.gpu_capacity == 7
+
+
+def test_shortened_texts_stay_distinct() -> None:
+    """Two long ids that differ at their ends are two agents, and the same one is the same at every poll."""
+    ids = [long("", "x", end, size=MAX_BYTES // 2) for end in ("ab", "ba", 'a"', "a\\")]
+    found = [wire.decode_agents(agents(*({"agent_id": each} for each in ids)), 1).items for _ in range(2)]
+    assert found[0] == found[1]
+    names = [agent.agent_id for agent in found[0] if agent and agent.agent_id]
+    assert len(set(names)) == len(ids)
+    assert all(len(name) < MAX_TEXT for name in names)
+
+
+@pytest.mark.parametrize("after", ["", '\\"', "\\\\", 'é"'])
+def test_only_long_texts_change(after: str) -> None:
+    """All else stays byte by byte: short texts, escapes, numbers, what stands between."""
+    beside = {"a": f"short{after}", "b": [1, None, True, -2.5e3], f'"{after}': {"c": "\\"}}
+    found = json.loads(bounded(json.dumps({**beside, "long": long("", "y"), "z": after}).encode()))
+    assert found.pop("long").startswith("yyy")
+    assert found == {**beside, "z": after}
+
+
+texts = st.text(st.sampled_from('abé\N{PILE OF POO}"\\\n,[{'), max_size=12)
+
+
+@settings(max_examples=50)
+@given(st.recursive(texts | st.integers() | st.none(), lambda some: st.lists(some) | st.dictionaries(texts, some)))
+def test_shortening_is_right_for_any_json(value: Any) -> None:
+    """With bounds so low that everything is long: the same shape, and each text is short and its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "MAX_TEXT", 4)
+        for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
+            assert _shape(json.loads(bounds._shortened(text.encode()))) == _shape(value)
+
+
+def _shape(value: Any) -> Any:
+    match value:
+        case dict():
+            return [_shape(each) for each in value.values()]
+        case list():
+            return [_shape(each) for each in value]
+        case str():
+            return "text"
+    return value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'"' * LIMIT,
+        b'{"agent_list": [' + b"7" * MAX_BYTES + b"]}",
+        b'{"agent_list": ["' + b"x" * MAX_BYTES,
+        b'{"page_meta": {"total_count": 1}, "agent_list": [{"x": [' + (b"7" * 4000 + b",") * 2000 + b"7]}]}",
+        agents({"agent_id": "a", "agent_labels": ["x" * (MAX_TEXT - 1)] * (MAX_BYTES // MAX_TEXT + 10)}),
+    ],
+    ids=("quotes", "a number", "a text without end", "long numbers", "texts"),
+)
+def test_an_answer_that_is_large_without_long_texts_is_refused_unread(body: bytes) -> None:
+    """Its bytes are bounded as well as its values: long numbers hold the interpreter for tenths of a second."""
+    with pytest.raises(SchemaMismatch, match="more than"):
+        wire.decode_agents(body, 1)
+
+
+def test_wrong_values_of_a_full_page_are_found_item_by_item() -> None:
+    """A thousand agents with labels that are numbers cost no list of fifty thousand mistakes."""
+    body = agents(*({"agent_id": str(number), "agent_labels": [7] * 50} for number in range(1000)))
+    tracemalloc.start()
+    page = wire.decode_agents(body, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert page.unknown == {"agent_labels": 50_000}
+    assert peak < 6_000_000
