@@ -50,7 +50,8 @@ def read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        problem = (error.strerror or "an unreadable file").lower()
+        words = "a directory" if isinstance(error, IsADirectoryError) else error.strerror
+        problem = (words or "an unreadable file").lower()
     except UnicodeDecodeError as error:
         problem = f"invalid UTF-8 at byte {error.start}"
     raise ConfigError([f"{path}: found {problem}; allowed: a readable YAML file"])

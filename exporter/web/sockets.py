@@ -38,8 +38,16 @@ async def open_sockets(host: str | None, port: int) -> list[socket.socket]:
         port: 0 picks a free one, the same in each family.
 
     Raises:
-        OSError: the name is unknown, none of its addresses exists here, or the port is in use.
+        OSError: the name is unknown, none of its addresses exists here, or the port is in use; says which and why.
     """
+    try:
+        return await _opened(host, port)
+    except OSError as error:
+        why, _, _ = (error.strerror or str(error)).partition(" (while attempting")  # and the address as a tuple
+        raise OSError(f"cannot listen on {Address(host or '', port)}: {why}") from error
+
+
+async def _opened(host: str | None, port: int) -> list[socket.socket]:
     if host in _EVERY_INTERFACE:
         return [_every_interface(port, required=host is not None)]
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

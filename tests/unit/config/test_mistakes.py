@@ -217,7 +217,7 @@ def test_a_file_that_cannot_be_parsed_is_one_mistake(tmp_path: Path, content: by
 
 def test_a_file_that_cannot_be_read_is_one_mistake(tmp_path: Path) -> None:
     """Missing files and folders are said to be so."""
-    for path, found in ((tmp_path / "none", "no such file or directory"), (tmp_path, "is a directory")):
+    for path, found in ((tmp_path / "none", "no such file or directory"), (tmp_path, "a directory")):
         with pytest.raises(ConfigError) as caught:
             load(path, {})
         assert caught.value.mistakes == (f"{path}: found {found}; allowed: a readable YAML file",)

@@ -234,3 +234,6 @@ def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:
     assert caught.value.mistakes == (
         f"{tmp_path / 'nowhere.yml'}: found no such file or directory; allowed: a readable YAML file",
     )
+    with pytest.raises(ConfigError) as caught:
+        load_web_file(tmp_path)
+    assert caught.value.mistakes == (f"{tmp_path}: found a directory; allowed: a readable YAML file",)
