@@ -20,6 +20,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
+    parser.addoption(
+        "--reverse-assumptions",
+        action="store_true",
+        help="integration tests: the simulated platform behaves the other way wherever its documentation is silent",
+    )
 
 
 @pytest.fixture(autouse=True)

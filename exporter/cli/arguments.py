@@ -34,6 +34,7 @@ class Simulation(NamedTuple):
     agents: int = 36
     seed: int = 0
     faults: str = ""
+    reversed_assumptions: tuple[str, ...] = ()
 
 
 class Arguments(NamedTuple):
@@ -65,7 +66,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     shard = _shard(_parser(command), getattr(found, "shard", None), getattr(found, "total_shards", None))
     simulation = Simulation()
     if command in ("demo", "simulate"):
-        simulation = Simulation(found.teams, found.agents, found.seed, found.faults)
+        simulation = Simulation(found.teams, found.agents, found.seed, found.faults, tuple(found.reverse_assumption))
     online = getattr(found, "online", False)
     return Arguments(command, getattr(found, "config.file", None), overrides, simulation, shard, online)
 
@@ -153,6 +154,13 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agents", type=_count, default=36, metavar="N", help="simulated agents over all teams (36)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same fleet (0)")
     parser.add_argument("--faults", default="", metavar="FAULTS", help="faults to simulate; see docs/simulator.md")
+    parser.add_argument(
+        "--reverse-assumption",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="behave the other way where the documentation is silent; may be repeated; see docs/simulator.md",
+    )
 
 
 def _count(text: str) -> int:

@@ -13,7 +13,7 @@ from exporter.config.types import format_duration
 from exporter.platform.credentials import TokenSource
 from exporter.platform.proxy import environment_proxy
 from exporter.platform.trust import Trust
-from exporter.service.budget import requests_per_minute, series_per_agent, series_per_team
+from exporter.service.budget import requests_per_discovered_team, requests_per_minute, series_per_agent, series_per_team
 from exporter.service.budget import warnings as budget_warnings
 from exporter.service.credentials import OriginKey, open_credentials, origin_key, warnings
 from exporter.service.shard import Shard
@@ -76,17 +76,29 @@ def _table(settings: Settings, credentials: Mapping[OriginKey, TokenSource]) -> 
 
 
 def _budget(settings: Settings) -> list[str]:
-    least, most = requests_per_minute(settings)
     allowed = 60 * settings.api.max_requests_per_second
     one, two = series_per_agent(1), series_per_agent(2)
     lines = [
         (
-            f"requests   {least:.0f} to {most:.0f} a minute with up to 100 agents a team;"
+            f"requests   {_requests(settings)}, with up to 100 agents a team;"
             f" {allowed:.0f} allowed by api.max_requests_per_second"
         ),
-        (
-            f"series     {series_per_team() * len(settings.teams)} for the teams themselves,"
-            f" and {one} for each agent with one GPU, {two - one} for each further GPU"
-        ),
+        f"series     {_series(settings)}, and {one} for each agent with one GPU, {two - one} for each further GPU",
     ]
     return lines + [f"warning    {warning}" for warning in budget_warnings(settings)]
+
+
+def _requests(settings: Settings) -> str:
+    least, most = requests_per_minute(settings)
+    known = settings.teams or not settings.discover
+    configured = [f"{least:.0f} to {most:.0f} a minute"] if known else []
+    least, most = requests_per_discovered_team(settings)
+    discovered = [f"{least:.0f} to {most:.0f} a minute for each discovered team"] if settings.discover else []
+    return " and ".join(configured + discovered)
+
+
+def _series(settings: Settings) -> str:
+    known = settings.teams or not settings.discover
+    configured = [f"{series_per_team() * len(settings.teams)} for the teams themselves"] if known else []
+    discovered = [f"{series_per_team()} for each discovered team itself"] if settings.discover else []
+    return ", ".join(configured + discovered)

@@ -6,7 +6,7 @@ from exporter.cli.running import run_loop
 from exporter.cli.serve import serve
 from exporter.config.load import load
 from exporter.config.settings import Settings
-from exporter.demo import FaultError, SimulatedPlatform, demo_platform
+from exporter.demo import FaultError, SimulatedPlatform, UnknownAssumptionError, demo_platform, reverse
 from exporter.errors import ConfigError
 from exporter.service.shard import Shard
 
@@ -22,12 +22,20 @@ def simulated_platform(chosen: Simulation) -> SimulatedPlatform:
     """The platform that the flags describe.
 
     Raises:
-        ConfigError: there are no such faults.
+        ConfigError: there are no such faults or assumptions.
     """
     try:
-        return demo_platform(teams=chosen.teams, agents=chosen.agents, seed=chosen.seed, faults=chosen.faults)
+        return demo_platform(
+            teams=chosen.teams,
+            agents=chosen.agents,
+            seed=chosen.seed,
+            faults=chosen.faults,
+            assumed=reverse(*chosen.reversed_assumptions),
+        )
     except FaultError as error:
         raise ConfigError([f"flag --faults: {error}"]) from None
+    except UnknownAssumptionError as error:
+        raise ConfigError([f"flag --reverse-assumption: {error}"]) from None
 
 
 async def _demo(given: Arguments) -> int:

@@ -1,7 +1,7 @@
 """The simulated Cyberun platform and its living GPU fleet, for demonstrations and tests. See docs/simulator.md."""
 
 from exporter.demo.access import User
-from exporter.demo.assumptions import ASSUMED, OTHERWISE, Assumptions
+from exporter.demo.assumptions import ASSUMED, ASSUMPTIONS, Assumptions, UnknownAssumptionError, reverse
 from exporter.demo.faults import KINDS, Fault, FaultError, Faults
 from exporter.demo.fleet import Order, SimulatedTeam
 from exporter.demo.journal import Call, Journal
@@ -11,8 +11,8 @@ from exporter.demo.showcase import demo_platform
 
 __all__ = [
     "ASSUMED",
+    "ASSUMPTIONS",
     "KINDS",
-    "OTHERWISE",
     "Assumptions",
     "Call",
     "Fault",
@@ -23,6 +23,8 @@ __all__ = [
     "Order",
     "SimulatedPlatform",
     "SimulatedTeam",
+    "UnknownAssumptionError",
     "User",
     "demo_platform",
+    "reverse",
 ]

@@ -1,7 +1,6 @@
 """Assumptions where the documentation leaves something open; the simulated platform can behave either way."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from exporter.demo.fleet import Listing
@@ -37,18 +36,35 @@ class Assumptions:
 
 
 ASSUMED: Final = Assumptions()
-OTHERWISE: Final[Mapping[str, Assumptions]] = {
-    "status_field": replace(ASSUMED, status_field="status"),
-    "labels_before_assignment": replace(ASSUMED, labels_before_assignment=False),
-    "users_me": replace(ASSUMED, users_me=False),
-    "nested_team_quotas": replace(ASSUMED, nested_team_quotas=False),
-    "provisioning_filter": replace(ASSUMED, provisioning_filter=True),
-    "filtered_total": replace(ASSUMED, filtered_total=False),
-    "stable_order": replace(ASSUMED, stable_order=False),
-    "uuid_team_ids": replace(ASSUMED, uuid_team_ids=False),
-    "unique_agent_ids": replace(ASSUMED, unique_agent_ids=False),
-}
-"""By name, each with only that assumption reversed."""
+_REVERSED: Final = Assumptions(
+    status_field="status",
+    labels_before_assignment=False,
+    users_me=False,
+    nested_team_quotas=False,
+    provisioning_filter=True,
+    filtered_total=False,
+    stable_order=False,
+    uuid_team_ids=False,
+    unique_agent_ids=False,
+)
+ASSUMPTIONS: Final = tuple(each.name for each in fields(Assumptions))
+"""The names of all assumptions."""
+
+
+class UnknownAssumptionError(ValueError):
+    """There is no assumption of this name."""
+
+
+def reverse(*names: str) -> Assumptions:
+    """The assumptions with these reversed, and all others as they are.
+
+    Raises:
+        UnknownAssumptionError: there is none of such a name.
+    """
+    for name in names:
+        if name not in ASSUMPTIONS:
+            raise UnknownAssumptionError(f"found {name!r}; allowed: {', '.join(ASSUMPTIONS)}")
+    return replace(ASSUMED, **{name: getattr(_REVERSED, name) for name in names})
 
 
 def task_as_sent(task: Item, assumed: Assumptions) -> Item:

@@ -15,7 +15,10 @@ DEEP: Final = "\ue000deep\ue000"
 """Placeholder for 100,000 nested arrays: no encoder makes them, so `bury` puts them into the finished JSON."""
 _DEPTH = 100_000
 _LONG = 10_000_000
-_KEPT = {"created_at", "started_at", "completed_at", "connected_at", "last_heartbeat", "task_status", "agent_status"}
+_KEPT = {
+    *("created_at", "started_at", "completed_at", "connected_at", "last_heartbeat"),
+    *("status", "task_status", "agent_status"),
+}
 _NUMBERS = (10**400, float("nan"), -1, float("inf"), float("-inf"), 1e308, 2**63, -(2**63), 0.5, 2**53 + 1)
 _TIMES = (
     "not a time",

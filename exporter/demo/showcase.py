@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from exporter.demo.assumptions import ASSUMED, Assumptions
 from exporter.demo.life import FleetLife
 from exporter.demo.platform import SimulatedPlatform
 
@@ -18,6 +19,7 @@ def demo_platform(
     agents: int = 36,
     seed: int = 0,
     faults: str = "",
+    assumed: Assumptions = ASSUMED,
     clock: Callable[[], float] = time.time,
 ) -> SimulatedPlatform:
     """A platform whose fleet follows `clock`, with about twenty minutes of history.
@@ -30,6 +32,7 @@ def demo_platform(
         agents: over all teams.
         seed: of credentials and everything that happens.
         faults: as `Faults.parse` reads it.
+        assumed: how it behaves where the documentation leaves something open.
         clock: returns Unix seconds.
 
     Raises:
@@ -38,7 +41,7 @@ def demo_platform(
     """
     if teams < 1 or agents < 0:
         raise ValueError(f"{teams} teams and {agents} agents; allowed: at least 1 team and 0 agents")
-    platform = SimulatedPlatform(seed=seed, clock=clock, token_lifetime=_MONTH)
+    platform = SimulatedPlatform(seed=seed, clock=clock, assumed=assumed, token_lifetime=_MONTH)
     for number in range(1, teams + 1):
         name = _NAMES[number - 1] if number <= len(_NAMES) else f"team-{number:02}"
         platform.add_team(name, kind=_KINDS.get(name), quotas=_QUOTAS)

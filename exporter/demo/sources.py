@@ -23,11 +23,13 @@ class Rule:
 
     Attributes:
         assumption: the field of `Assumptions` that reverses it; "" where none does.
+        reverse: how it behaves then.
     """
 
     text: str
     source: Source
     assumption: str = ""
+    reverse: str = ""
 
 
 _TASK: Final = (
@@ -92,25 +94,38 @@ _DOCUMENTED: Final = (
     'errors are `{"error_message": …}`; times are RFC 3339 in UTC',
     "a limit of -1 is none",
 )
-_INFERRED: Final = {
-    "the status of a task stands in `task_status`": "status_field",
-    "`agent_labels` of a task without an agent are those it requires": "labels_before_assignment",
-    "a deployment serves `/users/me`": "users_me",
-    "limits of a team are in `feature_flags.teams`, by its id, beside `features`": "nested_team_quotas",
-    "filtering by `provisioning` is 400": "provisioning_filter",
-    "`total_count` of a filtered list counts what passes the filter": "filtered_total",
-    "lists keep their order: newest created task first, agents by id": "stable_order",
-    "the id of a team is a UUID": "uuid_team_ids",
-    "no two agents of a team have the same id": "unique_agent_ids",
-    "`/r/agents` answers as `/agents` does": "",
-    "a field that has no value yet is left out": "",
-    "`tasks_completed` starts at 0 when an agent connects again": "",
-    "memory is in bytes; `gpu_capacity` is the number of cards": "",
-    "a key on a path it may not use, and a team that is not the user's, are 403; unknown paths are 404": "",
-    "an unknown status, and paging out of range, are 400": "",
-    "no rate limit, no `Retry-After`": "",
+_REVERSIBLE: Final = {
+    "status_field": ("the status of a task stands in `task_status`", "it stands in `status`"),
+    "labels_before_assignment": (
+        "`agent_labels` of a task without an agent are those it requires",
+        "it has none before it has an agent",
+    ),
+    "users_me": ("a deployment serves `/users/me`", "that is 404"),
+    "nested_team_quotas": (
+        "limits of a team are in `feature_flags.teams`, by its id, beside `features`",
+        "they stand there alone",
+    ),
+    "provisioning_filter": ("filtering by `provisioning` is 400", "it gives those tasks"),
+    "filtered_total": ("`total_count` of a filtered list counts what passes the filter", "it counts all tasks"),
+    "stable_order": (
+        "lists keep their order: newest created task first, agents by id",
+        "each request finds another order",
+    ),
+    "uuid_team_ids": ("the id of a team is a UUID", "it is a word such as `team_01HX…`"),
+    "unique_agent_ids": ("no two agents of a team have the same id", "the first agent has a twin with its id"),
 }
+_INFERRED: Final = (
+    "`/r/agents` answers as `/agents` does",
+    "a field that has no value yet is left out",
+    "`tasks_completed` starts at 0 when an agent connects again",
+    "memory is in bytes; `gpu_capacity` is the number of cards",
+    "a key on a path it may not use, and a team that is not the user's, are 403; unknown paths are 404",
+    "an unknown status, and paging out of range, are 400",
+    "no rate limit, no `Retry-After`",
+)
 RULES: Final = (
     *(Rule(text, Source.DOCUMENTED) for text in _DOCUMENTED),
-    *(Rule(text, Source.INFERRED, assumption) for text, assumption in _INFERRED.items()),
+    *(Rule(text, Source.INFERRED, name, reverse) for name, (text, reverse) in _REVERSIBLE.items()),
+    *(Rule(text, Source.INFERRED) for text in _INFERRED),
 )
+"""The source of each rule of behaviour."""

@@ -41,9 +41,10 @@ class ApiCounters:
                 self.failures.pop((team, path, reason), None)
 
     def request(self, team: str, path: str) -> None:
-        """Count a request that is being sent."""
-        self.start(team, (path,))
-        self.requests[team, path] += 1
+        """Count a request that is being sent; not one of a team that is gone, whose last poll is being cancelled."""
+        if team in self.paths:
+            self.start(team, (path,))
+            self.requests[team, path] += 1
 
     def answered(self, path: str, seconds: float) -> None:
         """Observe how long a request took, whether or not it succeeded."""
@@ -52,9 +53,10 @@ class ApiCounters:
         self.seconds[path] = counts, total + seconds
 
     def failed(self, team: str, path: str, reason: str) -> None:
-        """Count a request that got no usable answer."""
-        self.start(team, (path,))
-        self.failures[team, path, reason] += 1
+        """Count a request that got no usable answer; not one of a team that is gone."""
+        if team in self.paths:
+            self.start(team, (path,))
+            self.failures[team, path, reason] += 1
 
     def internal_error(self, operation: Operation) -> None:
         """Count a failure of the exporter itself."""

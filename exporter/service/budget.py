@@ -21,9 +21,15 @@ hundred agents cost one more."""
 
 
 def requests_per_minute(settings: Settings) -> tuple[float, float]:
-    """The least and the most requests per minute, over all teams, if each has at most a hundred agents."""
+    """The least and the most requests per minute, over all configured teams, if each has at most a hundred agents."""
     polls = sum(60 / settings.interval_of(team) for team in settings.teams)
     return polls * LEAST_PER_POLL, polls * MOST_PER_POLL
+
+
+def requests_per_discovered_team(settings: Settings) -> tuple[float, float]:
+    """The same for one discovered team; zeros without discovery."""
+    polls = [60 / (found.interval or settings.collect.interval) for _, found in settings.discoveries()]
+    return min(polls, default=0) * LEAST_PER_POLL, max(polls, default=0) * MOST_PER_POLL
 
 
 def warnings(settings: Settings) -> list[str]:

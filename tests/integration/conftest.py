@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exporter.demo import SimulatedPlatform
+from exporter.demo import ASSUMED, ASSUMPTIONS, Assumptions, SimulatedPlatform, reverse
 from support import (
     AlertmanagerFactory,
     CommandFactory,
@@ -19,11 +19,33 @@ from support import (
     run_exporter,
 )
 
+REVERSE = "--reverse-assumptions"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that are marked `both_ways` twice, unless all tests run with the assumptions reversed."""
+    twice = metafunc.definition.get_closest_marker("both_ways") and not metafunc.config.getoption(REVERSE)
+    if twice and "assumed" in metafunc.fixturenames:
+        metafunc.parametrize("assumed", [False, True], ids=["assumed", "reversed"], indirect=True)
+
 
 @pytest.fixture
-def platform() -> SimulatedPlatform:
+def assumed(request: pytest.FixtureRequest) -> Assumptions:
+    """How the platform behaves where its documentation is silent.
+
+    As assumed; or all assumptions are reversed, but those that the test is marked to need.
+    """
+    if not getattr(request, "param", request.config.getoption(REVERSE)):
+        return ASSUMED
+    needed = {name for mark in request.node.iter_markers("assumes") for name in mark.args}
+    assert needed <= set(ASSUMPTIONS), f"allowed: {', '.join(ASSUMPTIONS)}"
+    return reverse(*(name for name in ASSUMPTIONS if name not in needed))
+
+
+@pytest.fixture
+def platform(assumed: Assumptions) -> SimulatedPlatform:
     """A simulated platform without teams; `base_url` serves it in the test's own loop."""
-    return SimulatedPlatform()
+    return SimulatedPlatform(assumed=assumed)
 
 
 @pytest.fixture

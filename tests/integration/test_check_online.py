@@ -7,7 +7,9 @@ from exporter.demo import SimulatedPlatform
 from support import CommandFactory, Completed, ExporterFactory, RunningExporter, free_port
 from support.sessions import SignedIn, secrets
 
-API = {"max_requests_per_second": 1000, "timeout": "2s"}
+pytestmark = pytest.mark.both_ways
+
+API = {"max_requests_per_second": 1000, "timeout": "5s"}
 
 
 def rows(done: Completed) -> dict[tuple[str, str], tuple[str, str]]:
@@ -16,6 +18,7 @@ def rows(done: Completed) -> dict[tuple[str, str], tuple[str, str]]:
     return {(name, path): (state, words) for name, path, state, words in found}
 
 
+@pytest.mark.assumes("filtered_total", "provisioning_filter", "unique_agent_ids", "users_me")
 async def test_every_endpoint_has_a_line(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
     """A line for each team and endpoint: what the credential may, what is there, what it costs; exit code 0."""
     for name, kind in (("render", "integration"), ("film", "device"), ("audio", "jwt")):
@@ -64,9 +67,9 @@ FAULTS: dict[str, tuple[str, str]] = {
     "status=404": ("404: simulated fault", "it usually ends in /api/v1"),
     "status=429": ("429: simulated fault", "lower api.max_requests_per_second"),
     "status=418": ("418: simulated fault", "check team_id and agents_path"),
-    "status=502": ("502: simulated fault", "contact whoever runs it"),
+    "status=502": ("502: simulated fault", "contact its operator"),
     "redirect=https://sso.test/": ("302", "set api.base_url to the redirect's target"),
-    "hang": ("no complete answer within 2 s", "raise api.timeout"),
+    "hang": ("no complete answer within 5 s", "raise api.timeout"),
     "reset": ("the connection broke", "check the host and port of api.base_url"),
     "html": ("the body is not JSON", "look for a login page"),
     "gzip_bomb": ("is larger than", "raise api.max_response_bytes"),
@@ -132,6 +135,7 @@ def operator(platform: SimulatedPlatform, tmp_path: Path) -> SignedIn:
     return SignedIn(platform, tmp_path / "operator", "render", "film")
 
 
+@pytest.mark.assumes("users_me")
 async def test_a_session_is_rotated_properly(
     platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
 ) -> None:
@@ -155,6 +159,7 @@ async def test_a_session_is_rotated_properly(
     assert operator.trades == 2
 
 
+@pytest.mark.assumes("users_me")
 async def test_patterns_that_want_nobody(
     platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
 ) -> None:
@@ -217,6 +222,7 @@ async def test_without_the_flag_nothing_is_asked(platform: SimulatedPlatform, ru
     assert (done.code, len(platform.journal)) == (0, 0)
 
 
+@pytest.mark.assumes("users_me")
 async def test_who_is_left_out_is_listed(
     platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
 ) -> None:

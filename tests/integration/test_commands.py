@@ -290,9 +290,13 @@ async def test_metrics_prints_the_reference(tmp_path: Path) -> None:
 async def test_simulate_serves_a_platform(
     tmp_path: Path, programs: AsyncExitStack, prepare: Callable[..., RunningExporter]
 ) -> None:
-    """`simulate` prints its address and the teams' credentials, with which an exporter can poll it."""
+    """`simulate` prints its address and the teams' credentials, with which an exporter can poll it.
+
+    It behaves the other way where it is told to.
+    """
     port = free_port()
     command = [str(SCRIPT), "simulate", f"--web.listen-address=127.0.0.1:{port}", "--teams=2", "--agents=7"]
+    command += ["--reverse-assumption=uuid_team_ids", "--reverse-assumption=filtered_total"]
     simulator = await programs.enter_async_context(
         RunningExporter(command, directory=tmp_path, port=port, environment={})
     )
@@ -312,6 +316,8 @@ async def test_simulate_serves_a_platform(
     samples = parse_text(done.stdout)
     assert len(samples.series("cyberun_agent_connected")) <= 7
     assert len(samples.series("cyberun_up")) == 2
+    assert [team_id[:9] for _, _, team_id, _ in teams] == ["team_01HX"] * 2
+    assert "totals ignore the status filter" in done.stderr
     assert await simulator.stop() == 0
 
 

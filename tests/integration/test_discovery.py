@@ -8,6 +8,8 @@ from exporter.demo import SimulatedPlatform
 from support import CommandFactory, ExporterFactory, RunningExporter, parse_text, wait_until
 from support.sessions import SignedIn
 
+pytestmark = [pytest.mark.both_ways, pytest.mark.assumes("users_me")]
+
 API: dict[str, Any] = {"max_requests_per_second": 1000, "timeout": "5s"}
 COLLECT = {"interval": "1s", "stale_after": "5m"}
 REQUESTS = "cyberun_exporter_api_requests_total"
@@ -40,7 +42,7 @@ async def up(exporter: RunningExporter, *names: str) -> None:
         there = {labels["team_name"] for labels in samples.series("cyberun_up")}
         return there == set(names) and all(samples.value("cyberun_up", team_name=name) == 1 for name in names)
 
-    await wait_until(are_up, within=20)
+    await wait_until(are_up, within=60)
 
 
 async def test_teams_come_and_go_without_a_restart(

@@ -12,6 +12,8 @@ from exporter.demo import SimulatedPlatform, SimulatedTeam
 from exporter.errors import REASONS
 from support import ExporterFactory, RunningExporter, Samples, parse_openmetrics, parse_text, wait_out
 
+pytestmark = pytest.mark.both_ways
+
 TASKS: Final = "/r/tasks"
 AGENTS: Final = "/r/agents"
 COLLECTORS: Final = {TASKS: "tasks", AGENTS: "agents"}
@@ -181,8 +183,8 @@ async def exporter(
     exporter = await exporter_factory(
         {"api": API, "collect": {"interval": "2s", "stale_after": "1h"}, "log": {"level": "debug"}}
     )
-    await exporter.wait_ready(within=30)
-    await wait_out(lambda: down(exporter), within=30)
+    await exporter.wait_ready(within=120)
+    await wait_out(lambda: down(exporter), within=120)
     return exporter
 
 
@@ -194,6 +196,7 @@ def test_every_reason_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("cases", [FAILING], ids=["failing"])
+@pytest.mark.assumes("unique_agent_ids")
 async def test_a_fault_costs_one_list_of_one_team(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
     """Whatever the platform answers, it is counted by its reason and costs nothing but the list it is about."""
     before = await both_formats(exporter)
@@ -208,7 +211,7 @@ async def test_a_fault_costs_one_list_of_one_team(platform: SimulatedPlatform, e
             if not any(each["reason"] == case.reason for each in seen[case.name][case.collector]["attempts"])
         ]
 
-    await wait_out(not_failed, within=40, every=0.3)
+    await wait_out(not_failed, within=120, every=0.3)
     samples = await both_formats(exporter)
     assert {reason for _, reason in failures(samples, HEALTHY)} <= {"timeout"}, "the machine is busy, nothing else"
     for case in FAILING:
@@ -230,12 +233,13 @@ async def test_a_fault_costs_one_list_of_one_team(platform: SimulatedPlatform, e
     assert (samples.value("process_resident_memory_bytes") or 0) < RESIDENT
 
     platform.faults.clear()
-    await wait_out(lambda: down(exporter), within=60, every=0.3)
+    await wait_out(lambda: down(exporter), within=120, every=0.3)
     await both_formats(exporter)
     assert "Traceback" not in exporter.logs
     assert await exporter.stop() == 0
 
 
+@pytest.mark.assumes("provisioning_filter", "stable_order", "unique_agent_ids")
 @pytest.mark.parametrize("cases", [BEARABLE], ids=["bearable"])
 async def test_odd_items_cost_no_more_than_themselves(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
     """Items that are wrong in some field, and lists that move or lie a little, leave their team up."""
@@ -248,9 +252,9 @@ async def test_odd_items_cost_no_more_than_themselves(platform: SimulatedPlatfor
         return [case.name for case in BEARABLE if seen[case.name][case.collector]["last_attempt_at"] < began]
 
     # Each team's next poll but one has begun after the faults did, so the one before has seen them and is over.
-    await wait_out(not_polled, within=40, every=0.3)
+    await wait_out(not_polled, within=120, every=0.3)
     began = time.time()
-    await wait_out(not_polled, within=40, every=0.3)
+    await wait_out(not_polled, within=120, every=0.3)
     samples = await both_formats(exporter)
     for case in BEARABLE:
         assert not failures(samples, case.name), case

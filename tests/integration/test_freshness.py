@@ -1,7 +1,11 @@
 from typing import Any
 
+import pytest
+
 from exporter.demo import SimulatedPlatform
 from support import ExporterFactory, Samples, parse_text, wait_out, wait_until
+
+pytestmark = pytest.mark.both_ways
 
 API = {"timeout": "1s", "max_requests_per_second": 1000}
 STALE_AFTER = 5.0
@@ -23,6 +27,7 @@ def domain_names(samples: Samples, team: str) -> set[str]:
     }
 
 
+@pytest.mark.assumes("labels_before_assignment")
 async def test_old_data_is_withheld_list_by_list(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from exporter.demo import ASSUMED, OTHERWISE, SimulatedPlatform
+from exporter.demo import SimulatedPlatform, reverse
 from support import CommandFactory, ExporterFactory, Samples, parse_text, wait_until
 
 API = {"max_requests_per_second": 1000}
@@ -21,13 +21,14 @@ async def once(run_command: CommandFactory) -> Samples:
 
 async def test_provisioning_that_can_be_asked_for(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
     """Tasks that hang in provisioning are counted as a status where the platform filters by it."""
-    platform.assumed = OTHERWISE["provisioning_filter"]
+    platform.assumed = reverse("provisioning_filter")
     platform.add_team("render").add_tasks(2, status="provisioning")
     found = await once(run_command)
     assert found.value("cyberun_tasks", team_name="render", status="provisioning") == 2
     assert found.value("cyberun_tasks", team_name="render", status="other") is None
 
 
+@pytest.mark.assumes("provisioning_filter")
 async def test_provisioning_that_cannot_be_asked_for(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
@@ -51,26 +52,26 @@ async def test_provisioning_that_cannot_be_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("assumption", "words"),
+    ("reversed_", "words"),
     [
-        ("provisioning_filter", "provisioning is counted as a status"),
-        ("", "the platform does not filter by provisioning, so such tasks are counted as other"),
+        (["provisioning_filter"], "provisioning is counted as a status"),
+        ([], "the platform does not filter by provisioning, so such tasks are counted as other"),
     ],
 )
 async def test_check_says_what_becomes_of_provisioning(
-    platform: SimulatedPlatform, run_command: CommandFactory, assumption: str, words: str
+    platform: SimulatedPlatform, run_command: CommandFactory, reversed_: list[str], words: str
 ) -> None:
     """`check --online` says which of the two it is."""
-    platform.assumed = OTHERWISE.get(assumption, ASSUMED)
+    platform.assumed = reverse(*reversed_)
     platform.add_team("render")
     done = await run_command("check", {"api": API}, arguments=["--online"])
     assert (done.code, words in done.stdout) == (0, True), done.stdout
 
 
-@pytest.mark.parametrize("assumption", ["", "nested_team_quotas"])
-async def test_quotas(platform: SimulatedPlatform, run_command: CommandFactory, assumption: str) -> None:
+@pytest.mark.parametrize("reversed_", [[], ["nested_team_quotas"]])
+async def test_quotas(platform: SimulatedPlatform, run_command: CommandFactory, reversed_: list[str]) -> None:
     """The documented limits appear with their namespace, however a team's own ones are given."""
-    platform.assumed = OTHERWISE.get(assumption, ASSUMED)
+    platform.assumed = reverse(*reversed_)
     team = platform.add_team("film", kind="device", quotas={"max_agents": 20, "max_workflows": -1})
     teams = [{"name": "film", "team_id": team.team_id}]
     done = await run_command("once", {"api": API, "teams": teams})
@@ -83,7 +84,7 @@ async def test_quotas(platform: SimulatedPlatform, run_command: CommandFactory, 
 
 async def test_no_account(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
     """A platform that does not serve /users/me costs a warning in `check --online`, and is no failure anywhere."""
-    platform.assumed = OTHERWISE["users_me"]
+    platform.assumed = reverse("users_me")
     platform.add_team("film", kind="device")
     found = await once(run_command)
     assert found.value("cyberun_up", team_name="film") == 1
@@ -96,7 +97,7 @@ async def test_no_account(platform: SimulatedPlatform, run_command: CommandFacto
 
 async def test_two_machines_with_one_id(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
     """Of two agents with one id, on two pages, one is shown and the other counted; who leaves is still noticed."""
-    platform.assumed = OTHERWISE["unique_agent_ids"]
+    platform.assumed = reverse("unique_agent_ids")
     team = platform.add_team("render")
     team.add_agents(120)
     exporter = await exporter_factory(FAST)
@@ -114,12 +115,12 @@ async def test_two_machines_with_one_id(platform: SimulatedPlatform, exporter_fa
     await wait_until(gone, within=20)
 
 
-@pytest.mark.parametrize(("assumption", "eligible"), [("", 1), ("labels_before_assignment", None)])
+@pytest.mark.parametrize(("reversed_", "eligible"), [([], 1), (["labels_before_assignment"], None)])
 async def test_labels_of_waiting_tasks(
-    platform: SimulatedPlatform, run_command: CommandFactory, assumption: str, eligible: float | None
+    platform: SimulatedPlatform, run_command: CommandFactory, reversed_: list[str], eligible: float | None
 ) -> None:
     """Where waiting tasks do not say which labels they require, nothing is claimed about who can take them."""
-    platform.assumed = OTHERWISE.get(assumption, ASSUMED)
+    platform.assumed = reverse(*reversed_)
     team = platform.add_team("render")
     team.add_agents(1)
     team.add_task(status="waiting", labels=["h100"])
@@ -147,6 +148,7 @@ async def test_a_restart_counts_no_wait_again(platform: SimulatedPlatform, expor
     assert found.value("cyberun_agent_tasks_failed_total", team_name="render", agent_id="gpu-node-01") == 1
 
 
+@pytest.mark.assumes("stable_order")
 async def test_workflows(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
     """With collect.workflows the busiest workflows have counters, from 0 on, and names; the others are together."""
     team = platform.add_team("render")

@@ -7,6 +7,8 @@ import pytest
 from exporter.demo import Order, SimulatedPlatform, SimulatedTeam
 from support import CommandFactory, ExporterFactory, parse_text, wait_until
 
+pytestmark = pytest.mark.both_ways
+
 ACTIVE = ("pending", "waiting", "queued", "running")
 FINAL = ("completed", "failed", "cancelled")
 
@@ -33,6 +35,7 @@ def fill(team: SimulatedTeam, active: Mapping[str, int], finished: int, agents: 
     team.add_agents(agents)
 
 
+@pytest.mark.assumes("filtered_total", "provisioning_filter", "stable_order", "unique_agent_ids")
 async def test_a_poll_costs_what_the_contract_says(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
     """A poll costs 3 requests for final states, 1 or 2 for each active one, and one for each hundred agents.
 
@@ -59,6 +62,7 @@ async def test_a_poll_costs_what_the_contract_says(platform: SimulatedPlatform, 
 
 
 @pytest.mark.parametrize("order", [Order.NEWEST_CREATED, Order.OLDEST_CREATED])
+@pytest.mark.assumes("filtered_total", "provisioning_filter", "stable_order", "unique_agent_ids")
 async def test_later_polls_cost_the_same(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, order: Order
 ) -> None:

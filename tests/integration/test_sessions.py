@@ -50,6 +50,7 @@ async def up(exporter: RunningExporter, *names: str) -> None:
     await wait_until(are_up, within=20)
 
 
+@pytest.mark.assumes("users_me")
 async def test_a_session_lives_for_many_jwts(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:

@@ -59,11 +59,13 @@ class RunningExporter(Program):
         return self.directory / "secrets" / team
 
     def write_token(self, team: str, token: str) -> None:
-        """Writes or replaces a credential file, readable by its owner alone."""
+        """Writes or replaces a credential file, readable by its owner alone, at once: it may be read at any moment."""
         path = self.token_path(team)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(token + "\n", encoding="utf-8")
+        new = path.with_name(f"{path.name}.new")
+        new.touch(mode=0o600)
+        new.write_text(token + "\n", encoding="utf-8")
+        new.replace(path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes or replaces the configuration, completed as `configured` says."""
@@ -76,7 +78,7 @@ class RunningExporter(Program):
         path = self.token_path(team["name"])
         return {"token_file": str(path), **team} if path.exists() else dict(team)
 
-    async def wait_listening(self, *, within: float = 15) -> None:
+    async def wait_listening(self, *, within: float = 60) -> None:
         """Until the port answers, ready or not."""
         await wait_until(lambda: self.get("/-/healthy"), within=within)
 
@@ -109,7 +111,7 @@ class Completed:
 
 
 async def run_exporter(*arguments: str, directory: Path, environment: Mapping[str, str] | None = None) -> Completed:
-    """Runs one command of the exporter to its end, 30 seconds at most.
+    """Runs one command of the exporter to its end, a minute at most.
 
     Raises:
         TimeoutError: it did not end; it was killed then.
@@ -123,7 +125,7 @@ async def run_exporter(*arguments: str, directory: Path, environment: Mapping[st
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), 30)
+        stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
     finally:
         if process.returncode is None:
             process.kill()

@@ -48,7 +48,7 @@ async def content(program: str, *arguments: str, directory: Path | None = None) 
     return output.decode()
 
 
-async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 10, every: float = 0.05) -> T:
+async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 30, every: float = 0.05) -> T:
     """Asks again and again until the answer is truthy, and returns it.
 
     Args:
@@ -76,7 +76,7 @@ async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 1
 
 
 async def wait_out(
-    pending: Callable[[], Awaitable[Collection[object]]], *, within: float = 10, every: float = 0.05
+    pending: Callable[[], Awaitable[Collection[object]]], *, within: float = 30, every: float = 0.05
 ) -> None:
     """Asks again and again until nothing is pending any more.
 
@@ -156,7 +156,7 @@ class Program:
         finally:
             print(f"--- {' '.join(self.command)}\n{self.logs}")  # noqa: T201  shown by pytest on failure
 
-    async def wait_ready(self, *, within: float = 15) -> None:
+    async def wait_ready(self, *, within: float = 60) -> None:
         """Until its readiness page answers 200.
 
         Raises:

@@ -42,6 +42,10 @@ LISTEN = {"web": {"listen_address": ":1"}}
             Arguments("demo", None, LISTEN, Simulation(2, 5, -7, "hang")),
         ),
         (["simulate", "--agents=1"], Arguments("simulate", simulation=Simulation(3, 1, 0, ""))),
+        (
+            ["simulate", "--reverse-assumption=users_me", "--reverse-assumption", "stable_order"],
+            Arguments("simulate", simulation=Simulation(reversed_assumptions=("users_me", "stable_order"))),
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

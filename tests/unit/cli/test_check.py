@@ -37,7 +37,7 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert starts[0] == starts[1] == starts[2] == starts[3]
     assert lines[5] == ""
     assert lines[6] == (
-        "requests   64 to 112 a minute with up to 100 agents a team; 600 allowed by api.max_requests_per_second"
+        "requests   64 to 112 a minute, with up to 100 agents a team; 600 allowed by api.max_requests_per_second"
     )
     assert lines[7] == (
         f"series     {series_per_team() * 3} for the teams themselves, and {series_per_agent(1)} for each agent"
@@ -45,6 +45,34 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert len(lines) == 8
     assert "MARKER" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("sections", "requests", "series"),
+    [
+        (
+            {"teams": []},
+            "16 to 56 a minute for each discovered team, with",
+            "{one} for each discovered team itself, and",
+        ),
+        (
+            {},
+            "64 to 112 a minute and 16 to 56 a minute for each discovered team, with",
+            "{three} for the teams themselves, {one} for each discovered team itself, and",
+        ),
+    ],
+    ids=["all teams are discovered", "some are"],
+)
+def test_what_depends_on_a_discovery(
+    capsys: pytest.CaptureFixture[str], sections: dict[str, object], requests: str, series: str
+) -> None:
+    """What discovered teams cost is told for one of them, over all intervals: how many there are is not known."""
+    discover = [{"token_env": "FILM", "interval": "15s"}, {"token_env": "AUDIO"}]
+    check(settings(discover=discover, **sections), ENVIRON, Shard())
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f"requests   {requests} up to 100 agents a team; 600 allowed") for line in lines)
+    expected = series.format(one=series_per_team(), three=3 * series_per_team())
+    assert any(line.startswith(f"series     {expected} {series_per_agent(1)} for each agent") for line in lines)
 
 
 def test_warning(capsys: pytest.CaptureFixture[str]) -> None:

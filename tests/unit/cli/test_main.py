@@ -106,7 +106,12 @@ def test_missing_file(run: Run) -> None:
 
 @pytest.mark.parametrize("command", ["demo", "simulate"])
 @pytest.mark.parametrize(
-    ("flag", "name"), [("--faults=nonsense", "--faults"), ("--web.listen-address=nowhere", "--web.listen-address")]
+    ("flag", "name"),
+    [
+        ("--faults=nonsense", "--faults"),
+        ("--reverse-assumption=users", "--reverse-assumption: found 'users'; allowed: status_field, "),
+        ("--web.listen-address=nowhere", "--web.listen-address"),
+    ],
 )
 def test_bad_flags_of_the_simulation(run: Run, command: str, flag: str, name: str) -> None:
     """Mistakes in flags are named by the flag."""

@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.demo import ASSUMED, OTHERWISE, SimulatedPlatform, SimulatedTeam
+from exporter.demo import ASSUMED, ASSUMPTIONS, SimulatedPlatform, SimulatedTeam, UnknownAssumptionError, reverse
 from exporter.demo.assumptions import turned
 from exporter.demo.fleet import Listing
 
@@ -13,36 +13,43 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.loopback
 
 
-def test_each_assumption_can_be_otherwise() -> None:
-    """There is another way for every assumption, and it changes that one alone."""
+@pytest.mark.parametrize("names", [(), *((name,) for name in ASSUMPTIONS), ("users_me", "status_field"), ASSUMPTIONS])
+def test_assumptions_can_be_reversed(names: tuple[str, ...]) -> None:
+    """Any of them can be reversed, one or several, which leaves the others as they are."""
     expected = asdict(ASSUMED)
-    assert OTHERWISE.keys() == expected.keys()
-    for name, assumed in OTHERWISE.items():
-        changed = {key for key, value in asdict(assumed).items() if value != expected[key]}
-        assert changed == {name}
+    changed = {key for key, value in asdict(reverse(*names)).items() if value != expected[key]}
+    assert changed == set(names)
+
+
+def test_an_assumption_that_nobody_made() -> None:
+    """A name that is none of them is refused, and all of them are named."""
+    with pytest.raises(UnknownAssumptionError, match=f"found 'users'; allowed: {', '.join(ASSUMPTIONS)}"):
+        reverse("users_me", "users")
 
 
 async def test_labels_on_assignment_alone(ask: "Asker", platform: SimulatedPlatform, team: SimulatedTeam) -> None:
     """A task shows labels before it has an agent; otherwise only once it has one."""
     team.add_task(status="waiting", labels=["a100"])
     team.add_task(status="running", labels=["a100"], agent_id="gpu-1")
-    for name, count in (("", 2), ("labels_before_assignment", 1)):
-        platform.assumed = OTHERWISE.get(name, ASSUMED)
+    for assumed, count in ((ASSUMED, 2), (reverse("labels_before_assignment"), 1)):
+        platform.assumed = assumed
         tasks = (await ask("/r/tasks", team.token)).json["task_list"]
         assert [task["task_status"] for task in tasks if "agent_labels" in task] == ["running", "waiting"][:count]
 
 
 async def test_no_account(ask: "Asker", platform: SimulatedPlatform) -> None:
     """A deployment may not serve /users/me."""
-    platform.assumed = OTHERWISE["users_me"]
+    platform.assumed = reverse("users_me")
     reply = await ask("/users/me", "dk-research")
     assert (reply.status, list(reply.json)) == (404, ["error_message"])
 
 
-@pytest.mark.parametrize(("name", "flat"), [("", False), ("nested_team_quotas", True)])
-async def test_limits_of_teams(ask: "Asker", platform: SimulatedPlatform, name: str, *, flat: bool) -> None:
+@pytest.mark.parametrize(("names", "flat"), [((), False), (("nested_team_quotas",), True)])
+async def test_limits_of_teams(
+    ask: "Asker", platform: SimulatedPlatform, names: tuple[str, ...], *, flat: bool
+) -> None:
     """The limits of a team stand by its id, beside its features; otherwise alone."""
-    platform.assumed = OTHERWISE.get(name, ASSUMED)
+    platform.assumed = reverse(*names)
     limits = {"max_agents": 5, "max_workflows": -1}
     flags = (await ask("/users/me", "dk-research")).json["feature_flags"]
     expected = limits if flat else {"features": [], "quotas": limits}
@@ -54,7 +61,7 @@ async def test_provisioning_can_be_asked_for(ask: "Asker", platform: SimulatedPl
     """The filter refuses `provisioning`; otherwise it gives those tasks."""
     mine = team.add_task(status="provisioning")
     assert (await ask("/r/tasks", team.token, status="provisioning")).status == 400
-    platform.assumed = OTHERWISE["provisioning_filter"]
+    platform.assumed = reverse("provisioning_filter")
     reply = await ask("/r/tasks", team.token, status="provisioning")
     assert [task["id"] for task in reply.json["task_list"]] == [mine]
 
@@ -63,7 +70,7 @@ async def test_a_total_of_everything(ask: "Asker", platform: SimulatedPlatform, 
     """The total counts what passes the filter; otherwise all tasks, though the page is the same."""
     team.add_tasks(3, status="running")
     team.add_tasks(4, status="waiting")
-    platform.assumed = OTHERWISE["filtered_total"]
+    platform.assumed = reverse("filtered_total")
     reply = await ask("/r/tasks", team.token, status="running")
     assert (len(reply.json["task_list"]), reply.json["page_meta"]["total_count"]) == (3, 7)
 
@@ -76,8 +83,8 @@ async def test_an_order_that_does_not_last(
     team.add_tasks(10)
     team.add_agents(10)
     bodies = []
-    for name in ("", "stable_order"):
-        platform.assumed = OTHERWISE.get(name, ASSUMED)
+    for assumed in (ASSUMED, reverse("stable_order")):
+        platform.assumed = assumed
         answers = [(await ask(path, team.token)).json for _ in range(2)]
         bodies.append([next(value for key, value in answer.items() if key.endswith("_list")) for answer in answers])
     assert bodies[0][0] == bodies[0][1]
@@ -99,7 +106,7 @@ def test_pages_of_a_turned_list(total: int, by: int) -> None:
 def test_ids_of_teams(platform: SimulatedPlatform) -> None:
     """A team's id is a UUID; otherwise an opaque word."""
     assert len(platform.add_team("first").team_id) == 36
-    platform.assumed = OTHERWISE["uuid_team_ids"]
+    platform.assumed = reverse("uuid_team_ids")
     assert platform.add_team("second").team_id.startswith("team_01HX")
 
 
@@ -108,7 +115,7 @@ async def test_two_machines_with_one_id(
     ask: "Asker", platform: SimulatedPlatform, team: SimulatedTeam, per_page: str
 ) -> None:
     """Ids of agents are unique; otherwise the first one comes once more, as the last, and counts."""
-    platform.assumed = OTHERWISE["unique_agent_ids"]
+    platform.assumed = reverse("unique_agent_ids")
     assert (await ask("/r/agents", team.token)).json["agent_list"] == []
     team.add_agents(3)
     seen = []

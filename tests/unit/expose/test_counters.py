@@ -41,6 +41,14 @@ def test_forgotten_team(counters: ApiCounters) -> None:
     assert {team for team, _, _ in counters.failures} == {"film"}
 
 
+def test_the_last_requests_of_a_team_that_is_gone(counters: ApiCounters) -> None:
+    """A poll that is being cancelled may send once more, and must not bring the counters of its team back."""
+    counters.forget("render")
+    counters.request("render", "/agents")
+    counters.failed("render", "/agents", "timeout")
+    assert (counters.paths, +counters.requests, +counters.failures) == ({}, {}, {})
+
+
 @pytest.mark.parametrize(
     ("seconds", "bucket"), [(0.0, 0), (0.01, 0), (0.0100001, 1), (0.5, 5), (30.0, 10), (30.1, 11), (3600.0, 11)]
 )

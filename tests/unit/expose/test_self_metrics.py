@@ -130,6 +130,7 @@ def test_one_team() -> None:
 def test_requests_of_a_discovery() -> None:
     """A credential whose teams are found asks in its own name, which is no team's."""
     counters = ApiCounters()
+    counters.start("discover[0]", ("/users/me",))
     counters.request("discover[0]", "/users/me")
     found = samples_of(STATUS, counters)
     assert found.value("cyberun_exporter_api_requests_total", team_name="discover[0]", path="/users/me") == 1

@@ -108,6 +108,7 @@ async def test_odd_items(client: FakeClient, team_list: Sequence[Any], found: Se
 async def test_an_answer_without_teams_is_no_end_of_all_teams(client: FakeClient, me: Any) -> None:
     """Ids that are missing, renamed or numbers, or a list suddenly empty, end no team: they are counted as `schema`."""
     one = discovery(client)
+    client.counters.start("discover[0]", (ME,))
     await one.look()
     client.me = me
     await one.look()
