@@ -27,7 +27,7 @@ QUERIES = [query for query in every_query() if RULES or "ALERTS" not in query.so
 
 # What is empty on a healthy fleet, by dashboard, panel and query, and why; each appears once something is wrong.
 MAY_HAPPEN = "no agent leaves and no alert fires, though in a living fleet one may at any time"
-RESTARTS = {f"{uid}: annotation Exporter restarts" for uid in reading.load()}
+RESTARTS = [f"{uid}: annotation Exporter restarts" for uid in reading.load()]
 EMPTY_WHEN_HEALTHY = {
     **{query.name: MAY_HAPPEN for query in QUERIES if query.name.endswith("runbooks B")},
     "cyberun-exporter: Credentials D": "no session renews itself within the test",
@@ -172,7 +172,7 @@ async def troubled(rig: Rig, healthy: set[str]) -> set[str]:
     rig.platform.faults.parse("render:/r/tasks:status=429/60, research:/agents:hostile=types")
     rig.team.add_agents(20, prefix="too-many-")
     rig.renew_session("batch")
-    await rig.until(set(EMPTY_WHEN_HEALTHY) - disconnects - RESTARTS, within=20)
+    await rig.until(set(EMPTY_WHEN_HEALTHY) - disconnects - set(RESTARTS), within=20)
     rig.team.clear_agents()
     rig.team.add_agent("studio-1", status="busy")
     rig.team.add_agent("studio-2", status="syncing")
@@ -181,7 +181,7 @@ async def troubled(rig: Rig, healthy: set[str]) -> set[str]:
     await rig.miss_the_exporter()
     async with rig.exporter:
         await rig.exporter.wait_ready()
-        await rig.until(RESTARTS, within=20)
+        await rig.until(set(RESTARTS), within=20)
         await asyncio.sleep(3)
         marks = [await rig.ask(query) for query in QUERIES if query.name in RESTARTS]
         rig.marks = [len(series["values"]) for found in marks for series in found]
