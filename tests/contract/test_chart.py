@@ -252,6 +252,13 @@ def test_shards_share_the_teams() -> None:
     assert process["staticConfigs"] == [{"targets": pods}]
 
 
+def test_shards_may_be_scaled_to_none() -> None:
+    """Then there is nothing to scrape, and no ScrapeConfig without targets, which an API server refuses."""
+    release = render(case("sharding") | {"replicaCount": 0})
+    assert release.workload["spec"]["replicas"] == 0
+    assert release.all("ScrapeConfig") == []
+
+
 def test_a_release_may_turn_to_shards_and_back() -> None:
     """Neither Service becomes the other one: an API server refuses to make one headless, or to undo that."""
     shards, one = (rendered(name).one("Service") for name in ("sharding", "defaults"))

@@ -146,6 +146,8 @@ def test_the_schema_knows_the_values_and_no_others() -> None:
         ({"priorityClassName": "Very High"}, "priorityClassName"),
         ({"serviceAccount": {"name": "Exporter"}}, "serviceAccount"),
         ({"image": {"tag": "-a"}}, "tag"),
+        ({"podDisruptionBudget": {"minAvailable": "half"}}, "minAvailable"),
+        ({"podDisruptionBudget": {"maxUnavailable": -1}}, "maxUnavailable"),
         ({"podMonitor": {"releaseLabel": "kube prometheus"}}, "releaseLabel"),
         ({"dashboards": {"label": "grafana dashboard"}}, "label"),
         ({"dashboards": {"labelValue": "-"}}, "labelValue"),
