@@ -10,7 +10,9 @@ import pytest
 
 from exporter.demo import SimulatedPlatform
 from exporter.errors import ConnectFailed
+from exporter.platform import connections
 from support import ExporterFactory, RunningExporter, wait_until
+from support.raw import healthy, raw_platform
 from support.scripted import Wiring, credential
 
 API: dict[str, Any] = {"max_requests_per_second": 1000, "timeout": "2s"}
@@ -65,6 +67,38 @@ async def test_a_name_that_moves_to_another_address_is_followed(
                 return False
 
         await wait_until(found, within=20, every=0.5)
+
+
+async def test_a_name_that_moves_while_its_old_address_answers_is_followed(
+    programs: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections have an age: after it the name is looked up again, and all requests go where it leads now."""
+    address, real = ["127.0.0.1"], socket.getaddrinfo
+
+    def lookup(host: Any, *arguments: Any, **named: Any) -> Any:
+        return real(address[0] if host == "platform.test" else host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(connections, "AGE_LIMIT", 1.0)
+    old = await programs.enter_async_context(raw_platform(healthy))
+    new = await programs.enter_async_context(raw_platform(healthy, host="127.0.0.2", port=old.port))
+    named = old.base_url.replace("127.0.0.1", "platform.test")
+    client = await programs.enter_async_context(Wiring(credential()).client(named))
+    for _ in range(2):
+        await client.get()
+    assert (len(old.requests), len(old.connections)) == (2, 1)
+    address[0] = "127.0.0.2"
+
+    async def followed() -> bool:
+        await client.get()
+        return bool(new.requests)
+
+    await wait_until(followed, within=60, every=0.2)
+    asked = len(old.requests)
+    for _ in range(3):
+        await client.get()
+    assert len(old.requests) == asked
+    assert client.log.failures == []
 
 
 def descriptors(pid: int) -> int:
