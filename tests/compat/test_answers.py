@@ -1,6 +1,6 @@
-"""Newer servers answer the dashboards' questions as the machine's own Prometheus does, from the same samples.
+"""From the same samples, newer servers answer the dashboards' queries like the installed Prometheus.
 
-`make compat` runs this: it needs the programs that `tools/get-prometheus --newest` fetches, beside those of the system.
+`make compat` runs this: it needs the programs that `tools/get-prometheus --newest` fetches, and those of the system.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ class Servers:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    """Half a minute of a living fleet, on every server."""
+    """Half a minute of a fleet that changes, on every server."""
     async with AsyncExitStack() as stack:
         platform = demo_platform(agents=18)
         base_url = await stack.enter_async_context(platform.serve())
@@ -158,7 +158,7 @@ def _last(points: Mapping[float, float]) -> float:
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_answers_are_the_same(servers: Servers, query: Query, server: str) -> None:
-    """From the same samples every server gives the same series and values, VictoriaMetrics' view of growth aside."""
+    """From the same samples every server gives the same series and values, except for growth in VictoriaMetrics."""
     expected, found = [await ask(each, query, servers.now) for each in (servers.own, servers.newest[server])]
     if server == "victoria-metrics" and GROWTH.search(query.parameters.get("query", "")):
         assert bool(found) == bool(expected)
@@ -177,6 +177,6 @@ async def test_the_answers_are_the_same(servers: Servers, query: Query, server: 
 
 
 async def test_most_questions_have_an_answer(servers: Servers) -> None:
-    """The comparison is not one of nothing with nothing."""
+    """The comparison is not between empty results."""
     answered = [query.name for query in QUERIES if await ask(servers.own, query, servers.now)]
     assert len(answered) > 0.8 * len(QUERIES)

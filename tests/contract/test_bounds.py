@@ -1,4 +1,4 @@
-"""What bounds a label by the catalogue does bound it, also where each text that the platform sends is a new one."""
+"""The bound that the catalogue declares for a label holds even if every text from the platform is different."""
 
 import asyncio
 from dataclasses import fields
@@ -30,7 +30,7 @@ PARTS = {Part.TEAM: 1, Part.AGENT: AGENTS, Part.WORKFLOW: WORKFLOWS + 1}
 
 
 def item(model: type[Any], number: int, **more: Any) -> dict[str, Any]:
-    """An item with every field that is read; each text is its own."""
+    """An item with every field that is read, and a different text in each."""
     return {each.name: value(each.name, each.type, number) for each in fields(model)} | more
 
 
@@ -53,7 +53,7 @@ def task(number: int, status: str) -> dict[str, Any]:
 
 
 async def polled() -> Samples:
-    """A team after three polls that found other tasks each, and of everything as much as is read, and more."""
+    """A team after three polls, each of which found different tasks, and more of everything than is read."""
     sizes = ((1, 1), (wire.MAX_GPUS, wire.MAX_LABELS), (wire.MAX_GPUS + 1, wire.MAX_LABELS + 1))
     client = FakeClient(agents=[agent(number, *size) for number, size in enumerate(sizes)])
     client.workflows = [item(wire.Workflow, number, id=f"workflow_id {number}") for number in range(240, 0, -1)]
@@ -72,7 +72,7 @@ def samples() -> Samples:
 
 
 def values_by_part(metric: Metric, label: Label, samples: Samples) -> list[set[str]]:
-    """The values of the label, for each part of the fleet apart that its bound is about."""
+    """The values of the label, separately for each part of the fleet that its bound refers to."""
     identity = () if isinstance(label.bound, ClosedSet) else IDENTITY.get(label.bound.part, ())
     others = [name for name in identity if name in metric.label_names and name != label.name]
     found: dict[tuple[str, ...], set[str]] = {}
@@ -85,7 +85,7 @@ def values_by_part(metric: Metric, label: Label, samples: Samples) -> list[set[s
     ("metric", "label"), [(metric, label) for metric in CATALOG for label in metric.labels], ids=lambda each: each.name
 )
 def test_labels_keep_their_bounds(metric: Metric, label: Label, samples: Samples) -> None:
-    """A label has no value outside its closed set, one for each part, and of a limit as many as can be, not more."""
+    """A label has no value outside its closed set, one value for each part, or exactly as many as its limit allows."""
     values = values_by_part(metric, label, samples)
     assert values or metric not in DOMAIN_METRICS, f"let the platform of this test say what {metric.name} is made of"
     if isinstance(label.bound, ClosedSet):

@@ -1,4 +1,4 @@
-"""The sizing guide's numbers are what polls really cost."""
+"""The sizing guide has the numbers that polls really produce."""
 
 import re
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ async def timings() -> tuple[int, int]:
 
 
 async def test_every_row_about_agents_and_timings() -> None:
-    """Each thing that costs series costs as many as the guide says."""
+    """Everything that has series has as many as the guide says."""
     plain, (run, wait) = await series(agent()), await timings()
     labelled = [await series(agent(agent_labels=labels), with_labels=True) for labels in (["x"], ["x", "y"])]
     assert run % len(FINAL_TASK_STATUSES) == 0

@@ -119,7 +119,7 @@ every_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: met
 
 
 def test_published_names_types_and_labels() -> None:
-    """Every metric that users rely on is there, under its name, with its type and labels, and no other."""
+    """Exactly the metrics that users rely on exist, with their names, types and labels."""
     found = {m.name: (m.kind.value, " ".join(m.label_names)) for m in CATALOG}
     assert found == PUBLISHED, "name a new metric in PUBLISHED above; whoever uses a published one relies on it"
 
@@ -175,7 +175,7 @@ def test_buckets(metric: Metric) -> None:
 
 
 def test_families_do_not_clash() -> None:
-    """No name that one family may use for its samples is a name of another, as OpenMetrics demands."""
+    """No sample name of one family can be one of another, as OpenMetrics requires."""
     owners: dict[str, str] = {}
     for metric in CATALOG:
         for name in (metric.family + suffix for suffix in SUFFIXES[metric.kind]):
@@ -184,12 +184,12 @@ def test_families_do_not_clash() -> None:
 
 
 def test_order() -> None:
-    """What is said about the exporter comes first in the payload, and every metric is one or the other."""
+    """Metrics about the exporter come first in the exposition, and every metric is either about it or about a team."""
     assert CATALOG == EXPORTER_METRICS + DOMAIN_METRICS
 
 
 def test_labels_have_one_kind_of_bound() -> None:
-    """A label of one name is bounded in one way, whichever metric has it, and a closed set names each value once."""
+    """Labels of the same name have the same bound in every metric, and a closed set lists each value once."""
     kinds: dict[str, type] = {}
     for metric in CATALOG:
         for label in metric.labels:

@@ -1,4 +1,4 @@
-"""The chart agrees with the project, and its objects with each other."""
+"""The chart is consistent with the project, and its objects with each other."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def test_helm_finds_nothing_to_criticise(name: str) -> None:
 
 
 def test_optional_objects_are_off() -> None:
-    """By default there is what the exporter needs to run, and the test that Helm runs when asked."""
+    """By default the chart renders what the exporter needs to run, and the test that `helm test` runs."""
     kinds = sorted(each["kind"] for each in rendered("defaults").objects)
     assert kinds == ["ConfigMap", "Deployment", "Pod", "Service", "ServiceAccount"]
 
@@ -94,7 +94,7 @@ def test_ports_and_paths_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_volumes_are_mounted_once_and_whole(name: str) -> None:
-    """Each volume is mounted at a place of its own, without subPath, so that it follows what it shows."""
+    """Each volume has its own mount path, without subPath, so that it follows changes."""
     pod = rendered(name).workload["spec"]["template"]["spec"]
     mounts = rendered(name).container["volumeMounts"]
     assert sorted(each["name"] for each in mounts) == sorted(each["name"] for each in pod["volumes"])
@@ -135,7 +135,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def test_tokens_are_in_secrets_alone() -> None:
-    """A token among the values reaches the Secret and nothing else: no ConfigMap, argument, annotation or note."""
+    """A token in the values is only in the Secret: in no ConfigMap, argument, annotation or note."""
     values = case("token") | {"webConfig": case("tls")["webConfig"]}
     hashes = list(values["webConfig"]["basicAuthUsers"].values())
     marks = [each["token"] for each in (*values["teams"], *values["discover"]) if "token" in each] + hashes
@@ -269,7 +269,7 @@ def test_a_release_may_turn_to_shards_and_back() -> None:
 
 
 def test_teams_are_scraped_as_the_probe_configuration_does() -> None:
-    """With perTeam each team's target is told apart by a label, and a second one, of the same job, is the process."""
+    """With perTeam each team's target has a distinguishing label, and a second one, of the same job, is the process."""
     spoken = strict_load((ROOT / "prometheus" / "prometheus-probe.yml").read_text(encoding="utf-8"))["scrape_configs"]
     made = [each["spec"] for each in render({"scrapeConfig": {"enabled": True, "perTeam": True}}).all("ScrapeConfig")]
     (team,) = spoken[0]["relabel_configs"]
@@ -289,7 +289,7 @@ def test_teams_are_scraped_as_the_probe_configuration_does() -> None:
     [({}, 443), ({"base_url": "http://cyberun/api/v1"}, 80), ({"base_url": "https://[2001:db8::1]:8443/api"}, 8443)],
 )
 def test_the_network_policy_lets_the_platform_through(values: dict[str, str], port: int) -> None:
-    """Beside DNS, which OpenShift's pods serve on 5353, the pod may reach the port of the platform's URL."""
+    """The pod may reach DNS (on 5353 in OpenShift) and the port of the platform's URL."""
     release = render({"networkPolicy": {"enabled": True}, "config": {"api": values}})
     dns, platform = release.one("NetworkPolicy")["spec"]["egress"]
     assert {each["protocol"] for each in dns["ports"]} == {"TCP", "UDP"}
@@ -298,7 +298,7 @@ def test_the_network_policy_lets_the_platform_through(values: dict[str, str], po
 
 
 def test_a_probe_asks_in_one_way() -> None:
-    """A probe of the user's own kind takes the place of the chart's GET, which Helm merges it with."""
+    """A user's probe of another kind replaces the chart's GET, although Helm merges them."""
     probe = rendered("pod").container["livenessProbe"]
     assert probe == {"periodSeconds": 60, "timeoutSeconds": 5, "tcpSocket": {"port": "http"}}
     for handler in ({"exec": {"command": ["true"]}}, {"grpc": {"port": 1}}, {"tcpSocket": {"port": 1}, "exec": None}):
@@ -308,13 +308,13 @@ def test_a_probe_asks_in_one_way() -> None:
 
 
 def test_a_slow_node_has_time_to_start() -> None:
-    """The startup probe waits five times as long as a start takes with the 20m of CPU that the values name."""
+    """The startup probe waits five times as long as a start takes with the values' 20m of CPU."""
     probe = rendered("defaults").container["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 5 * 24
 
 
 def test_an_image_tag_may_have_a_digest() -> None:
-    """A tag with a digest names the image, and the label for its version is the tag alone."""
+    """A tag may include a digest; the version label is only the tag."""
     digest = f"sha256:{'0' * 64}"
     release = render({"image": {"tag": f"1.0.1+gpu@{digest}"}})
     assert release.container["image"].endswith(f":1.0.1+gpu@{digest}")
@@ -340,7 +340,7 @@ def test_a_service_may_be_named_so(release: str, values: dict[str, Any], name: s
 
 
 def test_images_and_their_secrets_follow_the_parent_chart() -> None:
-    """`global.imageRegistry` wins over the image's own, and pull secrets of both kinds and places are joined."""
+    """`global.imageRegistry` takes precedence over the image's own; pull secrets of both forms are merged."""
     assert rendered("names").container["image"].startswith("registry.example.org/cyberun-exporter/") is False
     assert rendered("names").container["image"].startswith("registry.example.org/cyberun-cloud/")
     for pod in render(
@@ -350,7 +350,7 @@ def test_images_and_their_secrets_follow_the_parent_chart() -> None:
 
 
 def test_all_objects_follow_the_namespace() -> None:
-    """`namespaceOverride` moves every object, and what points at one by name follows."""
+    """`namespaceOverride` moves every object and all references to them."""
     values = {"namespaceOverride": "gpu", "scrapeConfig": {"enabled": True}, "serviceMonitor": {"enabled": True}}
     release = render(values)
     assert {each["metadata"]["namespace"] for each in release.objects} == {"gpu"}
@@ -360,13 +360,13 @@ def test_all_objects_follow_the_namespace() -> None:
 
 
 def test_the_log_of_the_chart_s_test_can_be_read() -> None:
-    """The test's pod stays when it has succeeded, or `helm test --logs` finds no log to show."""
+    """The test's pod is kept after success, because otherwise `helm test --logs` finds no log."""
     annotations = rendered("defaults").one("Pod")["metadata"]["annotations"]
     assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
 
 
 def test_tls_is_spoken_by_all() -> None:
-    """With TLS, probes, monitor and test use https; where clients need a certificate the probes open the port alone."""
+    """With TLS, probes, monitor and test use https; where clients need a certificate the probes only open the port."""
     tls, strict = rendered("tls"), rendered("client-certificates")
     probes = ("livenessProbe", "readinessProbe", "startupProbe")
     assert {tls.container[each]["httpGet"]["scheme"] for each in probes} == {"HTTPS"}

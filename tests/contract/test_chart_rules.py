@@ -1,4 +1,4 @@
-"""What the chart makes of the repository's rules and dashboards, and what it tells."""
+"""The chart's version of the repository's rules and dashboards, and its notes."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def test_copies_are_the_sources(folder: str, source: str, pattern: str) -> None:
 
 
 def test_each_dashboard_has_its_own_config_map() -> None:
-    """Each ConfigMap is one file of its own name: a dashboard, with the release's runbooks, below Kubernetes' limit."""
+    """Each ConfigMap has one file, a dashboard with the release's runbooks, and is within Kubernetes' limit."""
     release = rendered("dashboards")
     maps = [each for each in release.all("ConfigMap") if each is not release.config_map]
     runbooks = ("https://example.com/cyberun-exporter/docs/runbooks", defaults()["prometheusRule"]["runbookUrl"])
@@ -60,7 +60,7 @@ def _rules(release: Release) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("folder", ["rules", "rules-without-hold"])
 def test_the_rules_are_those_of_the_repository(folder: str) -> None:
-    """With the values' defaults the rules of either flavour differ from the files in their links alone."""
+    """With default values, the rules of either variant differ from the files only in their links."""
     sources = {
         rule.get("alert") or rule["record"]: rule
         for path in (ROOT / "prometheus" / folder).glob("*.yml")
@@ -75,7 +75,7 @@ def test_the_rules_are_those_of_the_repository(folder: str) -> None:
 
 
 def test_rules_follow_the_values() -> None:
-    """Thresholds, minimums, durations, left out alerts, labels, job and links are what the values say."""
+    """Thresholds, minimums, durations, disabled alerts, labels, job and links follow the values."""
     values = case("prometheus-rule")["prometheusRule"]
     rules = _rules(rendered("prometheus-rule"))
     assert "> 1800  # threshold: seconds" in rules["CyberunTasksWaitingTooLong"]["expr"]
@@ -94,7 +94,7 @@ def test_rules_follow_the_values() -> None:
 
 
 def test_rules_without_hold_follow_the_values() -> None:
-    """Numbers and the job are fitted in the second flavour as in the first."""
+    """Numbers and the job are adapted in the second variant as in the first."""
     rules = _rules(rendered("rules-without-hold"))
     assert "> 1800  # threshold: seconds" in rules["CyberunTasksWaitingTooLong"]["expr"]
     assert ">= 100  # minimum:" in rules["CyberunFailureRatioHigh"]["expr"]
@@ -103,7 +103,7 @@ def test_rules_without_hold_follow_the_values() -> None:
 
 
 def _jobs(rules: dict[str, dict[str, Any]]) -> list[str]:
-    """The patterns of job labels that rules read."""
+    """The patterns by which rules select the job."""
     texts = {text for rule in rules.values() for text in re.findall(r'job=~("[^"\\]*(?:\\.[^"\\]*)*")', rule["expr"])}
     return [json.loads(text) for text in texts]
 
@@ -138,7 +138,7 @@ def _operators_job(release: Release) -> str:
     ids=str,
 )
 def test_rules_read_the_job_that_the_monitor_gives(monitor: str, values: dict[str, Any]) -> None:
-    """However the chart is named and its targets labelled, the rules' pattern matches that job alone."""
+    """However the chart is named and its targets labelled, the rules' pattern matches only that job."""
     if monitor != "scrapeConfig" and "jobLabel" in values:
         of_monitor = {"enabled": True, "jobLabel": values["jobLabel"]}
     else:
@@ -183,7 +183,7 @@ def test_rules_follow_the_alias_in_an_umbrella_chart(tmp_path: Path) -> None:
 
 
 def test_a_relabelled_job_must_be_said() -> None:
-    """What relabelling makes of `job` the chart cannot know, so it asks for `prometheusRule.job`."""
+    """If `job` is relabelled, the chart cannot know the result, so it requires `prometheusRule.job`."""
     monitor = {"enabled": True, "relabelings": [{"targetLabel": "job", "replacement": "gpu"}]}
     with pytest.raises(HelmError, match=r"prometheusRule\.job: serviceMonitor\.relabelings change the label job"):
         render({"serviceMonitor": monitor, "prometheusRule": {"enabled": True}})
@@ -192,7 +192,7 @@ def test_a_relabelled_job_must_be_said() -> None:
 
 
 def test_no_link_leads_to_a_placeholder() -> None:
-    """Without an address of Grafana alerts have no link to it, and no rule keeps an address that is an example."""
+    """Without the address of a Grafana, alerts have no link to it, and no rule keeps the example address."""
     for rule in _rules(render({"prometheusRule": {"enabled": True}})).values():
         assert "dashboard_url" not in rule.get("annotations", {})
         assert not re.search(r"example\.|localhost", "".join(rule.get("annotations", {}).values()))
@@ -200,7 +200,7 @@ def test_no_link_leads_to_a_placeholder() -> None:
 
 
 def test_notes_tell_what_people_get_wrong() -> None:
-    """The notes name the Secret to make, whether Prometheus will find the exporter, and what replicas are not."""
+    """The notes say which Secret to create, whether Prometheus will find the exporter, and what replicas do not do."""
     notes = rendered("defaults").notes
     assert "create secret generic cyberun-token --from-file=token=FILE" in notes
     assert "Nothing tells Prometheus about this release" in notes

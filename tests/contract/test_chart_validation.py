@@ -1,4 +1,4 @@
-"""What Kubernetes, the Prometheus Operator and Prometheus would say to the chart's objects."""
+"""The chart's objects are valid for Kubernetes, the Prometheus Operator and Prometheus."""
 
 import functools
 import json
@@ -40,7 +40,7 @@ _read_schema = functools.cache(kubernetes_validate.utils.schema_contents)
 @pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_kubernetes_knows_every_field(version: str) -> None:
-    """Each object is valid for Kubernetes 1.27 to 1.37, no field unknown."""
+    """Each object is valid for Kubernetes 1.27 to 1.37 and has no unknown field."""
     own = [each for _, each in objects() if not each["apiVersion"].startswith((MONITORING, GRAFANA))]
     assert {"Deployment", "StatefulSet", "NetworkPolicy", "PodDisruptionBudget"} <= {each["kind"] for each in own}
     for each in own:
@@ -48,7 +48,7 @@ def test_kubernetes_knows_every_field(version: str) -> None:
 
 
 def test_kubernetes_would_refuse_a_misspelt_field() -> None:
-    """The check above sees a field that Kubernetes does not know, deep in a pod."""
+    """The check above notices a field that Kubernetes does not know, deep inside a pod."""
     workload = json.loads(json.dumps(rendered("defaults").workload))
     workload["spec"]["template"]["spec"]["containers"][0]["livenessprobe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="livenessprobe"):
@@ -75,7 +75,7 @@ def operator() -> dict[tuple[str, str], Draft202012Validator]:
 
 
 def _closed(schema: Any) -> Any:
-    """The schema with every object closed whose fields it names; metadata is Kubernetes' own."""
+    """The schema, in which every object with named fields allows no others; metadata is Kubernetes' own."""
     if isinstance(schema, list):
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -91,7 +91,7 @@ def _mistakes(validator: Draft202012Validator, each: Object) -> Iterator[str]:
 
 
 def test_the_operator_knows_every_field(operator: dict[tuple[str, str], Draft202012Validator]) -> None:
-    """Each object of the operator's kinds is valid by its definition, no field unknown."""
+    """Each object of the operator's kinds fits its definition and has no unknown field."""
     theirs = [each for _, each in objects() if each["apiVersion"].startswith(MONITORING)]
     assert {each["kind"] for each in theirs} == {"ServiceMonitor", "PodMonitor", "ScrapeConfig", "PrometheusRule"}
     for each in theirs:
@@ -99,7 +99,7 @@ def test_the_operator_knows_every_field(operator: dict[tuple[str, str], Draft202
 
 
 def test_the_operator_would_refuse_a_misspelt_field(operator: dict[tuple[str, str], Draft202012Validator]) -> None:
-    """The check above sees an unknown field of an endpoint."""
+    """The check above notices an unknown field of an endpoint."""
     monitor = json.loads(json.dumps(rendered("service-monitor").one("ServiceMonitor")))
     monitor["spec"]["endpoints"][0]["scrapeTimeOut"] = "10s"
     (mistake,) = _mistakes(operator[monitor["apiVersion"], monitor["kind"]], monitor)
@@ -130,7 +130,7 @@ def _promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     "values", [{"prometheusRule": {"enabled": True}}, case("prometheus-rule")], ids=["all", "fitted"]
 )
 def test_prometheus_takes_the_rules(values: dict[str, Any], tmp_path: Path) -> None:
-    """The rendered rules are rules to promtool, also with every number and selector replaced."""
+    """promtool accepts the rendered rules, even with every number and selector replaced."""
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump(render(values).one("PrometheusRule")["spec"]), encoding="utf-8")
     result = _promtool("check", "rules", str(rules))
@@ -140,7 +140,7 @@ def test_prometheus_takes_the_rules(values: dict[str, Any], tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["scrape-config", "sharding"])
 def test_prometheus_takes_the_scrape_configuration(name: str, tmp_path: Path) -> None:
-    """What the operator would make of the ScrapeConfig is a scrape configuration to promtool."""
+    """promtool accepts the scrape configuration that the operator would derive from the ScrapeConfig."""
     jobs = [_job(index, each["spec"]) for index, each in enumerate(rendered(name).all("ScrapeConfig"))]
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump({"scrape_configs": jobs}), encoding="utf-8")
@@ -149,7 +149,7 @@ def test_prometheus_takes_the_scrape_configuration(name: str, tmp_path: Path) ->
 
 
 def _job(index: int, spec: Object) -> dict[str, Any]:
-    """The operator names the jobs by their objects, and lets `jobName` be the label alone."""
+    """The operator names jobs after their objects; `jobName` is only the label."""
     job: dict[str, Any] = {
         "job_name": f"{spec['jobName']}/{index}",
         "scheme": spec["scheme"].lower(),

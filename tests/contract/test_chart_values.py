@@ -1,4 +1,4 @@
-"""Every value of the chart does something, and mistakes among them are refused."""
+"""Every value of the chart has an effect, and mistakes in the values are refused."""
 
 import copy
 import json
@@ -53,7 +53,7 @@ def without(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
 
 
 def _shown(values: dict[str, Any]) -> dict[str, str] | str:
-    """What the values make of the chart, be it a refusal."""
+    """The result of rendering the chart with these values, which may be a refusal."""
     try:
         return manifests(values)
     except HelmError as error:
@@ -78,7 +78,7 @@ def known() -> set[KeyPath]:
 
 @pytest.mark.parametrize("path", sorted(known()), ids=".".join)
 def test_every_value_has_an_effect(path: KeyPath) -> None:
-    """For each value there is a `ci` file that changes it, and would render otherwise if it did not."""
+    """For each value some `ci` file changes it, and the change has an effect on what is rendered."""
     changed = [name for name in CASES if at(case(name), path) not in (ABSENT, at(defaults(), path))]
     assert changed, "no ci file changes it"
     assert any(_shown(case(name)) != _shown(without(case(name), path)) for name in changed)
@@ -159,7 +159,7 @@ def test_the_schema_knows_the_values_and_no_others() -> None:
     ],
 )
 def test_mistakes_are_refused_in_words(values: dict[str, Any], words: str) -> None:
-    """A value that is unknown, of a wrong type or in contradiction fails before anything is installed."""
+    """A value that is unknown, of a wrong type or contradicts another fails before anything is installed."""
     with pytest.raises(HelmError, match=words):
         render(values)
 
@@ -172,7 +172,7 @@ def test_old_kubernetes_has_no_shards(capfd: pytest.CaptureFixture[str]) -> None
 
 
 def test_configuration_values_are_the_settings() -> None:
-    """`config` names every setting but those the chart writes itself, with the exporter's own defaults."""
+    """`config` lists every setting with the exporter's defaults, except those that the chart sets itself."""
     settings = Settings()
     written = {"api": {"ca_file"}, "web": {"listen_address", "config_file"}}
     for section, values in defaults()["config"].items():
@@ -182,7 +182,7 @@ def test_configuration_values_are_the_settings() -> None:
 
 
 def test_configuration_defaults_are_the_exporters() -> None:
-    """Reading the chart's `config` gives the settings that no configuration gives."""
+    """Loading the chart's `config` gives the same settings as no configuration at all."""
     assert Settings(**defaults()["config"]) == Settings()
 
 
@@ -194,7 +194,7 @@ def test_teams_take_every_key_of_the_configuration(definition: str, model: type[
 
 
 def _digits(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A value in which each text that may be digits is digits."""
+    """A value in which each text that may consist of digits does."""
     if "$ref" in schema:
         schema = SCHEMA["definitions"][schema["$ref"].rsplit("/", 1)[1]]
     if isinstance(value, dict):
@@ -208,7 +208,7 @@ def _digits(value: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _no_text(before: Any, after: Any, path: str = "") -> Iterator[str]:
-    """Where there was a text, and is none any more."""
+    """The places where a text has become something else."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in before.keys() & after.keys():
             yield from _no_text(before[key], after[key], f"{path}.{key}")
@@ -221,7 +221,7 @@ def _no_text(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_digits_stay_text(name: str) -> None:
-    """A text among the values, or the release's name, may be digits: it stays text in every object."""
+    """A text in the values, or the release's name, may consist of digits; it stays text in every object."""
     values = case(name) | {"extraManifests": []}
     changed = _digits(values, SCHEMA)
     changed.get("prometheusRule", {}).pop("disabled", None)  # names of alerts, of which none is a number

@@ -21,7 +21,7 @@ each_service = pytest.mark.parametrize("name", SERVICES)
 
 
 async def run(*command: str) -> None:
-    """Runs a checker, which must be content."""
+    """Runs a checker, which must succeed."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -48,7 +48,7 @@ async def test_the_specification_accepts_it() -> None:
 
 @each_service
 def test_services_are_pinned_closed_and_checked(name: str) -> None:
-    """Images have a version, ports are on loopback, root file systems cannot be written, health checks are patient."""
+    """Images have versions, ports are on loopback, root file systems are read-only, health checks allow enough time."""
     service = SERVICES[name]
     assert re.search(r":v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?$", service["image"])
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
@@ -64,7 +64,7 @@ def test_services_are_pinned_closed_and_checked(name: str) -> None:
 
 @each_service
 def test_mounts_exist(name: str) -> None:
-    """What is mounted from the repository exists and cannot be written; what is written has a volume."""
+    """What is mounted from the repository exists and is read-only; what is written has a volume."""
     assert all(path.exists() for path in mounts(name).values())
     for volume in SERVICES[name].get("volumes", ()):
         outside, _, mode = volume.partition(":")
@@ -87,7 +87,7 @@ def test_simulator_and_exporter_fit() -> None:
 
 
 async def test_prometheus_configuration(tmp_path: Path) -> None:
-    """Prometheus accepts its configuration and rules, and looks for services that are there."""
+    """Prometheus accepts its configuration and rules, and scrapes services that exist."""
     seen = mounts("prometheus")
     text = seen[option("prometheus", "--config.file")].read_text(encoding="utf-8")
     config = yaml.safe_load(text)
@@ -110,7 +110,7 @@ async def test_alertmanager_configuration() -> None:
 
 
 def test_grafana_finds_prometheus_and_the_dashboards() -> None:
-    """The provisioned data source is the Prometheus service, and dashboards are mounted where they are looked for."""
+    """The provisioned data source is the Prometheus service, and dashboards are mounted where Grafana expects them."""
     seen = mounts("grafana")
     provisioning = seen["/etc/grafana/provisioning"]
     (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]

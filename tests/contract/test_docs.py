@@ -1,4 +1,4 @@
-"""What the documents name exists: pages, headings, commands, flags, keys, metrics, reasons."""
+"""Everything that the documents mention exists: pages, headings, commands, flags, keys, metrics, reasons."""
 
 import re
 import shlex
@@ -38,7 +38,7 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """What links to a page's headings say after the hash, as forges make it of them."""
+    """The anchors of a page's headings, as GitHub derives them."""
     headings = re.findall(r"^#+ (.+)", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -68,14 +68,14 @@ def metric_names() -> set[str]:
 
 @each_page
 def test_links_lead_somewhere(page: Path) -> None:
-    """A link within the repository leads to a file or folder that is there, and to a heading it has."""
+    """A link within the repository leads to an existing file or folder, and to an existing heading."""
     for target, heading in links(page):
         assert target.exists(), target
         assert not heading or heading in anchors(target), f"{target}#{heading}"
 
 
 def test_the_sample_output_is_the_exporters() -> None:
-    """What README.md shows of the metrics page is written as in the golden exposition: names, labels, numbers."""
+    """The sample of the metrics in README.md has the names, labels and number formats of the golden exposition."""
     golden = (ROOT / "tests" / "golden" / "metrics.prom").read_text(encoding="utf-8")
     shown = re.findall(r"^(cyberun_\w+\{.*\}) (\S+)$", read(ROOT / "README.md"), re.MULTILINE)
     assert shown
@@ -87,14 +87,14 @@ def test_the_sample_output_is_the_exporters() -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    """Whoever opens docs/ finds every page and decision by its README; runbooks by the page about alerts."""
+    """The README of docs/ links every page and decision; the page about alerts links the runbooks."""
     linked = {target for target, _ in links(INDEX)}
     assert {*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md"), *DOCS.glob("examples/*")} - {INDEX} <= linked
     assert set(DOCS.glob("runbooks/*.md")) <= {target for target, _ in links(DOCS / "alerts.md")}
 
 
 def test_every_folder_is_on_the_map() -> None:
-    """CONTRIBUTING.md says what each folder holds; of tests/ each folder in it."""
+    """CONTRIBUTING.md says what each folder holds, including each folder in tests/."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     parts = [name.split("/") for name in listed.splitlines() if not name.startswith(".")]
     folders = {each[0] if each[0] != "tests" else f"tests/{each[1]}" for each in parts if len(each) > 1}
@@ -104,13 +104,13 @@ def test_every_folder_is_on_the_map() -> None:
 
 
 def test_every_picture_is_shown() -> None:
-    """No picture lies about that no page shows."""
+    """Every picture is shown on some page."""
     assert set(DOCS.glob("images/*")) <= {target for page in PAGES for target, _ in links(page)}
 
 
 @each_page
 def test_commands_are_understood(page: Path) -> None:
-    """A command line in a page is one that the exporter takes."""
+    """Every command line in a page is valid."""
     for command in commands(page):
         words = shlex.split(command, comments=True)
         parse([word for word in words[1:] if word != "&"])
@@ -118,7 +118,7 @@ def test_commands_are_understood(page: Path) -> None:
 
 @each_page
 def test_make_has_the_targets(page: Path) -> None:
-    """A target that a page names, as code, is in the Makefile."""
+    """Every make target that a page mentions as code is in the Makefile."""
     makefile = read(ROOT / "Makefile")
     for target in re.findall(r"(?:`|^\$? ?)make ([a-z-]+)\b", read(page), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
@@ -126,7 +126,7 @@ def test_make_has_the_targets(page: Path) -> None:
 
 @each_page
 def test_keys_exist(page: Path) -> None:
-    """A key of the configuration that a page names is one."""
+    """Every configuration key that a page mentions exists."""
     known = {f"{section}.{key}" for section in ("api", "collect", "web", "log") for key in keys_of(section)}
     found = re.findall(r"`((?:api|collect|web|log)\.[a-z_]+)(?::[^`]*)?`", prose(page))
     assert {key for key in found if not key.endswith((".yml", ".yaml"))} - {"web.yml"} <= known
@@ -140,7 +140,7 @@ def keys_of(section: str) -> set[str]:
 
 @each_page
 def test_metrics_exist(page: Path) -> None:
-    """A metric that a page names is in the catalogue, recorded by a rule, or named by the page's own `as:`."""
+    """A metric that a page mentions is in the catalogue, recorded by a rule, or defined by the page's own `as:`."""
     text = read(page)
     own = re.findall(r"\bas: (\w+)", text)
     known = {*metric_names(), *own, *(name for record in RECORDS for name in record.split(":"))}
@@ -154,7 +154,7 @@ def _fields(thing: str) -> Iterator[str]:
 
 
 def test_every_field_of_both_lists_is_decided() -> None:
-    """What a field of a task, an agent or their pages becomes stands in a row of its list, or why it is not used."""
+    """Every field of a task, an agent or their pages has a row that says what it becomes, or why it is not used."""
     _, tasks, agents, *_ = read(DOCS / "decisions" / "fields.md").split("\n## ")
     for list_of, text in (("a task", tasks), ("an agent", agents)):
         rows = "".join(row.split("|")[1] for row in text.splitlines() if row.startswith("|"))
@@ -164,13 +164,13 @@ def test_every_field_of_both_lists_is_decided() -> None:
 
 
 def test_every_reason_is_explained() -> None:
-    """The page about troubles has a row for each reason, in the order of the errors, and for no other."""
+    """The troubleshooting page has a row for each reason, in the order of the errors, and for nothing else."""
     table = read(DOCS / "troubleshooting.md").partition("| reason |")[2].partition("\n\n")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == REASONS
 
 
 def test_every_field_is_explained() -> None:
-    """The decision about fields says what becomes of each that is read of an item."""
+    """The decision about fields says what becomes of every field that is read."""
     page = read(DOCS / "decisions" / "fields.md")
     models = (wire.Task, wire.Agent, wire.SystemStats, wire.GpuDevice, wire.Workflow)
     missing = [each.name for model in models for each in fields(model) if not re.search(rf"\b{each.name}\b", page)]
@@ -178,7 +178,7 @@ def test_every_field_is_explained() -> None:
 
 
 def test_numbers_of_the_readme() -> None:
-    """The README tells the true numbers of alerts, of requests, and of the demonstration's teams and agents."""
+    """The README has the right numbers of alerts, of requests, and of the demonstration's teams and agents."""
     text = " ".join(read(ROOT / "README.md").split())
     assert f"- {len(ALERTS)} [alerts]" in text
     assert f"{LEAST_PER_POLL} to {MOST_PER_POLL} requests per team and poll" in text
@@ -190,13 +190,13 @@ def test_numbers_of_the_readme() -> None:
 
 @each_page
 def test_alerts_exist(page: Path) -> None:
-    """An alert that a page names is one of the rules'."""
+    """Every alert that a page mentions exists."""
     assert set(re.findall(r"\bCyberun[A-Z]\w+", read(page))) <= {alert.name for alert in ALERTS}
 
 
 @each_page
 def test_pages_speak_of_no_machine_and_no_secret(page: Path) -> None:
-    """No page names a person's folder or shows a whole credential, and none is unfinished."""
+    """No page mentions a person's folder or shows a complete credential, and none is unfinished."""
     text = read(page)
     assert not re.search(r"/(?:home|root|Users|work)/", text)
     assert not re.search(r"\b[sd]k-[0-9A-Za-z]{20,}|\beyJ[\w-]{10,}\.", text)

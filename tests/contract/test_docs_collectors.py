@@ -1,4 +1,4 @@
-"""The page about collectors fits the exporter, the rules and what Prometheus accepts."""
+"""The page about collectors is consistent with the exporter, the rules and Prometheus."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ SCRAPED = {
 
 @pytest.mark.parametrize("name", SCRAPED)
 async def test_scrape_configurations_are_accepted(name: str, tmp_path: Path) -> None:
-    """What is written in Prometheus' own words is checked by Prometheus' own checker."""
+    """promtool accepts the parts that have Prometheus' own format."""
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump(SCRAPED[name]), encoding="utf-8")
     await content("promtool", "check", "config", str(path))

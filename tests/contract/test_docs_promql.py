@@ -17,7 +17,7 @@ TARGET = {"job", "instance"}
 
 
 def queries() -> Iterator[Expression]:
-    """Every query of the documents, wherever it stands."""
+    """Every query in the documents."""
     for path in PAGES:
         for number, block in enumerate(blocks(path, "promql"), 1):
             yield Expression(f"{path.name} {number}", block)
@@ -32,7 +32,7 @@ QUERIES = list(queries())
 
 @pytest.mark.parametrize("query", QUERIES, ids=str)
 def test_queries_of_the_documents_are_right(query: Expression) -> None:
-    """Each parses, asks for metrics and labels that exist, and takes the rate of counters alone."""
+    """Each query parses, uses existing metrics and labels, and takes rates only of counters."""
     promql.parse(query.text)
     selectors = query.selectors()
     assert selectors
@@ -54,7 +54,7 @@ def test_queries_of_the_documents_are_right(query: Expression) -> None:
 
 
 def assert_statuses_exist(name: str, matcher: str) -> None:
-    """Every status that a matcher names is one that the metric has."""
+    """Every status in a matcher is one that the metric has."""
     allowed: tuple[str, ...] = REPORTED_AGENT_STATUSES if "agent" in name else TASK_STATUSES
     if name.startswith(("cyberun_task_run", "cyberun_tasks_finished")):
         allowed = FINAL_TASK_STATUSES
@@ -98,7 +98,7 @@ def test_autoscalers_hold_still_without_data() -> None:
 
 
 def test_the_hpa_asks_for_what_the_adapter_makes() -> None:
-    """Each external metric of the HPA is one of the adapter's rules, and is asked for one team."""
+    """Each external metric of the HPA is defined by the adapter's rules and selects one team."""
     documents = autoscalers()
     made = {rule["name"]["as"] for rule in documents["adapter"]["externalRules"]}
     asked = [metric["external"]["metric"] for metric in documents["HorizontalPodAutoscaler"]["spec"]["metrics"]]
@@ -107,7 +107,7 @@ def test_the_hpa_asks_for_what_the_adapter_makes() -> None:
 
 
 def test_both_autoscalers_ask_the_same() -> None:
-    """KEDA and the HPA have the same queries and thresholds, so what holds for one holds for the other."""
+    """KEDA and the HPA have the same queries and thresholds, so tests of one hold for the other."""
     asked = autoscaling_queries()
     assert asked.keys() == {"KEDA 0", "KEDA 1", "HPA 0", "HPA 1"}
     assert asked["KEDA 0"] == asked["HPA 0"]
@@ -115,7 +115,7 @@ def test_both_autoscalers_ask_the_same() -> None:
 
 
 def test_agents_that_scale_down_are_forgotten_before_their_alert_fires() -> None:
-    """The page's `agent_memory` is shorter than the alert about an agent that left waits."""
+    """The page's `agent_memory` is shorter than the `for` of the alert about disconnected agents."""
     (alert,) = (rule for rule in RULES if rule.name == "CyberunAgentDisconnected")
     memory = parse_duration(autoscalers()["exporter"]["collect"]["agent_memory"])
     assert memory + parse_duration("2m") <= parse_duration(alert.document["for"])

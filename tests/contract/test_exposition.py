@@ -1,4 +1,4 @@
-"""The catalogue and what a scrape of the full fixture gets say the same, both ways."""
+"""The catalogue and a scrape of the full fixture agree, in both directions."""
 
 import asyncio
 import re
@@ -74,7 +74,7 @@ def test_openmetrics_is_as_catalogued(metric: Metric, openmetrics: Samples) -> N
 
 @every_metric
 def test_text_is_as_catalogued(metric: Metric, both: tuple[str, str]) -> None:
-    """The text format knows no infos and no units; its headers name what the samples are called."""
+    """The text format has neither infos nor units; its headers use the names of the samples."""
     kind = "gauge" if metric.kind is Kind.INFO else metric.kind.value
     assert f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {kind}\n{metric.name}" in both[0]
 
@@ -100,14 +100,14 @@ def test_both_formats_say_the_same(text: Samples, openmetrics: Samples) -> None:
 
 
 def test_order_of_the_payload(both: tuple[str, str]) -> None:
-    """What is said about the exporter comes first, and all families in the order of the catalogue, each once."""
+    """Families come in the order of the catalogue, each once, and those about the exporter first."""
     for exposition, name in zip(both, ("name", "family"), strict=True):
         headed = re.findall(r"^# TYPE (\S+) ", exposition, re.MULTILINE)
         assert headed == [getattr(metric, name) for metric in (*EXPORTER_METRICS, *DOMAIN_METRICS)]
 
 
 async def test_process_metrics_stand_with_the_exporters_own() -> None:
-    """The metrics of the process follow those of the exporter and go before those of the teams."""
+    """The metrics of the process come after those of the exporter and before those of the teams."""
     answer = await (await full_exporter()).scrape(openmetrics=True)
     headed = re.findall(r"^# TYPE (\S+) ", b"".join(answer.text()).decode(), re.MULTILINE)
     process = [i for i, name in enumerate(headed) if name.startswith(PROCESS)]
@@ -121,7 +121,7 @@ async def test_process_metrics_stand_with_the_exporters_own() -> None:
     ids=lambda part: part.name,
 )
 def test_closed_sets_are_shown(metric: Metric, label: Label, text: Samples) -> None:
-    """A label with a closed set of values has no other, and the full fixture shows each."""
+    """A label with a closed set has no other values, and the full fixture shows each of them."""
     # Nothing is queued at the end of the fixture: what is not known has no series.
     missing = {"queued"} if metric is catalog.TASK_OLDEST_CREATED else set()
     found = {labels[label.name] for name in sample_names(metric) for labels in text.series(name)}

@@ -1,4 +1,4 @@
-"""The image is built from what is pinned, runs as nobody, and holds nothing it does not need."""
+"""The image is built from pinned inputs, runs as an ordinary user, and contains nothing it does not need."""
 
 import json
 import re
@@ -72,7 +72,7 @@ def test_the_image_runs_as_nobody() -> None:
 
 
 def test_signals_reach_the_exporter() -> None:
-    """Entry point and health check are lists, so no shell stands between; the stop signal is one it knows."""
+    """Entry point and health check are lists, so no shell is involved; the stop signal is one the exporter handles."""
     assert [json.loads(step.rest) for step in of("ENTRYPOINT")] == [["cyberun-exporter"]]
     (check,) = of("HEALTHCHECK")
     assert json.loads(check.rest.partition("CMD ")[2]) == ["cyberun-exporter", "health"]
@@ -81,7 +81,7 @@ def test_signals_reach_the_exporter() -> None:
 
 
 def test_dependencies_are_locked_and_come_before_the_source() -> None:
-    """What comes from an index is hashed and a wheel; a change of the source leaves their layers alone."""
+    """Packages from an index are hashed wheels; a change of the source does not invalidate their layers."""
     pip = [line for step in of("RUN", BUILD) for line in step.rest.split("&&") if "pip --python" in line]
     assert len([line for line in pip if " install " in line]) == 3
     checked = {line.split()[2].removesuffix("/bin/python") for line in pip if line.rstrip().endswith(" check")}
@@ -101,7 +101,7 @@ def test_no_secret_goes_into_the_image() -> None:
 
 
 def test_the_image_says_what_it_is() -> None:
-    """Labels that are always true are in the Dockerfile, those of one build come with it, so none is ever empty."""
+    """Constant labels are in the Dockerfile, and those of a build are added by it, so none is ever empty."""
     labels = dict(word.split("=", 1) for word in of("LABEL")[0].words)
     parts = ("title", "description", "licenses", "source", "documentation")
     assert labels.keys() == {f"org.opencontainers.image.{part}" for part in parts}
@@ -115,7 +115,7 @@ def test_the_image_says_what_it_is() -> None:
 
 
 def test_python_is_compiled() -> None:
-    """Standard library and exporter are compiled, without times: no start compiles, and two builds are the same."""
+    """Standard library and exporter are compiled without timestamps: no start compiles, and builds are reproducible."""
     compiles = [step.rest for step in (*BUILD, *FINAL) if "compileall" in step.rest]
     assert len(compiles) == 2
     assert all("--invalidation-mode unchecked-hash" in each for each in compiles)
@@ -124,12 +124,12 @@ def test_python_is_compiled() -> None:
 
 
 def test_no_frontend_is_fetched() -> None:
-    """The Dockerfile needs no syntax but what engines have built in, so none is fetched unpinned."""
+    """The Dockerfile only uses syntax that engines have built in, so none is fetched unpinned."""
     assert "# syntax=" not in DOCKERFILE
 
 
 def test_the_health_check_has_patience() -> None:
-    """The image's health check is rare, and leaves time to a start on a slow machine and to an answer."""
+    """The image's health check runs rarely, and allows for a slow start and a slow answer."""
     (check,) = of("HEALTHCHECK")
     seconds = {word[2:].split("=")[0]: int(word.split("=")[1].removesuffix("s")) for word in check.words if "=" in word}
     assert seconds["interval"] >= 30
@@ -157,7 +157,7 @@ def test_the_exposed_port_is_the_default() -> None:
     ],
 )
 def test_the_build_sees_only_what_it_copies(path: str, out: bool) -> None:  # noqa: FBT001  a column of the table
-    """.dockerignore names what may enter the build; all else stays outside."""
+    """.dockerignore lists what may be part of the build and excludes everything else."""
     assert ignored(path, IGNORE) is out
 
 

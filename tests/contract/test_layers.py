@@ -1,4 +1,4 @@
-"""Who may import whom, and which third party stays behind which fence."""
+"""Which room may import which, and which third parties each may use."""
 
 import ast
 import re
@@ -69,14 +69,14 @@ def imported(module: Path) -> Iterator[str]:
 
 
 def rooms_imported(module: Path) -> set[str]:
-    """The rooms of this package it imports, its own aside."""
+    """The rooms of this package that it imports, except its own."""
     names = (name.split(".") for name in imported(module))
     return {parts[1] for parts in names if parts[0] == "exporter" and parts[1:]} - {room_of(module), "__version__"}
 
 
 @every_module
 def test_imports_go_one_way(module: Path) -> None:
-    """A module imports only from rooms before its own; the simulated platform imports nothing of ours."""
+    """A module imports only from rooms before its own; the simulated platform imports none of the others."""
     room = room_of(module)
     if room in {"", ALONE}:
         assert not rooms_imported(module)
@@ -94,7 +94,7 @@ def test_third_parties_stay_behind_their_fences(module: Path) -> None:
 
 
 def test_every_room_has_its_place() -> None:
-    """The layers name every room there is, and no other."""
+    """The layers list exactly the rooms that exist."""
     rooms = {room_of(module) for module in MODULES} - {""}
     assert rooms == set(RANK) | {ALONE}
 
@@ -108,7 +108,7 @@ def test_the_map_shows_the_rooms_in_order() -> None:
 
 
 def test_the_map_shows_the_fences() -> None:
-    """The table of CONTRIBUTING says of every room which third parties it may import."""
+    """The table in CONTRIBUTING says which third parties each room may import."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `exporter/(\w+)[./`].*\| (.+) \|$", text, re.MULTILINE)
     allowed = {room: {NAMES.get(name, name) for name, rooms in FENCES.items() if room in rooms} for room, _ in rows}
@@ -117,7 +117,7 @@ def test_the_map_shows_the_fences() -> None:
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.name != "catalog.py"], ids=str)
 def test_metrics_are_named_in_the_catalogue_alone(module: Path) -> None:
-    """No string of another module holds a metric's name, not even a docstring: it would go stale."""
+    """No string in another module contains a metric's name, not even a docstring, because it would go stale."""
     tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
     strings = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
     assert [text for text in strings if re.search(r"cyberun_[a-z]", text)] == []

@@ -24,7 +24,7 @@ def commands() -> list[tuple[str, str]]:
 
 
 def test_every_install_takes_a_lock_and_nothing_else() -> None:
-    """Whatever an index offers today, an install takes the hashed wheels of a lock, or the wheel built here."""
+    """Whatever an index offers, an install uses the hashed wheels of a lock file or the wheel built here."""
     found = commands()
     assert {name for name, _ in found} == {"Makefile", "Dockerfile", ".github/workflows/release.yml"}
     for name, line in found:

@@ -46,7 +46,7 @@ def test_generated_files_are_up_to_date() -> None:
 
 
 def test_one_version() -> None:
-    """The version of the project is the topmost of the changelog and that of what is installed."""
+    """The project's version is the topmost of the changelog and that of the installed package."""
     newest = re.search(r"^## \[(.+?)\]", read("CHANGELOG.md"), re.MULTILINE)
     assert newest
     assert newest[1] == PROJECT["version"] == version("cyberun-exporter")
@@ -54,19 +54,19 @@ def test_one_version() -> None:
 
 @pytest.mark.parametrize("target", ["demo", "test"])
 def test_commands_of_the_readme_exist(target: str) -> None:
-    """The README's first screen shows the two commands, and the Makefile has them."""
+    """The README shows the two commands on its first screen, and the Makefile has them."""
     assert f"make {target}" in "\n".join(read("README.md").splitlines()[:40])
     assert re.search(rf"^{target}:.* ## ", read("Makefile"), re.MULTILINE)
 
 
 def test_ci_runs_what_developers_run() -> None:
-    """CI knows no other command than `make test`."""
+    """CI runs nothing but `make test`."""
     assert re.search(r"^make test$", read(".ci/run"), re.MULTILINE)
     assert "run: make test" in read(".github/workflows/ci.yml")
 
 
 def test_every_room_has_a_floor_of_coverage() -> None:
-    """`make coverage` asks something of each folder of the package; a workflow runs it."""
+    """`make coverage` has a minimum for each folder of the package, and a workflow runs it."""
     floors = dict(re.findall(r"(\w+):(\d+)", re.findall(r"^FLOORS := (.+)$", read("Makefile"), re.MULTILINE)[0]))
     assert set(floors) == {path.parent.name for path in (ROOT / "exporter").glob("*/__init__.py")}
     assert all(int(least) >= 90 for least in floors.values())
@@ -83,7 +83,7 @@ def test_locks_pin_what_the_project_needs() -> None:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_locks_are_hashed_and_name_no_index(lock: Path) -> None:
-    """Every pin has hashes, and where packages come from is the installer's choice."""
+    """Every pin has hashes, and lock files do not say where packages come from."""
     text = lock.read_text(encoding="utf-8")
     pins = re.findall(r"^[a-z0-9-]+==\S+.*\\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
     assert len(pins) == len(pinned(lock)) > 0
@@ -97,7 +97,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 
 def test_no_file_points_outside() -> None:
-    """What lies beside the repository exists for no reader; .ci/run alone may look whether it does."""
+    """Nothing outside the repository is referred to, except that .ci/run may check whether it exists."""
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     paths = (ROOT / name for name in files if name and (ROOT / name).is_file())
     assert [path for path in paths if re.search(rb"\.\./shared", path.read_bytes())] == [ROOT / ".ci/run"]

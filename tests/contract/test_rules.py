@@ -49,7 +49,7 @@ each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.na
 
 
 async def promtool(*arguments: str) -> None:
-    """Runs promtool in the folder of the rules; it must be content."""
+    """Runs promtool in the folder of the rules; it must succeed."""
     await content("promtool", *arguments, directory=FOLDER)
 
 
@@ -116,7 +116,7 @@ def test_expressions_read_what_exists(rule: Rule) -> None:
 
 
 def assert_value_exists(name: str, matcher: promql.Matcher) -> None:
-    """Where a label takes few values, those that are asked for are among them."""
+    """A value that is matched is one of the label's values, if these are a closed set."""
     found = metric_of(name)
     allowed = found[0].values_of(matcher.name) if found else None
     if name == "ALERTS" and matcher.name == "alertname":
@@ -127,7 +127,7 @@ def assert_value_exists(name: str, matcher: promql.Matcher) -> None:
 
 @each_rule
 def test_every_selector_of_scraped_series_names_the_job(rule: Rule) -> None:
-    """What is scraped is selected by job, in words that can be replaced all at once."""
+    """Scraped series are selected by job, always with the same text, so that it can be replaced."""
     for selector in selectors(rule.expression):
         scraped = selector.name not in RECORDS and selector.name != "ALERTS"
         jobs = [m for m in selector.matchers.matchers if m.name == "job"]
@@ -137,7 +137,7 @@ def test_every_selector_of_scraped_series_names_the_job(rule: Rule) -> None:
 
 @each_rule
 def test_functions_fit_the_kind_of_metric(rule: Rule) -> None:
-    """Rates are of counters alone, and counters stand in rates alone; slopes are of gauges."""
+    """Rates are only taken of counters, and counters are only used in rates; derivatives are of gauges."""
     counted = 0
     for call in (part for part in parts(rule.expression) if isinstance(part, promql.Call)):
         for name in names(call):
@@ -155,7 +155,7 @@ def counts(name: str) -> bool:
 
 @each_rule
 def test_nothing_is_divided_by_zero(rule: Rule) -> None:
-    """A divisor is a number above 0, or restricted to be."""
+    """A divisor is a number above 0, or is filtered to be above 0."""
     for part in parts(rule.expression):
         if operator(part) == "/":
             assert isinstance(part, promql.BinaryExpr)
@@ -166,7 +166,7 @@ def test_nothing_is_divided_by_zero(rule: Rule) -> None:
 
 @each_rule
 def test_rules_keep_to_an_old_syntax(rule: Rule) -> None:
-    """Rules have no keys that Prometheus 2.42 does not know."""
+    """Rules only have keys that Prometheus 2.42 knows."""
     allowed = (
         {"alert", "expr", "for", "keep_firing_for", "labels", "annotations"} if rule.is_alert else {"record", "expr"}
     )
@@ -175,7 +175,7 @@ def test_rules_keep_to_an_old_syntax(rule: Rule) -> None:
 
 @each_alert
 def test_alerts_compare(alert: Rule) -> None:
-    """Each alert restricts what it alerts about: by a comparison, on the way from which its elements come."""
+    """Each alert has a comparison that restricts the elements of its result."""
 
     def restricted(part: promql.Expr) -> bool:
         if operator(part) in COMPARISONS:
@@ -204,7 +204,7 @@ def test_labels_and_texts_of_alerts(alert: Rule) -> None:
 
 @each_alert
 def test_templates_use_labels_that_are_there(alert: Rule) -> None:
-    """A text names no label that the expression loses, and tells all apart that may fire at once."""
+    """A text uses no label that the expression drops, and distinguishes all alerts that may fire at once."""
     used = {name for text in alert.annotations.values() for name in re.findall(r"\$labels\.(\w+)", text)}
     kept = labels_kept(alert.expression)
     assert used <= kept
@@ -253,7 +253,7 @@ def test_recordings_are_named_and_used() -> None:
 
 @pytest.mark.parametrize("alert", HELD, ids=lambda alert: alert.name)
 def test_alerts_are_held_while_data_is_withheld(alert: Rule) -> None:
-    """An alert about fleet or work starts on fresh data alone, and holds while its team's data is withheld."""
+    """An alert about fleet or work starts only on fresh data, and is held while its team's data is withheld."""
     either = alert.expression
     assert operator(either) == "or"
     assert isinstance(either, promql.BinaryExpr)
@@ -277,7 +277,7 @@ def test_alerts_are_held_while_data_is_withheld(alert: Rule) -> None:
 
 
 async def test_alerts_of_one_list_do_without_the_other(unit_tests: list[dict[str, Any]], tmp_path: Path) -> None:
-    """What one list says fires and resolves as ever while the other one was never read."""
+    """Alerts about one list fire and resolve as usual while the other was never read."""
     groups = []
     for alert in HELD:
         (needed, *more) = lists_needed(alert)
@@ -292,13 +292,13 @@ async def test_alerts_of_one_list_do_without_the_other(unit_tests: list[dict[str
 
 
 def is_of(needed: str, series: Mapping[str, str]) -> bool:
-    """Whether a series of a unit test is there while the needed list alone is."""
+    """Whether a series of a unit test exists if only the needed list does."""
     other = {"tasks": "agents", "agents": "tasks"}[needed]
     return not re.match(rf"cyberun_{other}\{{|cyberun_collector_.*collector=\"{other}\"", series["series"])
 
 
 def ending(suffix: str, expression: promql.Expr) -> set[str]:
-    """Those of the series that are read whose names end so."""
+    """The series read whose names have this ending."""
     return {name for name in names(expression) if name.endswith(suffix)}
 
 
@@ -309,7 +309,7 @@ def matched_on(part: promql.Expr) -> set[str]:
 
 
 def test_quantities_hold_their_last_fresh_value() -> None:
-    """A recording about fleet or work follows fresh data, and while it is withheld, itself."""
+    """A recording about fleet or work follows fresh data, and keeps its own value while data is withheld."""
     for name, rule in RECORDS.items():
         if rule.group == "cyberun-fleet" and not name.endswith((":fresh", ":withheld")):
             either = rule.expression
@@ -321,7 +321,7 @@ def test_quantities_hold_their_last_fresh_value() -> None:
 
 
 def test_what_must_agree_stands_in_one_group_in_order() -> None:
-    """Rules of the fleet's group read only recordings that come before them, so they all see one moment."""
+    """Rules of the fleet's group only read recordings that come before them, so all see the same moment."""
     seen: set[str] = set()
     for rule in (rule for rule in RULES if rule.group == "cyberun-fleet"):
         read = {name for name in names(rule.expression) if name in RECORDS} - {rule.name}

@@ -12,13 +12,13 @@ BY_SEVERITY = {"critical": "pager", "warning": "tickets", "info": "chat"}
 
 
 async def receivers(**labels: str) -> list[str]:
-    """Who is told of an alert with these labels."""
+    """The receivers of an alert with these labels."""
     matched = (f"{name}={value}" for name, value in labels.items())
     return (await content("amtool", "config", "routes", "test", f"--config.file={CONFIG}", *matched)).strip().split(",")
 
 
 async def test_the_example_is_accepted() -> None:
-    """Alertmanager accepts alertmanager.yml, and every part of it is there."""
+    """Alertmanager accepts alertmanager.yml and finds every part of it."""
     output = await content("amtool", "check-config", str(CONFIG))
     assert "8 inhibit rules" in output
     assert "4 receivers" in output
@@ -32,7 +32,7 @@ async def test_each_alert_reaches_who_its_severity_calls_for(alert: Rule) -> Non
 
 
 async def test_a_team_hears_of_its_own_fleet_and_work() -> None:
-    """A team with a receiver gets its tickets and, beside the pager, its pages; trust stays with the operators."""
+    """A team with a receiver gets its tickets and, like the pager, its pages; operators get alerts about trust."""
     assert await receivers(team_name="research", severity="warning", area="work") == ["research"]
     assert await receivers(team_name="research", severity="critical", area="fleet") == ["pager", "research"]
     assert await receivers(team_name="research", severity="critical", area="trust") == ["pager"]
@@ -64,6 +64,6 @@ def matches(matchers: list[str], labels: Mapping[str, str]) -> bool:
 
 @pytest.mark.parametrize("collector", ["tasks", "agents"])
 def test_a_list_that_is_down_silences_what_needs_it_and_no_more(collector: str) -> None:
-    """An alert is silenced exactly while a list is down that its numbers come from."""
+    """An alert is silenced exactly while a list that its numbers come from is down."""
     needing = {alert.name for alert in ALERTS if alert.labels["area"] != "trust" and collector in lists_needed(alert)}
     assert silenced_by(alertname="CyberunTeamDown", collector=collector) == needing

@@ -1,4 +1,4 @@
-"""The second flavour of the rules, which rulers get that cannot hold alerts over withheld data."""
+"""The second variant of the rules, for rulers that cannot hold alerts while data is withheld."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ async def promtool_test(document: dict[str, Any], folder: Path) -> str:
 
 
 def test_both_flavours_have_the_same_alerts() -> None:
-    """They differ in their expressions alone, and the second one has no recordings."""
+    """They differ only in their expressions, and the second has no recordings."""
     assert list(WITHOUT) == [alert.name for alert in ALERTS]
     for alert in ALERTS:
         assert {**WITHOUT[alert.name].document, "expr": ""} == {**alert.document, "expr": ""}
@@ -44,7 +44,7 @@ def test_both_flavours_have_the_same_alerts() -> None:
 
 @each_alert
 def test_no_alert_needs_what_the_ruler_makes(alert: Rule) -> None:
-    """Everything an expression reads is scraped: neither recordings nor the series of alerts are."""
+    """Expressions only read scraped series: neither recordings nor `ALERTS`."""
     text = WITHOUT[alert.name].text
     assert not re.search(r"ALERTS|[a-z]+:cyberun", text)
     assert labels_kept(WITHOUT[alert.name].expression) == labels_kept(alert.expression)
@@ -52,13 +52,13 @@ def test_no_alert_needs_what_the_ruler_makes(alert: Rule) -> None:
 
 @each_alert
 def test_numbers_to_change_are_the_same(alert: Rule) -> None:
-    """Thresholds and minimums stand there with their comments, each once, so they are changed alike."""
+    """Thresholds and minimums are there once each, with their comments, so they can be changed in the same way."""
     assert re.findall(MARK, WITHOUT[alert.name].text, re.MULTILINE) == re.findall(MARK, alert.text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("alert", HELD, ids=lambda alert: alert.name)
 def test_alerts_start_on_fresh_data_alone(alert: Rule) -> None:
-    """Whether the lists that an alert is made from are fresh is part of its expression."""
+    """The expression of an alert requires the lists that it uses to be fresh."""
     text = WITHOUT[alert.name].text
     for name in lists_needed(alert):
         assert f'cyberun_collector_interval_seconds{{job=~"cyberun|cyberun-exporter", collector="{name}"}}' in text
@@ -68,13 +68,13 @@ def test_alerts_start_on_fresh_data_alone(alert: Rule) -> None:
 
 @each_alert
 async def test_timelines(alert: Rule, tmp_path: Path) -> None:
-    """On the timelines of the first flavour's unit tests alerts fire, resolve and stay quiet alike."""
+    """On the timelines of the first variant's unit tests, alerts fire, resolve and stay quiet in the same way."""
     assert "SUCCESS" in await promtool_test(timelines_without_hold(alert, tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("alert", HELD, ids=lambda alert: alert.name)
 async def test_alerts_end_when_data_is_withheld(alert: Rule, tmp_path: Path) -> None:
-    """What the first flavour holds ends in the second one: by the end of a gap nothing about work and fleet fires."""
+    """Where the first variant holds alerts, the second ends them: after a gap nothing about work and fleet fires."""
     (gap,) = (
         {**group, "promql_expr_test": [{**group["promql_expr_test"][-1], "exp_samples": []}]}
         for group in unit_tests()
@@ -111,5 +111,5 @@ RECORDINGS = {
     ],
 )
 def test_how_an_expression_loses_its_hold(expression: str, wanted: str) -> None:
-    """Operands that hold go, at any depth; recordings are replaced, with their matchers and ranges; comments stay."""
+    """Operands that hold are removed at any depth, recordings are inlined with matchers and ranges, comments stay."""
     assert " ".join(rules.without_hold(expression, RECORDINGS).split()) == wanted

@@ -17,13 +17,13 @@ each_runbook = pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: pat
 
 
 def test_every_alert_has_a_runbook_and_the_other_way_round() -> None:
-    """No alert is without a runbook, and no runbook without an alert."""
+    """Every alert has a runbook, and every runbook an alert."""
     assert [path.stem for path in RUNBOOKS] == sorted(alert.name for alert in ALERTS)
 
 
 @each_runbook
 def test_runbooks_have_one_shape(runbook: Path) -> None:
-    """Each says what the alert means, what it costs, how to find the cause and what to do, and fits on two screens."""
+    """Each runbook has meaning, impact, diagnosis and mitigation, and fits on two screens."""
     text = runbook.read_text(encoding="utf-8")
     assert text.startswith(f"# {runbook.stem}\n")
     assert re.findall(r"^## (.+)", text, re.MULTILINE) == SECTIONS
@@ -45,7 +45,7 @@ def queries(text: str) -> Iterator[str]:
 
 @each_runbook
 def test_queries_of_runbooks_are_right(runbook: Path) -> None:
-    """Queries are PromQL about metrics and labels that exist, and every diagnosis has one."""
+    """Queries are valid PromQL on existing metrics and labels, and every diagnosis has one."""
     found = list(queries(runbook.read_text(encoding="utf-8")))
     assert found
     for query in found:
@@ -74,7 +74,7 @@ def scraped(rule: Rule) -> Iterator[str]:
 
 
 def table() -> str:
-    """The table of docs/alerts.md, as the rules have it."""
+    """The table for docs/alerts.md, from the rules."""
     rows = ["| alert | severity | after | starts when |", "|---|---|---|---|"]
     areas: dict[str, list[Rule]] = {}
     for alert in ALERTS:
@@ -102,7 +102,7 @@ def marked(alert: Rule) -> Iterator[str]:
 
 
 def test_the_list_of_alerts_is_that_of_the_rules() -> None:
-    """The table of docs/alerts.md says what the rules say."""
+    """The table in docs/alerts.md agrees with the rules."""
     text = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
     found = "".join(
         line + "\n" for line in text.splitlines() if line.startswith("|") and ("[Cyb" in line or "**" in line)
@@ -112,5 +112,5 @@ def test_the_list_of_alerts_is_that_of_the_rules() -> None:
 
 @pytest.mark.parametrize(("page", "words"), [("README.md", r"(\d+) \[alerts\]"), ("CHANGELOG.md", r"(\d+) alerts")])
 def test_the_number_of_alerts_is_right(page: str, words: str) -> None:
-    """Where their number is told, it is that of the rules."""
+    """The number of alerts, where it is mentioned, is right."""
     assert re.findall(words, (ROOT / page).read_text(encoding="utf-8")) == [str(len(ALERTS))]

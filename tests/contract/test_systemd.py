@@ -35,7 +35,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_systemd_knows_every_line(unit: Path) -> None:
-    """The checker finds nothing; a setting that it does not know it would name."""
+    """The checker finds nothing; it would report an unknown setting."""
     result = analyze("verify", str(unit))
     assert (result.returncode, result.stdout + result.stderr) == (0, "")
     unit.write_text(unit.read_text().replace("ProtectHome=", "ProtectHom="))
@@ -51,7 +51,7 @@ def test_the_unit_is_as_closed_as_the_page_says(unit: Path) -> None:
 
 
 def test_credentials_are_systemd_s() -> None:
-    """Keys come by LoadCredential, under the path that the page configures; there is no other user and no variable."""
+    """Keys come from LoadCredential, at the path that the page configures; no other user or variable has them."""
     assert lines("LoadCredential") == ["token:/etc/cyberun-exporter/secrets"]
     assert f"token_file: /run/credentials/{UNIT.name}/token_render" in PAGE
     assert lines("DynamicUser") == ["yes"]
@@ -60,14 +60,14 @@ def test_credentials_are_systemd_s() -> None:
 
 
 def test_reload_and_restart_know_the_exporter() -> None:
-    """A reload is SIGHUP, mistakes are not tried again, and a stop may take its time."""
+    """A reload is SIGHUP, mistakes cause no restarts, and a stop has enough time."""
     assert lines("ExecReload") == ['/bin/sh -c "kill -HUP $MAINPID"']
     assert lines("RestartPreventExitStatus") == ["2"]
     assert int(lines("TimeoutStopSec")[0]) > 5
 
 
 def test_settings_are_given_once() -> None:
-    """No setting but those that add up is given twice, and each stands in its section."""
+    """No setting is given twice except those that accumulate, and each is in its section."""
     seen = re.findall(r"^(\w+)=", TEXT, re.MULTILINE)
     assert {key for key in seen if seen.count(key) > 1} == {"SystemCallFilter"}
     parser = configparser.ConfigParser(strict=False)

@@ -1,4 +1,4 @@
-"""The workflows: what they pin, what they may do, and the parts of them that run on any machine."""
+"""The workflows: what they pin, what they may do, and those of their parts that run on any machine."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def test_actions_are_pinned(name: str) -> None:
 
 @each_workflow
 def test_a_failure_in_a_pipe_fails(name: str) -> None:
-    """Steps run in a bash with pipefail, which GitHub gives to those alone that name the shell."""
+    """Steps run in bash with pipefail, which GitHub only sets for steps that name the shell."""
     assert WORKFLOWS[name]["defaults"] == {"run": {"shell": "bash"}}
 
 
@@ -61,7 +61,7 @@ def test_jobs_may_do_only_what_they_need() -> None:
 
 
 def test_image_chart_and_wheel_are_published_with_proof() -> None:
-    """The image is for both platforms, with SBOM and provenance; all is attested, image and chart are signed too."""
+    """The image is for both platforms, with SBOM and provenance; all is attested, image and chart also signed."""
     text = TEXTS["release"]
     assert "platforms: linux/amd64,linux/arm64" in text
     assert {"sbom: true", "provenance: mode=max"} <= {line.strip() for line in text.splitlines()}
@@ -82,7 +82,7 @@ def test_renovate_takes_its_configuration() -> None:
 
 
 def test_renovate_finds_every_version_that_a_workflow_names() -> None:
-    """What no manager of Renovate's reads, such as a matrix, is found by one of the configuration's own patterns."""
+    """Versions that no manager of Renovate reads, such as those of a matrix, match a pattern in the configuration."""
     managers = json.loads((GITHUB / "renovate.json").read_text(encoding="utf-8"))["customManagers"]
     found = {
         (match["depName"], match["currentValue"])
@@ -120,7 +120,7 @@ def bash(script: str, directory: Path, tag: str) -> subprocess.CompletedProcess[
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What the steps read of the repository, with the changelog as it is for a release."""
+    """The parts of the repository that the steps read, with the changelog as for a release."""
     shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
     shutil.copytree(ROOT / "helm", tmp_path / "helm")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -152,7 +152,7 @@ def test_a_release_has_one_version_and_a_date(checkout: Path) -> None:
     ],
 )
 def test_nothing_is_published_twice(checkout: Path, image: str, chart: str, pypi: str, why: str) -> None:
-    """A version that is there stops the release, and so does an answer that says neither yes nor no."""
+    """An existing version stops the release, and so does an answer that is neither yes nor no."""
     (checkout / "curl").write_text(
         f"""#!/bin/sh
         case "$*" in
@@ -172,7 +172,7 @@ def test_nothing_is_published_twice(checkout: Path, image: str, chart: str, pypi
 
 
 def test_a_release_has_the_changelogs_section_as_notes(checkout: Path) -> None:
-    """The notes are the version's section and what was published by digest; without a section nothing is released."""
+    """The notes are the version's section and the published digests; without a section nothing is released."""
     # What `gh` would be given.
     (checkout / "gh").write_text('#!/bin/sh\necho "$@" >>asked\n')
     (checkout / "gh").chmod(0o755)
@@ -191,7 +191,7 @@ def test_a_release_has_the_changelogs_section_as_notes(checkout: Path) -> None:
 
 
 def test_a_push_without_a_digest_stops_the_release(checkout: Path) -> None:
-    """A chart that was not pushed, or whose digest is not known, is neither signed nor attested."""
+    """A chart that was not pushed or whose digest is unknown is neither signed nor attested."""
     (push,) = [each["run"] for each in RELEASE["jobs"]["chart"]["steps"] if each.get("id") == "push"]
     environment = f"export GITHUB_REPOSITORY_OWNER=o GITHUB_OUTPUT={checkout}/output; "
     for says, code in (("echo Digest: sha256:3", 0), ("echo pushed", 1), ("echo no >&2; exit 1", 1)):

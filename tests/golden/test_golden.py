@@ -1,4 +1,4 @@
-"""What a scrape of the full fixture gets, byte for byte. `pytest --update-golden tests/golden` writes it anew."""
+"""The exposition of the full fixture, byte for byte. `pytest --update-golden tests/golden` writes it anew."""
 
 import difflib
 import os
@@ -16,7 +16,7 @@ NAMES = ("metrics.prom", "metrics.openmetrics")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_exposition_is_as_recorded(name: str, expositions: dict[str, str], *, update_golden: bool) -> None:
-    """No byte of the exposition changes unnoticed."""
+    """The exposition is the recorded one, byte for byte."""
     path = HERE / name
     if update_golden:
         path.write_text(expositions[name], encoding="utf-8", newline="")
@@ -27,7 +27,7 @@ def test_exposition_is_as_recorded(name: str, expositions: dict[str, str], *, up
 
 
 def test_golden_files_parse_strictly() -> None:
-    """Both files parse, hold no series twice, and say the same."""
+    """Both files parse, have no duplicate series, and agree."""
     text = parse_text((HERE / "metrics.prom").read_text(encoding="utf-8"))
     openmetrics = parse_openmetrics((HERE / "metrics.openmetrics").read_text(encoding="utf-8"))
     assert text.values == openmetrics.values
@@ -35,7 +35,7 @@ def test_golden_files_parse_strictly() -> None:
 
 
 def test_samples_of_the_documentation_are_in_it() -> None:
-    """The documented sample answers, verbatim, are a team of the fixture: counted, shown, and known to be cut short."""
+    """The documented sample answers, verbatim, are a team of the fixture: counted, shown, and marked as truncated."""
     samples = parse_text((HERE / "metrics.prom").read_text(encoding="utf-8"))
     assert samples.value("cyberun_tasks", team_name="samples", status="completed") == 42
     who = {"team_name": "samples", "agent_id": "gpu-node-01"}
@@ -46,7 +46,7 @@ def test_samples_of_the_documentation_are_in_it() -> None:
 
 
 def test_promtool_finds_nothing_to_complain_about() -> None:
-    """`promtool check metrics`, which also lints names, is silent about the text format."""
+    """`promtool check metrics`, which also lints names, has no complaint about the text format."""
     command = [required("promtool"), "check", "metrics"]
     exposition = (HERE / "metrics.prom").read_bytes()
     result = subprocess.run(command, input=exposition, capture_output=True, check=False, env=dict(os.environ))

@@ -1,4 +1,4 @@
-"""The image, built from the Dockerfile by an engine and run as a container: see tools/image-test."""
+"""The image, built from the Dockerfile by an engine and run as a container; see tools/image-test."""
 
 import os
 import re
@@ -44,7 +44,7 @@ class Served:
         return self.container.execute(*self.check).returncode == 0
 
     def stop(self) -> None:
-        """It ends by itself on SIGTERM, and nothing was killed before."""
+        """It ends by itself on SIGTERM, and was not killed before."""
         assert self.container.stop() == 0, self.container.logs
         assert self.container.state["OOMKilled"] is False
 
@@ -75,7 +75,7 @@ def serve(engine: Engine, simulator: tuple[str, str]) -> Serve:
 
 @pytest.mark.parametrize("user", ["65532:65532", "1000710000:0"])
 def test_it_serves_as_any_user(serve: Serve, user: str) -> None:
-    """Read-only, without capabilities, as the image's or any other user: it serves, is healthy, ends on SIGTERM."""
+    """Read-only, without capabilities, as the image's or any other user, it serves, is healthy and ends on SIGTERM."""
     served = serve(f"--user={user}")
     page = served.page()
     assert 'cyberun_up{team_name="default"} 1' in page
@@ -87,7 +87,7 @@ def test_it_serves_as_any_user(serve: Serve, user: str) -> None:
 
 
 def test_it_runs_with_its_health_check_in_little_memory(serve: Serve) -> None:
-    """Within the documented limit it polls and is scraped while its health check runs: nothing is killed."""
+    """Within the documented memory limit it polls and is scraped while its health check runs; nothing is killed."""
     served = serve(LIMIT, LIMIT.replace("--memory", "--memory-swap"))
     for _ in range(20):
         assert served.page()
@@ -117,7 +117,7 @@ def test_the_health_check_fails_where_nothing_runs(engine: Engine) -> None:
 
 
 def test_a_private_key_is_read_by_its_owner(serve: Serve, simulator: tuple[str, str], tmp_path: Path) -> None:
-    """A key of mode 0600 is read by a container that runs as its owner; as another user it does not start."""
+    """A container that runs as the owner of a key of mode 0600 reads it; as another user it does not start."""
     key = tmp_path / "render.key"
     key.touch(0o600)
     key.write_text(simulator[1])
@@ -132,7 +132,7 @@ def test_a_private_key_is_read_by_its_owner(serve: Serve, simulator: tuple[str, 
 
 
 def test_everything_is_compiled(engine: Engine) -> None:
-    """Each module of the standard library and of the exporter has its bytecode: nothing is compiled at a start."""
+    """Each module of the standard library and of the exporter has bytecode, so nothing is compiled at startup."""
     program = """
 import importlib.util, pathlib, sysconfig
 for name in ("stdlib", "purelib"):

@@ -57,14 +57,14 @@ async def base_url(platform: SimulatedPlatform) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def programs() -> AsyncIterator[AsyncExitStack]:
-    """Whatever is entered here is stopped at the end, last come first."""
+    """Whatever is entered here is stopped at the end, in reverse order."""
     async with AsyncExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 def prepare(platform: SimulatedPlatform, base_url: str, tmp_path: Path) -> Callable[..., RunningExporter]:
-    """An exporter with its files in a folder of its own, not started."""
+    """An exporter with its own folder of files, not started."""
     numbers = itertools.count(1)
 
     def make(

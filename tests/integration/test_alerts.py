@@ -1,7 +1,7 @@
 """Each alert, end to end: the platform gets into a condition, a real Prometheus fires, a real Alertmanager delivers.
 
-The rules are the committed ones, made quicker: a minute of `for`, `keep_firing_for` and every range lasts a fifth of a
-second. Thresholds stay as they are, since the simulated platform can make a task or a heartbeat as old as it takes.
+The rules are the committed ones, sped up: a minute of `for`, `keep_firing_for` and every range is a fifth of a
+second. Thresholds are unchanged, because the simulated platform can make a task or a heartbeat as old as needed.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class Inbox:
         return web.Response()
 
     def status(self, key: Key) -> str | None:
-        """The last status of an alert; None when nobody heard of it."""
+        """The last status of an alert; None if it was never delivered."""
         return next((status for each, status in reversed(self.history) if each == key), None)
 
     async def until(self, status: str, *keys: Key) -> None:
@@ -102,7 +102,7 @@ async def inbox() -> AsyncIterator[Inbox]:
 
 
 def delivering(inbox: Inbox) -> dict[str, Any]:
-    """A configuration of Alertmanager that delivers each alert by itself, at once and without inhibition."""
+    """A configuration of Alertmanager that delivers each alert separately, at once and without inhibition."""
     quickly = {"group_by": ["..."], "group_wait": "100ms", "group_interval": "500ms", "repeat_interval": "1h"}
     return {
         "route": {"receiver": "inbox", **quickly},
@@ -115,7 +115,7 @@ def delivering(inbox: Inbox) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One alert brought about in a team of its own, which has one idle agent at first."""
+    """One alert, caused in a team of its own, which has one idle agent at first."""
 
     alert: str
     begin: Callable[[SimulatedPlatform, SimulatedTeam], None]
@@ -188,7 +188,7 @@ def finish(_: SimulatedPlatform, team: SimulatedTeam) -> None:
 
 
 def reconnect(_: SimulatedPlatform, team: SimulatedTeam) -> None:
-    """Connects the team's agent anew."""
+    """Reconnects the team's agent."""
     team.add_agent(AGENT)
 
 
@@ -252,7 +252,7 @@ class Rig:
     targets: Path
 
     def scrape(self, *exporters: RunningExporter) -> None:
-        """Lets Prometheus scrape these from now on."""
+        """Makes Prometheus scrape these from now on."""
         addresses = [exporter.url.removeprefix("http://") for exporter in exporters]
         fresh = self.targets.with_suffix(".new")
         fresh.write_text(json.dumps([{"targets": addresses}]), encoding="utf-8")
@@ -303,7 +303,7 @@ def rig(
 
 
 async def drive(rig: Rig, scenario: Scenario) -> None:
-    """Brings one condition about, waits for the alert, ends the condition, waits for the all-clear."""
+    """Causes one condition, waits for the alert, ends the condition, and waits until it is resolved."""
     key, team = (scenario.alert, scenario.team), rig.platform.teams[scenario.team]
     scenario.begin(rig.platform, team)
     await rig.inbox.until("firing", key)
@@ -312,7 +312,7 @@ async def drive(rig: Rig, scenario: Scenario) -> None:
 
 
 async def drive_growth(rig: Rig) -> None:
-    """A queue that is long and grows; then it is worked off."""
+    """A long queue that grows, and is then processed."""
     key, team = ("CyberunQueueGrowing", "growing"), rig.platform.teams["growing"]
     team.add_tasks(50)
     while rig.inbox.status(key) != "firing":
@@ -323,7 +323,7 @@ async def drive_growth(rig: Rig) -> None:
 
 
 async def drive_expiry(rig: Rig) -> None:
-    """A session that nobody refreshes; then somebody puts a new one in its place."""
+    """A session that cannot be refreshed, and is then replaced."""
     key, team = ("CyberunCredentialExpiringSoon", "session"), rig.platform.teams["session"]
     await rig.inbox.until("firing", key)
     assert team.refresh_token is not None
@@ -333,7 +333,7 @@ async def drive_expiry(rig: Rig) -> None:
 
 
 async def drive_reload(rig: Rig) -> None:
-    """A configuration with a mistake; then the old one again."""
+    """A configuration with a mistake, then the old one again."""
     good = rig.exporter.config_path.read_text(encoding="utf-8")
     rig.exporter.config_path.write_text(good + "no_such_section: {}\n", encoding="utf-8")
     rig.exporter.send_signal(signal.SIGHUP)
@@ -344,13 +344,13 @@ async def drive_reload(rig: Rig) -> None:
 
 
 async def drive_configurations(rig: Rig, folder: Path) -> None:
-    """One after the other, for both change the file."""
+    """One after the other, because both change the file."""
     await drive_reload(rig)
     await drive_discoveries(rig, folder)
 
 
 async def drive_discoveries(rig: Rig, folder: Path) -> None:
-    """Two credentials come: one is refused until somebody signs in again, one finds a team without a usable name."""
+    """Two credentials are added: one is refused until somebody signs in again, one finds a team with a bad name."""
     platform, exporter = rig.platform, rig.exporter
     platform.add_team("found").add_agent(AGENT)
     platform.add_team("n" * 101)
@@ -377,7 +377,7 @@ async def drive_discoveries(rig: Rig, folder: Path) -> None:
 
 
 async def drive_withheld(rig: Rig) -> None:
-    """What was wrong before a team went down stays so until it is back; what went wrong meanwhile is unknown."""
+    """Alerts that fired before a team went down keep firing until it is back; none starts meanwhile."""
     team, unhealthy = rig.platform.teams["withheld"], ("CyberunAgentUnhealthy", "withheld")
     down, served = ("CyberunTeamDown", "withheld"), 'cyberun_agents{team_name="withheld"}'
     team.update_agent(AGENT, status="unhealthy")
@@ -394,7 +394,7 @@ async def drive_withheld(rig: Rig) -> None:
 
 
 async def drive_one_list(rig: Rig) -> None:
-    """While one list is down, alerts of the other one end and start as ever, and the message says which list it is."""
+    """While one list is down, alerts about the other end and start as usual, and the message names the list."""
     team, unhealthy = rig.platform.teams["one-list"], ("CyberunAgentUnhealthy", "one-list")
     down, syncing = ("CyberunTeamDown", "one-list"), ("CyberunAgentSyncingTooLong", "one-list")
     team.update_agent(AGENT, status="unhealthy")
@@ -419,7 +419,7 @@ async def no_series(rig: Rig, selector: str) -> bool:
 
 
 async def drive_absence(rig: Rig) -> None:
-    """The exporter is stopped, started, taken out of the configuration, put back; a task waits all along."""
+    """The exporter is stopped, started, removed from the configuration and restored, while a task keeps waiting."""
     team, waiting = rig.platform.teams["absence"], ("CyberunTasksWaitingTooLong", "absence")
     exporter_down, absent = ("CyberunExporterDown", ""), ("CyberunExporterAbsent", "")
     team.add_task(status="waiting", created_at=time.time() - 1200)
@@ -447,7 +447,7 @@ def populate(platform: SimulatedPlatform) -> None:
 
 
 async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: Start, tmp_path: Path) -> None:
-    """Every alert is delivered when its condition comes about, and its end when that ends; nothing else is."""
+    """Every alert is delivered when its condition begins and resolved when it ends; nothing else is delivered."""
     populate(platform)
     teams = [{"name": name, "team_id": team.team_id} for name, team in platform.teams.items()]
     collect = {"interval": "2s", "stale_after": "8s", "max_agents": 3}
@@ -467,7 +467,7 @@ async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: S
 
 
 def expected() -> set[Key]:
-    """Everything that may be delivered."""
+    """All alerts that may be delivered."""
     driven = {(alert, scenario.team) for scenario in SCENARIOS for alert in (scenario.alert, *scenario.also)}
     alone = {("CyberunExporterDown", ""), ("CyberunExporterAbsent", ""), ("CyberunConfigReloadFailed", "")}
     return (
@@ -485,7 +485,7 @@ def expected() -> set[Key]:
 
 
 def quick_routing(inbox: Inbox) -> dict[str, Any]:
-    """The committed alertmanager.yml, with quick groups and every receiver in the inbox."""
+    """The committed alertmanager.yml with short group intervals, delivering everything to the inbox."""
     config: dict[str, Any] = yaml.safe_load((FOLDER / "alertmanager.yml").read_text(encoding="utf-8"))
     for route in (config["route"], *config["route"]["routes"]):
         route.update(group_wait="200ms", group_interval="500ms")
@@ -496,7 +496,7 @@ def quick_routing(inbox: Inbox) -> dict[str, Any]:
 
 
 async def post(url: str, *alerts: Mapping[str, str]) -> None:
-    """Tells Alertmanager of alerts that fire, as Prometheus does."""
+    """Sends firing alerts to Alertmanager, as Prometheus does."""
     severity = {alert.name: dict(alert.labels) for alert in ALERTS}
     body = [{"labels": {**severity[labels["alertname"]], **labels}} for labels in alerts]
     async with aiohttp.ClientSession() as session, session.post(f"{url}/api/v2/alerts", json=body) as answer:
@@ -510,14 +510,14 @@ def about(alert: str, team: str, job: str = "cyberun", **labels: str) -> dict[st
 
 @asynccontextmanager
 async def quiet(inbox: Inbox) -> AsyncIterator[None]:
-    """Forgets what was delivered, and after the block gives deliveries the time they take."""
+    """Forgets what was delivered, and after the block waits as long as deliveries take."""
     inbox.history.clear()
     yield
     await asyncio.sleep(1.5)
 
 
 async def test_a_list_that_is_down_silences_its_alerts(alertmanager: AlertmanagerFactory, inbox: Inbox) -> None:
-    """What needs a list that is down is silenced, for that team and job; the other list's alerts and causes are not."""
+    """Alerts that need a list that is down are silenced for that team and job; other alerts and causes are not."""
     server = await alertmanager(quick_routing(inbox))
     async with quiet(inbox):
         await post(
@@ -554,7 +554,7 @@ async def test_a_list_that_is_down_silences_its_alerts(alertmanager: Alertmanage
 
 
 async def test_an_exporter_that_is_down_silences_its_job(alertmanager: AlertmanagerFactory, inbox: Inbox) -> None:
-    """Without the exporter nothing else that its job says is news."""
+    """While the exporter is down, all other alerts of its job are silenced."""
     server = await alertmanager(quick_routing(inbox))
     async with quiet(inbox):
         await post(server.url, {"alertname": "CyberunExporterDown", "job": "cyberun", "instance": "exporter:10042"})
@@ -564,7 +564,7 @@ async def test_an_exporter_that_is_down_silences_its_job(alertmanager: Alertmana
 
 
 async def test_an_absent_exporter_silences_every_job(alertmanager: AlertmanagerFactory, inbox: Inbox) -> None:
-    """When no exporter is scraped at all, there is no job to compare with, and one message is enough."""
+    """When no exporter is scraped at all, there is no job to compare, and only one message is sent."""
     server = await alertmanager(quick_routing(inbox))
     async with quiet(inbox):
         await post(server.url, {"alertname": "CyberunExporterAbsent"})
@@ -582,7 +582,7 @@ async def test_an_absent_exporter_silences_every_job(alertmanager: AlertmanagerF
 
 @pytest.fixture
 def example(prometheus: PrometheusFactory) -> Callable[[str, RunningExporter], Awaitable[RunningPrometheus]]:
-    """Starts a Prometheus with one of the committed configurations: quicker, and on this exporter alone."""
+    """Starts a Prometheus with one of the committed configurations, sped up, scraping only this exporter."""
 
     async def start(name: str, exporter: RunningExporter) -> RunningPrometheus:
         text = (
@@ -612,7 +612,7 @@ async def test_examples_see_each_team_once(
     name: str,
     expected: set[str],
 ) -> None:
-    """With either example every target is up, of one job and instance, each team's series are there once and fresh."""
+    """With either example every target is up, with one job and instance; each team's series are fresh and unique."""
     for team in ("render", "batch"):
         platform.add_team(team).add_agent(AGENT)
     operator = SignedIn(platform, tmp_path / "operator", "render")

@@ -1,4 +1,4 @@
-"""The exporter where the platform's documentation leaves something open: whichever way it is, no number is wrong."""
+"""Where the platform's documentation leaves something open, no number is wrong, however the platform behaves."""
 
 from collections.abc import Collection
 from typing import Final
@@ -34,7 +34,7 @@ def reversed_(request: pytest.FixtureRequest, platform: SimulatedPlatform) -> Co
 async def samples(
     reversed_: Collection[str], platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> Samples:
-    """What the exporter shows after some polls."""
+    """The exposition after some polls."""
     assert platform.assumed == reverse(*reversed_)
     teams = [{"name": team.name, "team_id": team.team_id} for team in platform.teams.values()]
     exporter = await exporter_factory({"api": API, "collect": COLLECT, "teams": teams})
@@ -54,7 +54,7 @@ def of_tasks(samples: Samples, team: str) -> dict[str, float | None]:
 
 
 async def test_no_number_is_wrong(reversed_: Collection[str], samples: Samples) -> None:
-    """Tasks, agents and limits are right or absent; nothing is said to be known in part, and nothing has failed."""
+    """Tasks, agents and limits are right or absent; nothing is truncated, and nothing has failed."""
     for team in KINDS:
         _tasks_are_right(reversed_, samples, team)
         assert samples.value("cyberun_agents", team_name=team, status="idle") == AGENTS

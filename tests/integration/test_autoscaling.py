@@ -1,4 +1,4 @@
-"""The queries of the autoscaling page, as they stand there, on a real Prometheus that scrapes two exporters."""
+"""The queries of the autoscaling page, exactly as written, on a real Prometheus that scrapes two exporters."""
 
 import asyncio
 import math
@@ -55,7 +55,7 @@ def busy(team: SimulatedTeam) -> None:
 
 
 async def answers(server: RunningPrometheus) -> list[float | None]:
-    """What KEDA's two queries give, which are the HPA's as well; None for nothing."""
+    """The results of KEDA's two queries, which the HPA has too; None if empty."""
     found = []
     for place, (query, _) in autoscaling_queries().items():
         values = [series.value for series in await server.query(query)]
@@ -65,7 +65,7 @@ async def answers(server: RunningPrometheus) -> list[float | None]:
 
 
 async def becomes(server: RunningPrometheus, *wanted: float | None) -> None:
-    """Waits until the queries give this, and sees that it stays so."""
+    """Waits until the queries return this, and checks that it stays so."""
 
     async def as_wanted() -> bool:
         return await answers(server) == list(wanted)
@@ -80,7 +80,7 @@ async def becomes(server: RunningPrometheus, *wanted: float | None) -> None:
 
 
 def agents_for(*values: float) -> int:
-    """How many agents the page's thresholds and limits make of these answers."""
+    """The number of agents for these results, by the page's thresholds and limits."""
     limits = autoscalers()["ScaledObject"]["spec"]
     thresholds = [threshold for _, threshold in autoscaling_queries().values()]
     wanted = max(math.ceil(value / threshold) for value, threshold in zip(values, thresholds, strict=False))
@@ -90,7 +90,7 @@ def agents_for(*values: float) -> int:
 async def test_a_task_that_nobody_can_take_asks_for_no_agent(
     team: SimulatedTeam, scraped: Callable[[], Awaitable[RunningPrometheus]]
 ) -> None:
-    """With eight idle agents and a task that has waited for hours for other labels, one agent is enough."""
+    """With eight idle agents and a task that has been waiting for other labels for hours, one agent is enough."""
     wait_in_queue(team, 1, age=18009, labels=["gpu", "b300"])
     server = await scraped()
     await becomes(server, 0, 0)
@@ -100,7 +100,7 @@ async def test_a_task_that_nobody_can_take_asks_for_no_agent(
 async def test_a_queue_asks_for_agents(
     team: SimulatedTeam, scraped: Callable[[], Awaitable[RunningPrometheus]]
 ) -> None:
-    """A full fleet with a queue grows; by more when the queue is old; a second exporter changes nothing."""
+    """A busy fleet with a queue grows, and more so if the queue is old; a second exporter changes nothing."""
     busy(team)
     wait_in_queue(team, 6, age=60, labels=LABELS)
     server = await scraped()
@@ -120,7 +120,7 @@ async def test_a_queue_asks_for_agents(
 async def test_without_work_and_without_data(
     platform: SimulatedPlatform, team: SimulatedTeam, scraped: Callable[[], Awaitable[RunningPrometheus]]
 ) -> None:
-    """A quiet night is zero; a platform that fails, be it with one list, is nothing at all."""
+    """A quiet night gives zero; a failing platform, even if only one list fails, gives no result."""
     server = await scraped()
     await becomes(server, 0, 0)
     busy(team)

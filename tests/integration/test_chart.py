@@ -1,4 +1,4 @@
-"""What the chart renders, given to the real exporter: its configuration, its command, its probes, its test."""
+"""What the chart renders works with the real exporter: its configuration, command, probes and test."""
 
 import asyncio
 import functools
@@ -23,7 +23,7 @@ from support.programs import Program, free_port, wait_until
 
 @pytest.fixture(scope="module")
 def given() -> dict[str, bytes]:
-    """What users put beside the chart: an authority, a certificate, a web configuration, a token in a vault."""
+    """What users provide besides the chart: an authority, a certificate, a web configuration, a token from a vault."""
     authority = trustme.CA()
     server = authority.issue_cert("localhost", "127.0.0.1")
     pem = authority.cert_pem.bytes()
@@ -43,7 +43,7 @@ def given() -> dict[str, bytes]:
 def check(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: dict[str, bytes]
 ) -> Callable[..., str]:
-    """Runs `cyberun-exporter check` as the container of a release; gives what it prints."""
+    """Runs `cyberun-exporter check` as the container of a release does; returns its output."""
 
     def run(release: Release, index: int = 0) -> str:
         pod = Pod(release, tmp_path / str(index), given, index)
@@ -76,7 +76,7 @@ def test_a_missing_credential_is_found(check: Callable[..., str], tmp_path: Path
 
 
 def test_each_team_is_in_one_shard(check: Callable[..., str]) -> None:
-    """The pods of a sharded release have each team between them exactly once."""
+    """Each team belongs to exactly one pod of a sharded release."""
     release = rendered("sharding")
     printed = [check(release, index) for index in range(release.workload["spec"]["replicas"])]
     teams = [team["name"] for team in release.config["teams"]]
@@ -89,7 +89,7 @@ def _release(values: dict[str, Any], base_url: str) -> Release:
 
 
 async def _succeeds(url: str) -> bool:
-    """Whether a probe's GET does. Kubernetes verifies no certificate either."""
+    """Whether a probe's GET succeeds. Kubernetes does not verify the certificate either."""
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     async with aiohttp.ClientSession() as session, session.get(url, ssl=trusting) as response:
@@ -100,7 +100,7 @@ async def _succeeds(url: str) -> bool:
 async def test_the_pod_serves_as_it_is_probed(
     name: str, platform: SimulatedPlatform, base_url: str, given: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """The container's command serves with what is mounted; each probe succeeds, and so does the chart's test."""
+    """The container's command serves with the mounted files; each probe and the chart's test succeed."""
     team = platform.add_team("default", kind="integration")
     release = _release(case(name), base_url)
     pod = Pod(release, tmp_path, given | {"cyberun-token/token": team.token.encode()})
@@ -119,7 +119,7 @@ async def test_the_pod_serves_as_it_is_probed(
 
 
 async def _run_test(release: Release, port: int) -> subprocess.CompletedProcess[str]:
-    """The command of the test's pod, with the address of this machine in the place of the Service's."""
+    """The command of the test's pod, with this machine's address in place of the Service's."""
     (container,) = release.one("Pod")["spec"]["containers"]
     assert container["command"] == ["python", "-c"]
     script, url = container["args"]

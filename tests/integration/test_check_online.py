@@ -13,14 +13,14 @@ API = {"max_requests_per_second": 1000, "timeout": "5s"}
 
 
 def rows(done: Completed) -> dict[tuple[str, str], tuple[str, str]]:
-    """By team and path: ok or FAILED, and the words."""
+    """By team and path: ok or FAILED, and the message."""
     found = re.findall(r"^(\S+) +(/\S+) +(ok|warning|FAILED) +(.*)$", done.stdout, re.MULTILINE)
     return {(name, path): (state, words) for name, path, state, words in found}
 
 
 @pytest.mark.assumes("filtered_total", "provisioning_filter", "unique_agent_ids", "users_me")
 async def test_every_endpoint_has_a_line(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """A line for each team and endpoint: what the credential may, what is there, what it costs; exit code 0."""
+    """Each team and endpoint has a line: what the credential may do, what was found, what it costs; exit code 0."""
     for name, kind in (("render", "integration"), ("film", "device"), ("audio", "jwt")):
         team = platform.add_team(name, kind=kind)
         team.add_agents(3)
@@ -78,7 +78,7 @@ FAULTS: dict[str, tuple[str, str]] = {
 
 
 async def test_every_failure_says_what_to_do(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """What fails is named with the platform's words and with advice; the healthy team beside it is ok. Exit code 1."""
+    """A failure is shown with the platform's message and with advice, while a healthy team is ok. Exit code 1."""
     platform.add_team("healthy")
     for number, fault in enumerate(FAULTS):
         platform.add_team(f"team-{number}")
@@ -95,7 +95,7 @@ async def test_every_failure_says_what_to_do(platform: SimulatedPlatform, run_co
 
 
 async def test_nobody_there(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """A platform that cannot be reached, or not by TLS, fails each endpoint in words."""
+    """If the platform cannot be reached, or not by TLS, each endpoint fails with an explanation."""
     platform.add_team("render")
     nobody = f"http://127.0.0.1:{free_port()}/api/v1"
     done = await run_command("check", {"api": {**API, "base_url": nobody}}, arguments=["--online"])
@@ -106,7 +106,7 @@ async def test_nobody_there(platform: SimulatedPlatform, run_command: CommandFac
 
 
 async def test_no_tls_there(platform: SimulatedPlatform, base_url: str, run_command: CommandFactory) -> None:
-    """A handshake that fails is told from a connection that does."""
+    """A failed handshake is distinguished from a failed connection."""
     platform.add_team("render")
     api = {**API, "base_url": base_url.replace("http:", "https:")}
     done = await run_command("check", {"api": api}, arguments=["--online"])
@@ -117,7 +117,7 @@ async def test_no_tls_there(platform: SimulatedPlatform, base_url: str, run_comm
 
 
 async def test_clocks_that_differ(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """A difference that shows in ages is worth a word."""
+    """A clock difference that affects ages is mentioned."""
     platform.add_team("render")
     platform.faults.parse("*:*:date=-90s")
     done = await run_command("check", {"api": API}, arguments=["--online"])
@@ -139,7 +139,7 @@ def operator(platform: SimulatedPlatform, tmp_path: Path) -> SignedIn:
 async def test_a_session_is_rotated_properly(
     platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
 ) -> None:
-    """A trade changes the file, so that the next command, or the exporter, goes on from there; teams are listed."""
+    """An exchange changes the file, so the next command or the exporter continues from there; teams are listed."""
     config = {
         "api": API,
         "teams": [],
@@ -163,7 +163,7 @@ async def test_a_session_is_rotated_properly(
 async def test_patterns_that_want_nobody(
     platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
 ) -> None:
-    """A discovery none of whose teams is wanted fails, and tells the names as patterns meet them, on one line."""
+    """A discovery none of whose teams is wanted fails, and lists the names to match with patterns, on one line."""
     platform.teams["film"].display_name = "\u00a0Film\x1b[2J\n"
     discover = [{"refresh_token_file": str(operator.path), "include": ["Nobody"]}]
     done = await run_command("check", {"api": API, "teams": [], "discover": discover}, arguments=["--online"])
@@ -176,7 +176,7 @@ async def test_patterns_that_want_nobody(
 async def test_a_session_in_use_is_left_alone(
     platform: SimulatedPlatform, run_command: CommandFactory, exporter_factory: ExporterFactory, operator: SignedIn
 ) -> None:
-    """A running exporter's session is not touched, which is said; the others are tried."""
+    """A session that a running exporter uses is skipped, with a message; the others are tried."""
     discover = [{"refresh_token_file": str(operator.path)}]
     exporter: RunningExporter = await exporter_factory(
         {"api": API, "collect": {"interval": "1s"}, "teams": [], "discover": discover}
@@ -195,7 +195,7 @@ async def test_a_session_in_use_is_left_alone(
 async def test_a_dead_session_says_to_sign_in(
     platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
 ) -> None:
-    """A refresh token that was used elsewhere is dead; the line says what to do."""
+    """A refresh token that was used elsewhere is invalid; the line says what to do."""
     platform.access.refresh(operator.saved)
     config = {"api": API, "teams": [], "discover": [{"refresh_token_file": str(operator.path)}]}
     done = await run_command("check", config, arguments=["--online"])
@@ -206,7 +206,7 @@ async def test_a_dead_session_says_to_sign_in(
 
 
 async def test_the_offline_mistakes_come_first(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """A configuration that cannot be used is never tried: exit code 2, nothing was asked."""
+    """An invalid configuration is never tried: exit code 2, and no request is sent."""
     platform.add_team("render")
     config = {"api": API, "discover": [{"refresh_token_file": "missing"}]}
     done = await run_command("check", config, arguments=["--online"])
@@ -216,7 +216,7 @@ async def test_the_offline_mistakes_come_first(platform: SimulatedPlatform, run_
 
 
 async def test_without_the_flag_nothing_is_asked(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """`check` alone is offline."""
+    """`check` without `--online` sends no request."""
     platform.add_team("render")
     done = await run_command("check", {"api": API})
     assert (done.code, len(platform.journal)) == (0, 0)
@@ -226,7 +226,7 @@ async def test_without_the_flag_nothing_is_asked(platform: SimulatedPlatform, ru
 async def test_who_is_left_out_is_listed(
     platform: SimulatedPlatform, run_command: CommandFactory, operator: SignedIn
 ) -> None:
-    """Teams that are wanted and not polled are failures, each with its reason; so is a choice that matches nothing."""
+    """Teams that are wanted but not polled are failures, each with its reason; so are patterns that match nothing."""
     discover = {"refresh_token_file": str(operator.path), "name": "all"}
     platform.add_team("other", token="sk-of-another-team")
     done = await run_command(

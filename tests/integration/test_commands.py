@@ -40,7 +40,7 @@ QUICK = {"api": {"max_requests_per_second": 1000}, "collect": {"interval": "1s"}
 async def test_a_mistake_ends_it_before_the_port_opens(
     tmp_path: Path, yaml: str, flags: list[str], lines: list[str]
 ) -> None:
-    """A wrong configuration is exit code 2 and a line that says where, what and what is allowed; no port is tried."""
+    """A wrong configuration gives exit code 2 and a line with place, value and what is allowed; no port is opened."""
     (tmp_path / "t").write_text("sk-some-key\n")
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "config.yaml").write_text(yaml)
@@ -61,7 +61,7 @@ async def test_a_mistake_ends_it_before_the_port_opens(
 
 @pytest.mark.parametrize("command", ["check", "once"])
 async def test_other_commands_refuse_the_same(tmp_path: Path, command: str) -> None:
-    """What serve refuses, check and once refuse, in the same words."""
+    """`check` and `once` refuse the same configurations as `serve`, with the same messages."""
     (tmp_path / "config.yaml").write_text("teams: [{name: a, token_file: missing}]")
     serve = await run_exporter("--config.file=config.yaml", directory=tmp_path)
     other = await run_exporter(command, "--config.file=config.yaml", directory=tmp_path)
@@ -69,7 +69,7 @@ async def test_other_commands_refuse_the_same(tmp_path: Path, command: str) -> N
 
 
 async def test_every_mistake_has_a_line(tmp_path: Path) -> None:
-    """Several mistakes are told at once, a line each."""
+    """Several mistakes are reported at once, a line for each."""
     (tmp_path / "config.yaml").write_text(
         "api: {timeout: never, base_url: ftp://x}\ncollect: {intervall: 5s}\nteams: [{name: '', token_file: t}]\n"
     )
@@ -85,7 +85,7 @@ async def test_every_mistake_has_a_line(tmp_path: Path) -> None:
 
 
 async def test_a_port_in_use_is_a_failure(tmp_path: Path) -> None:
-    """A port that somebody else has is exit code 1, in one line that names it."""
+    """A port in use gives exit code 1 and one line that names it."""
     (tmp_path / "t").touch(mode=0o600)
     (tmp_path / "t").write_text("sk-some-key\n")
     (tmp_path / "config.yaml").write_text("teams: [{name: a, token_file: t}]")
@@ -103,7 +103,7 @@ async def test_a_port_in_use_is_a_failure(tmp_path: Path) -> None:
     "arguments", [["serv"], ["serve", "--help-me"], ["metrics", "--config.file=x"], ["demo", "--agents=x"]]
 )
 async def test_bad_usage_is_told(tmp_path: Path, arguments: list[str]) -> None:
-    """An unknown command or flag is exit code 2, told on standard error."""
+    """An unknown command or flag gives exit code 2 and a message on standard error."""
     done = await run_exporter(*arguments, directory=tmp_path)
     assert (done.code, done.stdout) == (2, "")
     assert arguments[-1].partition("=")[0] in done.stderr
@@ -175,7 +175,7 @@ async def slow_scrape(exporter: RunningExporter) -> tuple[socket.socket, bytes]:
 
 
 async def test_an_answer_in_flight_is_finished(long_exposition: RunningExporter) -> None:
-    """Who is being answered when the end comes gets the whole answer."""
+    """A response under way at shutdown is completed."""
     reader, received = await slow_scrape(long_exposition)
     with closing(reader):
         long_exposition.send_signal(signal.SIGTERM)
@@ -194,7 +194,7 @@ async def test_an_answer_in_flight_is_finished(long_exposition: RunningExporter)
 
 
 async def test_a_reader_that_stands_still_holds_nobody(long_exposition: RunningExporter) -> None:
-    """A scrape that is never read does not keep it from ending in time."""
+    """A scrape whose response is never read does not delay the shutdown."""
     reader, _ = await slow_scrape(long_exposition)
     with closing(reader):
         await ended_in_time(long_exposition, signal.SIGTERM)
@@ -204,7 +204,7 @@ async def test_a_reader_that_stands_still_holds_nobody(long_exposition: RunningE
 
 
 async def test_once_prints_one_poll(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """`once` prints what one poll gives: 0 when all collectors succeeded, else 1 with what could be had."""
+    """`once` prints the result of one poll: exit code 0 if all collectors succeeded, else 1 and what could be read."""
     platform.add_team("render").add_agents(3)
     platform.add_team("research", kind="device").add_agents(2)
     good = await run_command("once")
@@ -222,7 +222,7 @@ async def test_once_prints_one_poll(platform: SimulatedPlatform, run_command: Co
 
 
 async def test_health_asks_the_running_exporter(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
-    """`health` is 0 while the exporter answers, whatever the platform does, and 1 when nobody does."""
+    """`health` exits with 0 while the exporter answers, whatever the platform does, and with 1 when nothing answers."""
     platform.add_team("render")
     platform.faults.set("status", value=500)
     exporter = await exporter_factory()
@@ -238,7 +238,7 @@ async def test_health_asks_the_running_exporter(platform: SimulatedPlatform, exp
 
 
 async def test_check_says_what_a_configuration_means(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """`check` prints each team, the requests per minute and the series, and asks the platform nothing."""
+    """`check` prints each team, the requests per minute and the series, and sends no request to the platform."""
     platform.add_team("render")
     platform.add_team("research", kind="device")
     done = await run_command("check", {"collect": {"interval": "30s"}})
@@ -261,7 +261,7 @@ async def test_a_closed_output_is_told(command: str) -> None:
 
 
 async def test_a_table_on_an_output_of_ascii(tmp_path: Path) -> None:
-    """Letters that the output cannot show are escaped; the table stands."""
+    """Characters that the output cannot encode are escaped, and the table is complete."""
     (tmp_path / "t").write_text("sk-some-key\n")
     (tmp_path / "config.yaml").write_text("teams: [{name: Jörg 漢, token_file: t}]", encoding="utf-8")
     done = await run_exporter(
@@ -329,7 +329,7 @@ async def demo(programs: AsyncExitStack, directory: Path, *flags: str) -> Runnin
 
 
 async def test_the_demo_shows_a_living_fleet(tmp_path: Path, programs: AsyncExitStack) -> None:
-    """`demo` needs nothing: three teams and at least 30 agents, whose numbers move."""
+    """`demo` needs no configuration: it has three teams and at least 30 agents, whose numbers change."""
     exporter = await demo(programs, tmp_path)
     await exporter.wait_ready(within=30)
 
@@ -359,7 +359,7 @@ async def test_the_demo_shows_a_living_fleet(tmp_path: Path, programs: AsyncExit
 
 
 async def test_the_demo_shows_faults(tmp_path: Path, programs: AsyncExitStack) -> None:
-    """`demo --faults` shows what an exporter says of a platform in trouble."""
+    """`demo --faults` shows an exporter of a failing platform."""
     exporter = await demo(programs, tmp_path, "--faults=render:/r/tasks:status=503", "--agents=10", "--seed=7")
     await exporter.wait_ready(within=30)
     samples = await exporter.samples()
@@ -373,7 +373,7 @@ async def test_the_demo_shows_faults(tmp_path: Path, programs: AsyncExitStack) -
 
 
 async def test_a_log_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
-    """With a full pipe on standard error scrapes are answered, polls go on, and SIGTERM ends it in time."""
+    """With a full pipe on standard error, scrapes are answered, polls continue, and SIGTERM ends it in time."""
     (tmp_path / "t").write_text("sk-some-key\n")
     teams = "".join(f"- {{name: team-{number}, token_file: t}}\n" for number in range(60))
     api = "{base_url: 'http://127.0.0.1:9/api/v1', max_requests_per_second: 1000}"

@@ -1,4 +1,4 @@
-"""The exporter over raw sockets: connections that die, and bytes that nobody asked for."""
+"""The exporter over raw sockets: connections that break, and unexpected bytes."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TOKENS = {"render": "sk-render-0123456789abcdef", "film": "sk-film-0123456789abc
 async def test_idle_connections_that_a_middlebox_forgets_cost_no_poll(
     prepare: Callable[..., RunningExporter], programs: AsyncExitStack
 ) -> None:
-    """Every connection is reset at its second request: no poll fails, and the requests counted are those sent."""
+    """If every connection is reset at its second request, no poll fails, and exactly the sent requests are counted."""
 
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         if connection.requests > 1:
@@ -52,7 +52,7 @@ async def test_idle_connections_that_a_middlebox_forgets_cost_no_poll(
 async def test_a_late_duplicate_answer_reaches_no_other_team(
     prepare: Callable[..., RunningExporter], programs: AsyncExitStack
 ) -> None:
-    """Each answer comes twice, a moment apart; agents of one team are never another's."""
+    """If each answer arrives twice, one team's agents are never shown as another's."""
 
     async def handler(connection: RawConnection, request: RawRequest) -> None:
         team = next(name for name, token in TOKENS.items() if token == request.token)
@@ -79,7 +79,7 @@ async def test_a_late_duplicate_answer_reaches_no_other_team(
 async def test_a_proxy_is_named_before_it_is_used(
     prepare: Callable[..., RunningExporter], programs: AsyncExitStack
 ) -> None:
-    """The start, `check` and `check --online` say which variable leads through which proxy, without its password."""
+    """The start, `check` and `check --online` name the proxy and the variable it comes from, without its password."""
     platform = await programs.enter_async_context(raw_platform(healthy))
     proxy = f"me:secret@127.0.0.1:{platform.port}"
     environment = {"HTTP_PROXY": proxy, "NO_PROXY": "10.0.0.0/8,*.elsewhere.example"}

@@ -48,7 +48,7 @@ async def failures(exporter: RunningExporter, path: str, reason: str) -> float:
 async def test_each_kind_has_its_paths_and_headers(
     platform: SimulatedPlatform, run_command: CommandFactory, headers_seen: list[Mapping[str, str]]
 ) -> None:
-    """Integration keys stay on runtime paths; the team's id goes along with a user session and with nothing else."""
+    """Integration keys are only used on runtime paths; the team's id is only sent with a user session."""
     teams = [platform.add_team(kind, kind=kind) for kind in ("integration", "device", "jwt")]
     config = [{"name": team.name, "team_id": team.team_id} for team in teams]
     done = await run_command("once", {"api": API, "teams": config})
@@ -70,7 +70,7 @@ async def test_each_kind_has_its_paths_and_headers(
 
 
 async def test_an_agent_key_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """An ak- key is a mistake that says why, and is not repeated."""
+    """An ak- key is a mistake; the message says why and does not repeat the key."""
     (tmp_path / "key").write_text(f"ak-{MARKER}\n")
     (tmp_path / "config.yaml").write_text("teams: [{name: render, token_file: key}]")
     for command in ("serve", "check", "once"):
@@ -92,7 +92,7 @@ async def test_a_credential_where_none_belongs_is_not_repeated(tmp_path: Path) -
 
 
 async def test_a_rotated_file_is_read_again(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
-    """A new key in the file is used without a restart and without a failed request."""
+    """A new key in the file is used without a restart or a failed request."""
     team = platform.add_team("render")
     exporter = await exporter_factory({"api": API, "collect": QUICK})
     await exporter.wait_ready()
@@ -195,7 +195,7 @@ async def test_a_credential_that_others_can_read_is_warned_of(
     *,
     warned: bool,
 ) -> None:
-    """A file that every user can read is used, and warned of by its name."""
+    """A file that every user can read is used, with a warning that names it."""
     platform.add_team("render")
     exporter = prepare({"api": API})
     exporter.token_path("render").chmod(mode)
@@ -207,7 +207,7 @@ async def test_a_credential_that_others_can_read_is_warned_of(
 
 
 def echo(token: str) -> web.Response:
-    """An answer that throws the credential back, in the way that ends the credential."""
+    """An answer that repeats the credential, with the status that rejects it."""
     words = json.dumps({"error_message": f"no such key: {token}, only {token[:12]}… Bearer {token}"})
     item = {"id": "a", "agent_id": "a", "task_status": token, "agent_status": token}
     page = {"task_list": [item], "agent_list": [item, item], "page_meta": {"total_count": 1, token: token}}
@@ -294,7 +294,7 @@ LEAKED = ("bob", "hunter2", "rt-0123", "AbCd", "0123456789")
 async def test_other_peoples_credentials_in_an_error_are_shown_nowhere(
     prepare: Callable[..., RunningExporter], programs: AsyncExitStack
 ) -> None:
-    """The platform's words are masked in the same way on the page, in its JSON, in the log and by every command."""
+    """The platform's messages are masked in the same way on the page, in its JSON, in the log and by every command."""
 
     async def script(_: web.BaseRequest) -> web.StreamResponse:
         return web.json_response({"error_message": LEAK}, status=400)

@@ -1,4 +1,4 @@
-"""What the dashboards say where there are two exporters of a fleet, two jobs, probes for scrapes, or nothing."""
+"""What the dashboards show with two exporters of a fleet, two jobs, probes instead of scrapes, or nothing."""
 
 import asyncio
 import json
@@ -31,19 +31,19 @@ def targets_of(uid: str, title: str) -> list[str]:
 
 
 async def shown(server: RunningPrometheus, uid: str, title: str, query: int = 0) -> list[Series]:
-    """What a query of a panel gives now."""
+    """The current result of a panel's query."""
     return await server.query(reading.filled(targets_of(uid, title)[query], VALUES))
 
 
 async def number(server: RunningPrometheus, uid: str, title: str, **chosen: str) -> float | None:
-    """The number that a panel shows now, if any, with these values of the variables in the place of all."""
+    """The number that a panel shows now, if any, with these values of the variables instead of all."""
     (expression,) = targets_of(uid, title)
     series = await server.query(reading.filled(expression, VALUES | chosen))
     return series[0].value if series else None
 
 
 async def rows(server: RunningPrometheus) -> list[float]:
-    """Which teams report, by the Overview's table."""
+    """The teams that report, from the Overview's table."""
     return sorted(row.value for row in await shown(server, "cyberun-overview", "Teams"))
 
 
@@ -58,7 +58,7 @@ def settle(read: Callable[[], Awaitable[Any]], wanted: Any) -> Awaitable[bool]:
 
 @pytest.fixture
 def two_teams(platform: SimulatedPlatform) -> SimulatedPlatform:
-    """A fleet that stands still: each team has agents, one of them busy, and tasks that wait and run."""
+    """A fleet that does not change: each team has agents, one of them busy, and tasks that wait and run."""
     for name in ("render", "batch"):
         team = platform.add_team(name)
         team.add_agents(AGENTS, prefix=f"{name}-")
@@ -120,7 +120,7 @@ async def test_a_second_exporter_of_a_fleet_counts_nothing_twice(
 async def test_equal_names_under_two_jobs_stay_two_rows(
     exporters: list[RunningExporter], prometheus: PrometheusFactory
 ) -> None:
-    """Two jobs are two fleets: their teams are rows of their own, and their agents all count."""
+    """Two jobs are two fleets: each of their teams has its own row, and all of their agents count."""
     jobs = [job("cyberun", *exporters[:2]), job("staging", exporters[2])]
     server = await prometheus({"global": GLOBAL, "scrape_configs": jobs})
     await settle(lambda: number(server, "cyberun-agents", "Connected"), 4 * AGENTS)
@@ -153,7 +153,7 @@ async def test_a_list_that_was_never_read_is_drawn_as_the_oldest(
 async def test_probes_fill_the_variables_and_every_choice_shows_something(
     exporters: list[RunningExporter], prometheus: PrometheusFactory
 ) -> None:
-    """With the example for probes, choosing any job, instance or team that is offered empties no panel."""
+    """With the example for probes, no panel is empty for any job, instance or team that can be selected."""
     config = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8").replace("localhost:10042", address(exporters[0])))
     config = {"global": GLOBAL, "scrape_configs": config["scrape_configs"]}
     server = await prometheus(config)
@@ -174,7 +174,7 @@ async def test_probes_fill_the_variables_and_every_choice_shows_something(
 async def test_what_does_not_report_is_never_overlooked(
     exporters: list[RunningExporter], prometheus: PrometheusFactory, tmp_path: Path
 ) -> None:
-    """An exporter down for longer than the time shown counts, as do teams whose target is gone, and no exporter."""
+    """An exporter that is down for longer than the time range counts as down; so do teams without a target."""
     found = tmp_path / "targets.json"
     found.write_text("[]")
 

@@ -1,4 +1,4 @@
-"""How much a page asks of Prometheus and of a browser, where the fleet is large."""
+"""How much a dashboard loads from Prometheus into a browser for a large fleet."""
 
 import asyncio
 import re
@@ -36,7 +36,7 @@ def history(exposition: str, drawn: set[str], now: float) -> Iterator[str]:
 
 
 def asked(board: dict[str, Any], now: float) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """What Grafana asks for each panel: title, path and parameters."""
+    """The requests of Grafana for each panel: title, path and parameters."""
     for panel in reading.panels(board):
         pixels = (WIDTH - 32) * panel["gridPos"]["w"] / 24
         step = max(SCRAPE, {"1m": 60.0}.get(panel.get("interval", ""), SCRAPE), SPAN / pixels)
@@ -51,7 +51,7 @@ def asked(board: dict[str, Any], now: float) -> Iterator[tuple[str, str, dict[st
 
 
 async def test_a_load_of_agents_stays_small(run_command: CommandFactory, tmp_path: Path) -> None:
-    """Opening Agents takes less than 500 KB of answers where 600 agents in 30 teams have a history of three hours."""
+    """Opening Agents loads less than 500 KB for 600 agents in 30 teams with three hours of history."""
     platform = demo_platform(teams=TEAMS, agents=AGENTS)
     async with platform.serve() as base_url:
         config = {

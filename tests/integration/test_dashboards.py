@@ -1,4 +1,4 @@
-"""Every query of every dashboard, asked of a real Prometheus that scrapes the exporter on the simulated fleet."""
+"""Every query of every dashboard, sent to a real Prometheus that scrapes an exporter of a simulated fleet."""
 
 import asyncio
 import re
@@ -49,7 +49,7 @@ KNOWN_WITHOUT_EXPORTER = {
 
 @dataclass(slots=True)
 class Rig:
-    """A living fleet, one team that a script plays, an exporter and a Prometheus. Mutable."""
+    """A fleet that changes, one scripted team, an exporter and a Prometheus. Mutable."""
 
     platform: SimulatedPlatform
     team: SimulatedTeam
@@ -63,7 +63,7 @@ class Rig:
     """How many points each annotation about restarts had after one restart."""
 
     def play(self) -> None:
-        """What happens in a second: a task of each kind ends."""
+        """One second of the script: a task of each kind ends."""
         now = time.time()
         for status in ("completed", "failed", "cancelled"):
             times = {"created_at": now - 9, "started_at": now - 6, "completed_at": now}
@@ -74,18 +74,18 @@ class Rig:
         self.team.update_agent("studio-1", tasks_completed=completed + 1)
 
     def renew_session(self, name: str) -> None:
-        """Trades a team's JWT for one that expires later."""
+        """Replaces a team's JWT by one that expires later."""
         team = self.platform.teams[name]
         self.platform.access.refresh(team.refresh_token)
         self.exporter.write_token(name, team.token)
 
     async def ask(self, query: Query) -> list[Any]:
-        """What the query gives now: results, or the values of a label."""
+        """The current result of the query: elements, or the values of a label."""
         data = await self.prometheus.api(query.path, **query.at(time.time()))
         return list(data if isinstance(data, list) else data["result"])
 
     async def until(self, wanted: set[str], *, within: float) -> None:
-        """Lives on until all these queries have given data, or the time is over: the tests say what is missing."""
+        """Continues until all these queries have returned data or the time is over; the tests say what is missing."""
         deadline = time.monotonic() + within
         while wanted - self.seen and time.monotonic() < deadline:
             self.play()
@@ -95,7 +95,7 @@ class Rig:
             await asyncio.sleep(1)
 
     async def miss_the_exporter(self) -> None:
-        """Reads what all panels say of now, once Prometheus has noticed that the exporter is gone."""
+        """Reads the current values of all panels after Prometheus noticed that the exporter is gone."""
 
         async def noticed() -> bool:
             return [series.value for series in await self.prometheus.query("up")] == [0]
@@ -137,7 +137,7 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
 
 
 def _rules(directory: Path) -> list[str]:
-    """The alert rules, whose alerts fire at once."""
+    """The alert rules, without waiting times."""
     for path in promql.RULES.glob("*.yml"):
         text = re.sub(
             r"^( +(?:keep_firing_)?for:) \w+$", r"\1 0s", path.read_text(encoding="utf-8"), flags=re.MULTILINE
@@ -160,14 +160,14 @@ def _exporter(directory: Path, platform: SimulatedPlatform, base_url: str) -> Ru
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def healthy(rig: Rig) -> set[str]:
-    """What gives data while all is well."""
+    """Queries that return data on a healthy fleet."""
     await rig.until({query.name for query in QUERIES} - set(EMPTY_WHEN_HEALTHY), within=40)
     return set(rig.seen)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def troubled(rig: Rig, healthy: set[str]) -> set[str]:
-    """What gives data after that in trouble: faults of the platform, agents that leave, an exporter that is gone."""
+    """Queries that then return data during faults: a failing platform, agents that leave, an exporter that is gone."""
     disconnects = {name for name in EMPTY_WHEN_HEALTHY if name.endswith("disconnects")}
     rig.platform.faults.parse("render:/r/tasks:status=429/60, research:/agents:hostile=types")
     rig.team.add_agents(20, prefix="too-many-")
@@ -196,14 +196,14 @@ def test_a_healthy_fleet_shows_data(healthy: set[str], name: str) -> None:
 
 @pytest.mark.parametrize("name", EMPTY_WHEN_HEALTHY)
 def test_trouble_fills_what_was_empty(healthy: set[str], troubled: set[str], name: str) -> None:
-    """What is empty on a healthy fleet shows data as soon as there is something to show."""
+    """Panels that are empty on a healthy fleet show data once there is something to show."""
     assert name not in healthy or EMPTY_WHEN_HEALTHY[name] == MAY_HAPPEN
     assert name in troubled
 
 
 @pytest.mark.usefixtures("troubled")
 def test_an_exporter_that_is_gone_is_noticed(rig: Rig) -> None:
-    """When the exporter is gone the first number says so, and the alert that is about it fires."""
+    """When the exporter is gone, the first number says so, and its alert fires."""
     assert rig.without_exporter["cyberun-overview: Not reporting A"] == [1]
     assert rig.without_exporter["cyberun-exporter: Not reporting A"] == [1]
     assert set(rig.without_exporter["cyberun-overview: Teams A"]) == {0}
@@ -212,7 +212,7 @@ def test_an_exporter_that_is_gone_is_noticed(rig: Rig) -> None:
 
 @pytest.mark.usefixtures("troubled")
 def test_no_number_outlives_the_exporter(rig: Rig) -> None:
-    """When the exporter is gone every panel is empty now, but those that say so: no number, no row, no "none"."""
+    """When the exporter is gone, every panel is empty except those that say so: no number, no row, no "none"."""
     assert set(rig.without_exporter) <= set(KNOWN_WITHOUT_EXPORTER)
 
 
@@ -225,7 +225,7 @@ def test_a_restart_is_one_line(rig: Rig) -> None:
 @pytest.mark.usefixtures("healthy")
 @pytest.mark.asyncio(loop_scope="module")
 async def test_rows_of_tables_are_named_by_what_is_shown(rig: Rig) -> None:
-    """The queries of a table give labels that are columns, or one row would fall apart into several."""
+    """The labels of a table's queries are columns; otherwise one row would become several."""
     for uid, board in reading.load().items():
         for panel in reading.panels(board):
             if panel["type"] == "table":
@@ -237,6 +237,6 @@ async def test_rows_of_tables_are_named_by_what_is_shown(rig: Rig) -> None:
 
 
 def test_the_exceptions_exist() -> None:
-    """Every exception names a query that there is."""
+    """Every exception names an existing query."""
     assert set(EMPTY_WHEN_HEALTHY) <= {query.name for query in QUERIES}
     assert set(KNOWN_WITHOUT_EXPORTER) <= {query.name for query in every_query()}

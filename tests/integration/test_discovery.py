@@ -18,7 +18,7 @@ FAILURES = "cyberun_exporter_api_request_failures_total"
 
 @pytest.fixture
 def operator(platform: SimulatedPlatform, tmp_path: Path) -> SignedIn:
-    """A user in three teams; a fourth, with a key of its own, is somebody else's."""
+    """A user in three teams; a fourth team, with its own key, is not the user's."""
     for name in ("render", "film", "film-test", "other"):
         platform.add_team(name, quotas={"concurrent_tasks": 16, "gpus": -1}).add_agents(2)
     return SignedIn(platform, tmp_path / "operator", "render", "film", "film-test")
@@ -35,7 +35,7 @@ def config(operator: SignedIn, *teams: dict[str, Any], **discover: Any) -> dict[
 
 
 async def up(exporter: RunningExporter, *names: str) -> None:
-    """Waits until exactly these teams are there, and up."""
+    """Waits until exactly these teams are polled, and up."""
 
     async def are_up() -> bool:
         samples = await exporter.samples()
@@ -48,7 +48,7 @@ async def up(exporter: RunningExporter, *names: str) -> None:
 async def test_teams_come_and_go_without_a_restart(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:
-    """A look brings new teams and ends those that went; the others keep data and counters, through failed looks too."""
+    """Discovery adds new teams and removes others; the rest keep data and counters, even if an attempt fails."""
     exporter = await exporter_factory(config(operator, exclude=[".*-Test"]), tokens={})
     await exporter.wait_ready()
     await up(exporter, "Render", "Film")
@@ -94,7 +94,7 @@ async def test_teams_come_and_go_without_a_restart(
 async def test_readiness_waits_for_the_first_look(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:
-    """An exporter that does not know its teams yet is not ready, healthy though it is, and no scrape fails."""
+    """An exporter that does not know its teams yet is healthy but not ready, and no scrape fails."""
     platform.faults.parse("*:/users/me:latency=2s")
     exporter = await exporter_factory(config(operator), tokens={})
     await exporter.wait_listening()
@@ -108,7 +108,7 @@ async def test_readiness_waits_for_the_first_look(
 async def test_a_reload_changes_who_is_wanted(
     operator: SignedIn, exporter_factory: ExporterFactory, base_url: str
 ) -> None:
-    """Other patterns and a name that is configured now take effect at once; the teams that stay keep their counters."""
+    """Changed patterns and a newly configured name take effect at once; the other teams keep their counters."""
     exporter = await exporter_factory(config(operator, include=["Film.*"]), tokens={})
     await exporter.wait_ready()
     await up(exporter, "Film", "Film-Test")
@@ -129,7 +129,7 @@ async def test_a_reload_changes_who_is_wanted(
 
 
 async def test_shards_share_the_found_teams(operator: SignedIn, run_command: CommandFactory) -> None:
-    """Each found team is polled by one shard, with a session of the shard's own."""
+    """Each discovered team is polled by one shard, which has its own session."""
     found: list[str] = []
     for shard in range(2):
         operator.again()
@@ -144,7 +144,7 @@ async def test_shards_share_the_found_teams(operator: SignedIn, run_command: Com
 async def test_once_fails_when_teams_cannot_be_found(
     platform: SimulatedPlatform, operator: SignedIn, run_command: CommandFactory
 ) -> None:
-    """No teams because of a failed look is a failure, not an empty success."""
+    """If discovery fails, `once` fails too, although there is no team."""
     platform.faults.parse("*:/users/me:status=403")
     done = await run_command("once", config(operator), tokens={})
     assert done.code == 1
@@ -154,7 +154,7 @@ async def test_once_fails_when_teams_cannot_be_found(
 async def test_a_device_key_finds_its_team(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory, tmp_path: Path
 ) -> None:
-    """A device key reads the one team it is bound to; where its user has several, the one must be named."""
+    """A device key reads the one team that it is bound to; if its user has several, that one must be named."""
     key = platform.access.add_key(platform.teams["film"], "device", user=operator.user)
     path = tmp_path / "device"
     path.write_text(key)

@@ -33,7 +33,7 @@ RESIDENT: Final = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fault on one path of one team, and what is to come of it."""
+    """A fault on one path of one team, and its expected effect."""
 
     kind: str
     path: str
@@ -163,7 +163,7 @@ def failures(samples: Samples, team: str) -> Mapping[tuple[str, str], float]:
 
 
 async def polls(exporter: RunningExporter) -> dict[str, dict[str, Any]]:
-    """By team: the status of each collector. Parsing as little as this leaves the simulator its time."""
+    """The status of each collector, by team. Parsing only this leaves time for the simulator."""
     status = await exporter.json("/api/v1/status")
     return {team["name"]: {each["name"]: each for each in team["collectors"]} for team in status["teams"]}
 
@@ -177,7 +177,7 @@ async def down(exporter: RunningExporter) -> list[str]:
 async def exporter(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, cases: tuple[Case, ...]
 ) -> RunningExporter:
-    """Polls a team for each case and a healthy one, all of them up by now."""
+    """Polls a team for each case and a healthy one; all of them are up."""
     for name in (HEALTHY, *(case.name for case in cases)):
         populate(platform.add_team(name))
     exporter = await exporter_factory(
@@ -189,7 +189,7 @@ async def exporter(
 
 
 def test_every_reason_has_a_case() -> None:
-    """The table knows each reason; `tls` needs another server and has a test of its own."""
+    """The table has every reason except `tls`, which needs another server and has its own test."""
     assert {case.reason for case in FAILING} == set(REASONS) - {"tls"}
     names = [case.name for case in FAILING + BEARABLE]
     assert len(set(names)) == len(names)
@@ -198,7 +198,7 @@ def test_every_reason_has_a_case() -> None:
 @pytest.mark.parametrize("cases", [FAILING], ids=["failing"])
 @pytest.mark.assumes("unique_agent_ids")
 async def test_a_fault_costs_one_list_of_one_team(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
-    """Whatever the platform answers, it is counted by its reason and costs nothing but the list it is about."""
+    """Every failure is counted under its reason and affects only the list that it concerns."""
     before = await both_formats(exporter)
     switch_on(platform, FAILING)
 
@@ -242,7 +242,7 @@ async def test_a_fault_costs_one_list_of_one_team(platform: SimulatedPlatform, e
 @pytest.mark.assumes("provisioning_filter", "stable_order", "unique_agent_ids")
 @pytest.mark.parametrize("cases", [BEARABLE], ids=["bearable"])
 async def test_odd_items_cost_no_more_than_themselves(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
-    """Items that are wrong in some field, and lists that move or lie a little, leave their team up."""
+    """A team with wrong values in some items, or a list that changes or is slightly inconsistent, stays up."""
     switch_on(platform, BEARABLE)
     began = time.time()
 

@@ -31,9 +31,9 @@ def domain_names(samples: Samples, team: str) -> set[str]:
 async def test_old_data_is_withheld_list_by_list(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """What is older than stale_after is absent, never 0 or NaN; the other list and other teams stay, and it comes back.
+    """Data older than stale_after is absent, never 0 or NaN, and returns; the other list and teams are unaffected.
 
-    The clock that counts is that of the last success, whatever the failures.
+    The age counts from the last success, whatever fails afterwards.
     """
     for name in ("hangs", "lost-tasks", "lost-agents", "healthy"):
         team = platform.add_team(name)
@@ -101,7 +101,7 @@ async def test_old_data_is_withheld_list_by_list(
 async def test_a_platform_that_is_gone_is_no_end(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """A refused connection is counted as `connect`; the process goes on and is ready, and waits for the platform."""
+    """A refused connection is counted as `connect`; the process is ready and keeps trying."""
     platform.add_team("render").add_agents(1)
     exporter = await exporter_factory({"api": {**API, "base_url": "http://127.0.0.1:1/api/v1"}})
     await exporter.wait_ready()

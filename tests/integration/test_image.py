@@ -1,4 +1,4 @@
-"""The image's steps, done without a container engine, give a program that anybody may run and nobody need write for."""
+"""The image's steps, done without a container engine, give a program that any user may run without writing files."""
 
 import json
 import os
@@ -22,7 +22,7 @@ HOME = "/opt/cyberun-exporter"
 
 
 def as_nobody(command: Sequence[str]) -> list[str]:
-    """The command as the image's user, without any capability; as ourselves where we are not root."""
+    """The command as the image's user, without capabilities; as the current user if that is not root."""
     if os.geteuid() != 0:
         return [*command]
     rights = ["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
@@ -65,7 +65,7 @@ def image() -> Iterator[Replay]:
 
 
 def _environment(given: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The variables that the last stage sets, with the given texts replaced."""
+    """The environment variables that the last stage sets, with the given texts replaced."""
     for word in (word for step in FINAL if step.name == "ENV" for word in step.words):
         name, value = word.split("=", 1)
         for old, new in given.items():
@@ -81,14 +81,14 @@ def instruction(name: str) -> list[str]:
 
 
 def run(image: Replay, *command: str) -> subprocess.CompletedProcess[str]:
-    """A command in the image: its user, its environment and nothing else, in a folder that it cannot write to."""
+    """A command in the image: with its user and only its environment, in a folder that it cannot write to."""
     return subprocess.run(
         as_nobody(["env", *command]), cwd="/", env=image.environment, capture_output=True, text=True, check=False
     )
 
 
 def test_the_image_copies_what_was_built() -> None:
-    """The last stage takes one folder from the build, to the same place, for its scripts name it."""
+    """The last stage copies one folder from the build to the same path, because its scripts contain that path."""
     assert [step.words for step in FINAL if step.name == "COPY"] == [["--from=build", HOME, HOME]]
 
 
@@ -104,7 +104,7 @@ def test_nobody_can_run_it(image: Replay) -> None:
 
 
 def test_everybody_may_read_it_and_nobody_write(image: Replay) -> None:
-    """Files may be read by every user, and none but root may change them; there is no installer."""
+    """Every user may read the files, and only root may change them; there is no installer."""
     files = [path for path in image.place(HOME).rglob("*") if not path.is_symlink()]
     assert len(files) > 500
     for path in files:
@@ -117,7 +117,7 @@ def test_everybody_may_read_it_and_nobody_write(image: Replay) -> None:
 
 
 def test_only_what_is_locked_is_installed(image: Replay) -> None:
-    """The image holds the distributions of requirements/runtime.txt, the exporter, and no more."""
+    """The image contains exactly the distributions of requirements/runtime.txt and the exporter."""
     code = "from importlib.metadata import distributions as d; print(*sorted({x.name.lower() for x in d()}))"
     installed = run(image, "python", "-c", code).stdout.replace("_", "-").split()
     lines = (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8").splitlines()
@@ -129,7 +129,7 @@ def test_only_what_is_locked_is_installed(image: Replay) -> None:
 async def test_it_serves_and_is_healthy(
     image: Replay, platform: SimulatedPlatform, base_url: str, tmp_path: Path
 ) -> None:
-    """Configured by the environment alone it serves, tells its revision, passes its health check and stops at once."""
+    """Configured only by the environment, it serves, shows its revision, passes its health check and stops at once."""
     team = platform.add_team("render", kind="integration")
     port = free_port()
     image.environment |= {

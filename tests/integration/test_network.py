@@ -31,7 +31,7 @@ async def is_up(exporter: RunningExporter, value: int = 1) -> None:
 async def test_a_platform_that_restarts_is_found_again(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """Kept connections end with the platform and are made anew when it is back on its port."""
+    """Connections end with the platform, and are opened again when it is back on its port."""
     platform.add_team("render").add_agents(1)
     async with platform.serve() as base_url:
         exporter = await exporter_factory({"api": {**API, "base_url": base_url}, "collect": COLLECT})
@@ -44,7 +44,7 @@ async def test_a_platform_that_restarts_is_found_again(
 async def test_a_name_that_moves_to_another_address_is_followed(
     platform: SimulatedPlatform, programs: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the old address is gone, the name is looked up again: within the seconds that an answer is remembered."""
+    """When the old address is gone, the name is resolved again within the seconds that a result is cached."""
     address, real = ["127.0.0.1"], socket.getaddrinfo
 
     def lookup(host: Any, *arguments: Any, **named: Any) -> Any:
@@ -102,14 +102,14 @@ async def test_a_name_that_moves_while_its_old_address_answers_is_followed(
 
 
 def descriptors(pid: int) -> int:
-    """How many the process has open."""
+    """The number of file descriptors that the process has open."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 async def test_running_out_of_descriptors_is_outlived(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """Clients that take every descriptor make it deaf, not dead; when they leave, scrapes and polls are as before."""
+    """Clients that use up all file descriptors only block new connections; when they leave, all works as before."""
     platform.add_team("render").add_agents(1)
     exporter = await exporter_factory({"api": API, "collect": COLLECT})
     await is_up(exporter)

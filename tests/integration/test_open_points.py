@@ -1,4 +1,4 @@
-"""Each point that the documentation leaves open, one way and the other, from the platform to what is scraped."""
+"""Each point that the documentation leaves open, in both variants, from the platform to the exposition."""
 
 import re
 import time
@@ -13,7 +13,7 @@ FAST = {"api": API, "collect": {"interval": "1s"}}
 
 
 async def once(run_command: CommandFactory) -> Samples:
-    """One poll of every team, which must go well."""
+    """One poll of every team, which must succeed."""
     done = await run_command("once", {"api": API})
     assert done.code == 0, done.stderr
     return parse_text(done.stdout)
@@ -32,7 +32,7 @@ async def test_provisioning_that_can_be_asked_for(platform: SimulatedPlatform, r
 async def test_provisioning_that_cannot_be_asked_for(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """Where it does not, they are counted as `other`, and as values that are not known; no request of it fails."""
+    """If it does not, they are counted as `other` and as unknown values; no request counts as failed."""
     team = platform.add_team("render")
     team.add_tasks(2, status="provisioning")
     team.add_tasks(3, status="running")
@@ -129,7 +129,7 @@ async def test_labels_of_waiting_tasks(
 
 
 async def test_a_restart_counts_no_wait_again(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
-    """A task that ran when the exporter started counts when it ends; its wait, and old ends, do not."""
+    """A task that was running when the exporter started counts when it ends; its wait and older tasks do not."""
     team = platform.add_team("render")
     team.add_agents(1)
     task = team.add_task(status="running", agent_id="gpu-node-01")
@@ -150,7 +150,7 @@ async def test_a_restart_counts_no_wait_again(platform: SimulatedPlatform, expor
 
 @pytest.mark.assumes("stable_order")
 async def test_workflows(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
-    """With collect.workflows the busiest workflows have counters, from 0 on, and names; the others are together."""
+    """With collect.workflows the busiest workflows have names and counters that start at 0; others share `other`."""
     team = platform.add_team("render")
     running = [team.add_task(status="running", workflow_id=workflow) for workflow in ("flow-a", "flow-b", "flow-c")]
     exporter = await exporter_factory({"api": API, "collect": {"interval": "1s", "workflows": 2}})

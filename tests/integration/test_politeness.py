@@ -18,7 +18,7 @@ def times(calls: Sequence[Call]) -> list[float]:
 
 
 async def test_the_rate_is_kept(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """All teams together send no more than one second's worth at once, and the rate from then on."""
+    """All teams together send at most one second's worth of requests at once, and then at the configured rate."""
     rate = burst = 12.5
     for number in range(6):
         platform.add_team(f"team-{number}")
@@ -48,7 +48,7 @@ async def test_teams_start_spread_over_the_interval(
 async def test_retry_after_is_honoured(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, answer: str, least: float
 ) -> None:
-    """A team that is asked to wait waits, with both its lists; a date has whole seconds. The others go on."""
+    """A team that is asked to wait does so with both of its lists; a date has whole seconds. Other teams continue."""
     platform.add_team("held")
     platform.add_team("free")
     platform.faults.set("status", team="held", path="/r/tasks", value=answer, times=1)
@@ -78,7 +78,7 @@ async def test_retry_after_is_honoured(
 async def test_failures_in_a_row_space_the_polls_out(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """Twice a failed poll is repeated at the interval; the third holds the team back, until a poll succeeds."""
+    """After two failures polls continue at the interval; the third holds the team back until a poll succeeds."""
     platform.add_team("render")
     platform.faults.set("status", path="/r/tasks", value=500)
     exporter = await exporter_factory({"api": FAST, "collect": {"interval": "2s"}})

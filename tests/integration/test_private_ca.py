@@ -13,7 +13,7 @@ AUTHORITY = trustme.CA()
 
 @pytest.fixture
 async def base_url(platform: SimulatedPlatform) -> AsyncIterator[str]:
-    """The platform behind TLS, with a certificate of an authority that no system knows."""
+    """The platform behind TLS, with a certificate from a private authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
     async with platform.serve(ssl_context=context) as url:
@@ -35,7 +35,7 @@ async def test_a_private_authority_is_trusted_when_told(
 async def test_an_unknown_authority_is_refused(
     platform: SimulatedPlatform, run_command: CommandFactory, tmp_path: Path, trusted: str
 ) -> None:
-    """Without it, or with that of another authority, every request fails as `tls` and no credential is sent."""
+    """Without it, or with another authority's, every request fails with `tls` and no credential is sent."""
     platform.add_team("render")
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     done = await run_command("once", {"api": {"ca_file": "../ca.pem"} if trusted == "another" else {}})

@@ -80,7 +80,7 @@ async def test_prometheus_stores_what_is_served(
 
 
 async def test_a_vanished_agent_ends_at_the_next_scrape(platform: SimulatedPlatform, server: RunningPrometheus) -> None:
-    """The series of an agent that left end at once, but for its presence, which says 0, and when it was seen."""
+    """The series of an agent that left end at once, except its presence, which is 0, and when it was last seen."""
     agent = '{team_name="team-0", agent_id="gpu-node-02"}'
     assert await values(server, f"cyberun_agent_connected{agent}") == [1]
     platform.teams["team-0"].remove_agent("gpu-node-02")
@@ -97,7 +97,7 @@ async def test_a_vanished_agent_ends_at_the_next_scrape(platform: SimulatedPlatf
 async def test_a_hanging_team_goes_down_and_its_series_end(
     platform: SimulatedPlatform, server: RunningPrometheus
 ) -> None:
-    """A team whose platform hangs is down at once; its old data ends with stale_after, that of the others stays."""
+    """A team whose platform hangs is down at once; its data ends after stale_after, that of other teams stays."""
     platform.faults.set("hang", team="team-1")
     platform.faults.set("hang", team="team-1", path="/users/me")
 
@@ -117,7 +117,7 @@ async def test_a_hanging_team_goes_down_and_its_series_end(
 
 
 async def test_promtool_finds_nothing_wrong(exporter: RunningExporter) -> None:
-    """`promtool check metrics` has nothing to say about the text format."""
+    """`promtool check metrics` has no complaint about the text format."""
     process = await asyncio.create_subprocess_exec(
         required("promtool"),
         "check",

@@ -25,7 +25,7 @@ RELOADED = "cyberun_exporter_config_last_reload_successful"
 
 
 def config(*teams: str, **changed: Any) -> dict[str, Any]:
-    """Teams that are polled once and then only by probes, unless something of them is changed."""
+    """Teams that are polled once and then only by probes, unless their configuration changes."""
     return {
         "api": API,
         "collect": RARELY,
@@ -40,7 +40,7 @@ def of_team(samples: Samples, team: str) -> Mapping[Any, float]:
 
 
 async def schedule(exporter: RunningExporter, team: str) -> Any:
-    """What the status page knows of a team: polls, next poll, back-off."""
+    """The state of a team in the JSON status: polls, next poll, back-off."""
     found = next(each for each in (await exporter.json("/api/v1/status"))["teams"] if each["name"] == team)
     return {**found, "next_poll_at": round(found["next_poll_at"], 2)}  # computed anew from the monotonic clock
 
@@ -72,7 +72,7 @@ async def exporter(platform: SimulatedPlatform, exporter_factory: ExporterFactor
 
 
 async def test_a_reload_touches_only_what_changed(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
-    """Teams that did not change keep data, counters, histograms and schedule; others go, come and change."""
+    """Unchanged teams keep data, counters, histograms and schedule, while others are removed, added and changed."""
     task = platform.teams["render"].add_task(status="running")
     await asyncio.sleep(1)  # or the probes would be one
     await probe(exporter, "render")
@@ -116,7 +116,7 @@ async def test_a_reload_touches_only_what_changed(platform: SimulatedPlatform, e
 
 
 async def test_a_bad_file_changes_nothing_but_the_gauges(exporter: RunningExporter) -> None:
-    """Mistakes of any kind are told and change no series of a team; so does a credential that is missing."""
+    """Mistakes of any kind, including a missing credential, are reported and change no series of a team."""
     before = await exporter.samples()
     good = exporter.config_path.read_text()
     bad = {
@@ -142,7 +142,7 @@ async def test_a_bad_file_changes_nothing_but_the_gauges(exporter: RunningExport
 
 
 async def test_reloads_come_one_after_the_other(exporter: RunningExporter) -> None:
-    """Many at once, by signal and over HTTP, while teams come and go, end with the file as it is."""
+    """After many reloads at once, by signal and over HTTP, the last version of the file is in use."""
     before = of_team(await exporter.samples(), "render")
 
     async def ask(number: int) -> int:
@@ -159,7 +159,7 @@ async def test_reloads_come_one_after_the_other(exporter: RunningExporter) -> No
 
 
 async def test_a_reload_does_not_wait_for_the_platform(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
-    """While polls hang, of teams that stay and of teams that go, a reload is done at once."""
+    """A reload does not wait for hanging polls, neither of teams that stay nor of teams that are removed."""
     platform.faults.set("hang")
     exporter.write_config(config("render", "film", "old", film={"interval": "1s"}, old={"interval": "1s"}))
     assert (await post(exporter))[0] == 200
@@ -180,7 +180,7 @@ async def test_a_reload_does_not_wait_for_the_platform(platform: SimulatedPlatfo
 
 
 async def test_reload_must_be_enabled(exporter_factory: ExporterFactory, platform: SimulatedPlatform) -> None:
-    """Over HTTP it is 403 unless it is; the signal always works."""
+    """Without `--web.enable-lifecycle` a reload over HTTP is 403; the signal always works."""
     platform.add_team("render")
     exporter = await exporter_factory({"collect": RARELY})
     await exporter.wait_ready()
@@ -195,7 +195,7 @@ async def test_reload_must_be_enabled(exporter_factory: ExporterFactory, platfor
 
 
 async def test_probes_at_once_are_one_poll(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
-    """A hundred probes at once make one poll, and so do all those of the second after it; other teams are not asked."""
+    """A hundred probes at once, and all those within the next second, cause one poll; other teams are not polled."""
     await asyncio.sleep(1)  # or what is known would still be recent
     platform.faults.set("latency", team="film", value="300ms")
     platform.journal.clear()
@@ -219,7 +219,7 @@ async def test_probes_at_once_are_one_poll(platform: SimulatedPlatform, exporter
 
 
 async def test_a_probe_ends_in_time(platform: SimulatedPlatform, exporter: RunningExporter) -> None:
-    """While the platform hangs, a probe answers 200 before its scraper gives up, with the team down."""
+    """While the platform hangs, a probe answers 200 before the scrape times out, with the team down."""
     await asyncio.sleep(1)  # or what is known would still be recent
     platform.faults.set("hang", team="film")
     started = time.monotonic()
@@ -234,7 +234,7 @@ async def test_a_probe_ends_in_time(platform: SimulatedPlatform, exporter: Runni
 async def test_prometheus_probes_the_teams_of_the_discovery(
     exporter: RunningExporter, prometheus: PrometheusFactory
 ) -> None:
-    """The configuration in prometheus/prometheus-probe.yml finds every team and scrapes each one by itself."""
+    """The configuration in prometheus/prometheus-probe.yml finds every team and scrapes each separately."""
     text = (ROOT / "prometheus" / "prometheus-probe.yml").read_text(encoding="utf-8")
     document = yaml.safe_load(text.replace("localhost:10042", f"127.0.0.1:{exporter.port}"))
     document["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s"}
@@ -264,7 +264,7 @@ async def test_prometheus_probes_the_teams_of_the_discovery(
 async def test_each_team_is_polled_by_one_shard(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, base_url: str
 ) -> None:
-    """Three processes with the same configuration share the teams: none is left out, none is polled twice."""
+    """Three shards with the same configuration divide the teams: none is left out, none is polled twice."""
     names = [f"team-{number}" for number in range(15)]
     for name in names:
         platform.add_team(name)
@@ -293,7 +293,7 @@ async def test_each_team_is_polled_by_one_shard(
 
 
 async def test_many_and_bad_readers(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
-    """200 scrapes at once are answered beside readers that stand still, open nothing or send nonsense."""
+    """200 simultaneous scrapes are answered while other clients stall, send nothing or send nonsense."""
     platform.add_team("render").add_agents(800, gpus=2)
     exporter = await exporter_factory({"collect": RARELY, "api": {"max_requests_per_second": 1000}})
     await exporter.wait_ready()

@@ -37,9 +37,9 @@ def fill(team: SimulatedTeam, active: Mapping[str, int], finished: int, agents: 
 
 @pytest.mark.assumes("filtered_total", "provisioning_filter", "stable_order", "unique_agent_ids")
 async def test_a_poll_costs_what_the_contract_says(platform: SimulatedPlatform, run_command: CommandFactory) -> None:
-    """A poll costs 3 requests for final states, 1 or 2 for each active one, and one for each hundred agents.
+    """A poll costs 3 requests for final statuses, 1 or 2 for each active one, and one for each hundred agents.
 
-    The first one asks once more: whether the platform filters by `provisioning`.
+    The first poll costs one more, to find out whether the platform filters by `provisioning`.
     """
     for name, (active, finished, agents, _) in CASES.items():
         fill(platform.add_team(name), active, finished, agents)
@@ -66,7 +66,7 @@ async def test_a_poll_costs_what_the_contract_says(platform: SimulatedPlatform, 
 async def test_later_polls_cost_the_same(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, order: Order
 ) -> None:
-    """However the lists are sorted, no poll reads more of a long history than one page of each final state."""
+    """However lists are sorted, no poll reads more of a long history than one page of each final status."""
     team = platform.add_team("render")
     team.order = order
     fill(team, {"running": 3}, 1050, 0)

@@ -7,7 +7,7 @@ from support import AlertmanagerFactory, PrometheusFactory, RunningPrometheus, S
 
 
 async def test_prometheus_scrapes_and_answers(prometheus: PrometheusFactory) -> None:
-    """A Prometheus that a test starts scrapes what it is told to, and answers queries about it."""
+    """A Prometheus that a test starts scrapes its targets and answers queries."""
     server = await prometheus(
         {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
@@ -25,13 +25,13 @@ async def test_prometheus_scrapes_and_answers(prometheus: PrometheusFactory) -> 
 
 
 async def test_alertmanager_answers(alertmanager: AlertmanagerFactory) -> None:
-    """An Alertmanager that a test starts answers for its alerts, of which it has none yet."""
+    """An Alertmanager that a test starts returns its alerts, of which there are none yet."""
     server = await alertmanager({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]})
     assert await server.alerts() == []
 
 
 async def test_a_failing_test_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A program stops, and its port is free, also when the test that uses it fails."""
+    """A program stops and its port is free, even if the test that uses it fails."""
     server = RunningPrometheus.configured(tmp_path, {})
 
     async def fail() -> None:
@@ -46,7 +46,7 @@ async def test_a_failing_test_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 async def test_a_program_that_ends_early_is_reported(tmp_path: Path) -> None:
-    """Waiting for a program that ends says so at once, with what it wrote."""
+    """Waiting for a program that ends fails at once, with its output."""
     async with RunningPrometheus.configured(tmp_path, {"no_such_key": 1}) as server:
         with pytest.raises(AssertionError, match="no_such_key"):
             await server.wait_ready()

@@ -54,7 +54,7 @@ async def up(exporter: RunningExporter, *names: str) -> None:
 async def test_a_session_lives_for_many_jwts(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:
-    """Short JWTs are renewed ahead of their ends, by one trade for all teams; no poll fails."""
+    """Short-lived JWTs are renewed before they expire, with one exchange for all teams; no poll fails."""
     platform.access._token_lifetime = 5  # the simulator cuts the second that has begun
     exporter = await exporter_factory(config(operator), tokens={})
     await exporter.wait_ready()
@@ -88,7 +88,7 @@ async def test_a_session_lives_for_many_jwts(
 async def test_a_401_renews_the_session(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:
-    """A JWT that the platform revoked is replaced at the next request, once it is not brand-new."""
+    """A JWT that the platform revoked is replaced at the next request, unless it is brand-new."""
     exporter = await exporter_factory(config(operator, "render"), tokens={})
     await exporter.wait_ready()
     await up(exporter, "render")
@@ -112,7 +112,7 @@ async def test_a_401_renews_the_session(
 async def test_an_end_during_a_trade_loses_nothing(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory, how: signal.Signals
 ) -> None:
-    """Told to stop while the platform's answer is on its way, the exporter waits for it, saves it, and is in time."""
+    """An exporter that is stopped during a token exchange waits for the answer, saves it and ends in time."""
     platform.faults.parse("*:/auth/refresh:drip=40ms")  # 50 parts: two seconds
     exporter = await exporter_factory(config(operator), tokens={})
     before = operator.saved
@@ -133,7 +133,7 @@ async def test_an_end_during_a_trade_loses_nothing(
 async def test_a_trade_that_hangs_does_not_keep_the_process(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:
-    """The end comes within 5 seconds all the same, and says what may be lost."""
+    """It still ends within 5 seconds, and the log says what may be lost."""
     platform.faults.parse("*:/auth/refresh:hang")
     exporter = await exporter_factory(config(operator, timeout="1m"), tokens={})
 
@@ -150,7 +150,7 @@ async def test_a_trade_that_hangs_does_not_keep_the_process(
 async def test_a_reload_during_a_trade_loses_nothing(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory, change: str
 ) -> None:
-    """New connections, and teams that go, leave a trade under way alone."""
+    """Changed connections and removed teams do not interrupt an exchange under way."""
     platform.faults.parse("*:/auth/refresh:drip=40ms")
     platform.add_team("other", token="sk-other")
     base_url = None
@@ -179,7 +179,7 @@ async def test_a_reload_during_a_trade_loses_nothing(
 async def test_a_full_disk_is_outlived(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:
-    """While the rotated token cannot be written the JWT serves; then polls fail in words; room heals it."""
+    """While the rotated token cannot be written, the JWT is used; then polls fail, until there is space again."""
     platform.access._token_lifetime = 8
     exporter = await exporter_factory(config(operator, "render"), tokens={})
     await exporter.wait_ready()
@@ -218,7 +218,7 @@ async def test_a_full_disk_is_outlived(
 async def test_a_dead_token_is_asked_for_once_and_replaced_by_a_person(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:
-    """Killed between the answer and the write, the next start says what to do, and goes on when it was done."""
+    """After a kill between the answer and the write, the next start says what to do, and works once that is done."""
     platform.access.refresh(operator.saved)  # the answer that nobody kept
     exporter = await exporter_factory(config(operator), tokens={})
     await exporter.wait_ready()
@@ -239,7 +239,7 @@ async def test_a_dead_token_is_asked_for_once_and_replaced_by_a_person(
 async def test_one_file_has_one_exporter(
     operator: SignedIn, exporter_factory: ExporterFactory, run_command: CommandFactory
 ) -> None:
-    """The second process on a refresh token is refused with exit code 2; `check` may look."""
+    """A second process with the same refresh token is refused with exit code 2; `check` may read it."""
     exporter = await exporter_factory(config(operator), tokens={})
     await exporter.wait_ready()
     second = await run_command("once", config(operator), tokens={})
@@ -279,7 +279,7 @@ async def test_a_file_that_cannot_be_used_ends_the_start(
 async def test_a_refused_reload_lets_go_of_new_sessions(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory, tmp_path: Path
 ) -> None:
-    """A reload with a mistake beside a new session leaves that one free for the next reload."""
+    """A reload that fails releases a session that it had opened, so that the next reload can use it."""
     another = SignedIn(platform, tmp_path / "another", "film")
     exporter = await exporter_factory(config(operator, "render"), tokens={})
     await exporter.wait_ready()

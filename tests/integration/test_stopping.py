@@ -1,4 +1,4 @@
-"""The program stops in time whatever its threads wait for, and SIGHUP never ends it."""
+"""The program stops in time whatever its threads wait for, and SIGHUP never kills it."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ async def terminated(process: asyncio.subprocess.Process) -> int:
 async def test_a_name_that_is_being_resolved_is_not_waited_for(
     tmp_path: Path, argv: list[str], host: str, code: int
 ) -> None:
-    """The thread that asks a name server ends with the process, at a start, too."""
+    """A thread that waits for a name server does not delay the end of the process, even during startup."""
     environment = {"CYBERUN_EXPORTER_TOKEN": "sk-made-up", "CYBERUN_EXPORTER_API__BASE_URL": "http://platform.example"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", UNRESOLVABLE.format(argv=argv, host=host)),
@@ -72,7 +72,7 @@ async def test_a_name_that_is_being_resolved_is_not_waited_for(
 async def test_a_file_without_an_end_is_not_waited_for(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """A configuration that has become a named pipe keeps a reload waiting, and nothing else."""
+    """A configuration that has become a named pipe blocks the reload, and nothing else."""
     platform.add_team("render", token="sk-render")
     exporter = await exporter_factory()
     await exporter.wait_ready()
@@ -87,7 +87,7 @@ async def test_a_file_without_an_end_is_not_waited_for(
 async def test_a_hangup_is_harmless_at_every_moment(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """From the first moments of a start to the last ones of a stop: the exporter serves, and ends with 0."""
+    """SIGHUP at any moment, from the start to the end, is harmless: the exporter serves, and exits with 0."""
     platform.add_team("render", token="sk-render")
     exporter = await exporter_factory()
 
@@ -118,7 +118,7 @@ async def test_a_rotated_token_is_kept(
     tmp_path: Path,
     command: tuple[str, ...],
 ) -> None:
-    """A command that is stopped while its refresh token is traded ends when the new one is in its file."""
+    """A command that is stopped during a token exchange ends once the new refresh token is in its file."""
     team = platform.add_team("render", kind="jwt")
     operator = SignedIn(platform, tmp_path / "operator", "render")
     before = operator.saved

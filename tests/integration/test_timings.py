@@ -1,4 +1,4 @@
-"""A scripted history through the installed program, and what a real Prometheus makes of it."""
+"""A scripted history, polled by the installed program and scraped by a real Prometheus."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ def platform(assumed: Assumptions) -> SimulatedPlatform:
 
 
 async def polled(exporter: RunningExporter, team: str = "render") -> Samples:
-    """What is served once a poll that began after now has ended."""
+    """The exposition after a poll that began after this call."""
     now = time.time()
 
     async def fresh() -> list[Samples]:
@@ -97,7 +97,7 @@ def totals(samples: Samples) -> dict[tuple[str, str], float | None]:
 async def test_totals_equal_the_script(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, order: Order
 ) -> None:
-    """However the lists are sorted, counters and histograms tell what the script did after the first poll."""
+    """However the lists are sorted, counters and histograms show what the script did after the first poll."""
     team = platform.add_team("render")
     steps = script(team)
     team.order = order
@@ -117,7 +117,7 @@ async def test_totals_equal_the_script(
 
 
 async def test_a_restart_starts_at_zero(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
-    """A second exporter, started when all is over, replays nothing."""
+    """A second exporter that is started afterwards counts nothing."""
     for step in script(platform.add_team("render")):
         step()
     exporter = await exporter_factory(FAST)
@@ -130,7 +130,7 @@ async def test_a_restart_starts_at_zero(platform: SimulatedPlatform, exporter_fa
 async def test_waiting_work_is_dated_and_matched(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory
 ) -> None:
-    """The oldest tasks are given by their times; a waiting task is without eligible agent until one has its labels."""
+    """The oldest tasks have their times; a waiting task has no eligible agent until an agent has its labels."""
     team = platform.add_team("render")
     team.add_agent("a", labels=["gpu"], status="busy")
     team.add_task(status="waiting", created_at=START - 100, labels=["gpu"])
@@ -152,7 +152,7 @@ async def test_waiting_work_is_dated_and_matched(
 
 
 async def test_presence(platform: SimulatedPlatform, exporter_factory: ExporterFactory) -> None:
-    """Expected agents are missing from the start; a vanished one is remembered for `agent_memory`, then forgotten."""
+    """Expected agents are disconnected from the start; a vanished one is remembered for `agent_memory`."""
     team = platform.add_team("render")
     team.add_agent("a", labels=["gpu", 'say "cheese"'])
     team.add_agent("b")

@@ -1,4 +1,4 @@
-"""The vmagent of the page about collectors, as a pair, into a real VictoriaMetrics.
+"""A pair of vmagents, configured as on the page about collectors, writing to a real VictoriaMetrics.
 
 `make compat` fetches both; where vmagent is not on PATH this is skipped.
 """
@@ -37,7 +37,7 @@ class RunningVmagent(Program):
 async def test_every_series_arrives_once(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, programs: AsyncExitStack, tmp_path: Path
 ) -> None:
-    """Two vmagents with the page's file: names, labels, buckets and values are the exporter's, each sample once."""
+    """With two vmagents and the page's file, names, labels, buckets and values are the exporter's, each sample once."""
     team = platform.add_team("render")
     team.add_agents(2)
     exporter = await exporter_factory({"collect": {"interval": "1s"}})

@@ -1,4 +1,4 @@
-"""The rules without hold on VictoriaMetrics and vmalert, which they are for.
+"""The rules without hold on VictoriaMetrics and vmalert, for which they are made.
 
 `make compat` fetches both; where they are not on PATH these tests are skipped.
 """
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 
 
 async def test_timelines_on_vmalert(tmp_path: Path) -> None:
-    """On every timeline of the unit tests vmalert fires, resolves and stays quiet as Prometheus does."""
+    """On every timeline of the unit tests, vmalert fires, resolves and stays quiet like Prometheus."""
     files = []
     for alert in ALERTS:
         document = timelines_without_hold(alert, tmp_path)
@@ -69,7 +69,7 @@ Start = Callable[[RunningExporter], Awaitable[None]]
 
 @pytest.fixture
 def vmalert(programs: AsyncExitStack, alertmanager: AlertmanagerFactory, inbox: Inbox, tmp_path: Path) -> Start:
-    """Starts a VictoriaMetrics that scrapes an exporter, and a vmalert with the quick rules that tells the inbox."""
+    """Starts a VictoriaMetrics that scrapes an exporter, and a vmalert with sped-up rules that notifies the inbox."""
 
     async def start(exporter: RunningExporter) -> None:
         address = exporter.url.removeprefix("http://")
@@ -107,7 +107,7 @@ def vmalert(programs: AsyncExitStack, alertmanager: AlertmanagerFactory, inbox: 
 async def test_a_team_that_is_down_ends_its_alerts_on_vmalert(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, vmalert: Start, inbox: Inbox
 ) -> None:
-    """An alert is delivered, ends when its data is withheld, which is told itself, and is back with the data."""
+    """An alert is delivered, ends when its data is withheld (which is reported too), and returns with the data."""
     team = platform.add_team("render")
     team.add_agent(AGENT, status="unhealthy")
     unhealthy, down = ("CyberunAgentUnhealthy", "render"), ("CyberunTeamDown", "render")

@@ -52,7 +52,7 @@ class Secured:
             (self.folder / f"{name}.new").replace(self.folder / name)
 
     def client_files(self, name: str, ca: trustme.CA | None = None) -> dict[str, str]:
-        """The certificate of a client, as Prometheus is given it."""
+        """A client certificate as Prometheus would have it."""
         leaf = (ca or self.ca).issue_cert(name)
         leaf.cert_chain_pems[0].write_to_path(self.folder / f"{name}.pem")
         leaf.private_key_pem.write_to_path(self.folder / f"{name}.key")
@@ -127,7 +127,7 @@ async def serial(exporter: RunningExporter, context: ssl.SSLContext) -> object:
 
 
 async def test_every_path_is_behind_the_password(secured: Secured, start: Any) -> None:
-    """Over TLS, whoever has no right password gets 401 on every path but the two checks, and learns no name."""
+    """Over TLS, a client without a correct password gets 401 on every path except the two checks, and sees no names."""
     secured.write({"tls_server_config": secured.tls(), "basic_auth_users": {"prom": HASH}})
     exporter = await start(web={"config_file": str(secured.path), "enable_lifecycle": True})
     context = secured.context()
@@ -158,7 +158,7 @@ async def is_ok(exporter: RunningExporter, path: str, context: ssl.SSLContext) -
 
 
 async def test_certificates_turn_over_without_a_restart(secured: Secured, start: Any) -> None:
-    """New connections get the new certificate, open ones go on; bad files change nothing but the gauge."""
+    """New connections get the new certificate and open ones continue; bad files change only the gauge."""
     secured.write({"tls_server_config": secured.tls()})
     exporter = await start()
     context = secured.context()
@@ -202,7 +202,7 @@ async def test_certificates_turn_over_without_a_restart(secured: Secured, start:
 
 
 async def test_client_certificates_are_required(secured: Secured, start: Any) -> None:
-    """Nobody without a certificate gets an answer, not even from the checks; the health command knows that."""
+    """Without a certificate no path answers, not even the checks; the health command handles that."""
     secured.write({"tls_server_config": secured.tls(**MUTUAL, client_allowed_sans=["prometheus.example"])})
     exporter = await start()
     good = secured.context(secured.client_files("prometheus.example"))
@@ -217,7 +217,7 @@ async def test_client_certificates_are_required(secured: Secured, start: Any) ->
 
 
 async def healthy(exporter: RunningExporter) -> None:
-    """The health command says so, whatever happened to the configuration since."""
+    """The health command works, whatever happened to the configuration since the start."""
     arguments = ("health", f"--config.file={exporter.config_path}")
     assert (await run_exporter(*arguments, directory=exporter.directory)).code == 0
     text = exporter.config_path.read_text()
@@ -228,7 +228,7 @@ async def healthy(exporter: RunningExporter) -> None:
 
 @pytest.mark.parametrize("serves_tls", [True, False])
 async def test_health_command(secured: Secured, start: Any, *, serves_tls: bool) -> None:
-    """It needs no password, no certificate and no configuration without mistakes; it fails when nobody answers."""
+    """It needs neither password nor certificate nor a valid configuration; it fails when nothing answers."""
     secured.write({"basic_auth_users": {"prom": HASH}, **({"tls_server_config": secured.tls()} if serves_tls else {})})
     exporter = await start(serves_tls=serves_tls)
     await healthy(exporter)
@@ -243,7 +243,7 @@ async def test_health_command(secured: Secured, start: Any, *, serves_tls: bool)
 async def test_check_validates_the_file(
     secured: Secured, platform: SimulatedPlatform, run_command: CommandFactory
 ) -> None:
-    """`check` reads the web configuration and its certificates, and ends with 2 and a line for each mistake."""
+    """`check` reads the web configuration and its certificates, and exits with 2 and a line for each mistake."""
     platform.add_team("render")
     flag = [f"--web.config.file={secured.path}"]
     secured.write({"tls_server_config": secured.tls(), "http_server_config": {"http2": True}})
@@ -263,7 +263,7 @@ async def test_check_validates_the_file(
 async def test_prometheus_scrapes_with_password_and_with_certificate(
     secured: Secured, start: Any, prometheus: PrometheusFactory
 ) -> None:
-    """A real Prometheus scrapes over TLS with a password and a certificate; without either it cannot."""
+    """A real Prometheus can scrape over TLS with a password and a certificate, but not without either of them."""
     secured.write({"tls_server_config": secured.tls(**MUTUAL), "basic_auth_users": {"prom": HASH}})
     exporter = await start()
     tls = {"ca_file": str(secured.folder / "ca.pem")}
@@ -301,7 +301,7 @@ async def test_prometheus_scrapes_with_password_and_with_certificate(
 
 
 def test_promtool_accepts_our_example(secured: Secured) -> None:
-    """The example is valid for every exporter that is built with the exporter-toolkit."""
+    """promtool accepts the example, so it is valid for every exporter built with the exporter-toolkit."""
     text = (ROOT / "docs" / "examples" / "web.yml").read_text(encoding="utf-8")
     secured.write(text)
     (secured.folder / "clients.pem").write_bytes((secured.folder / "ca.pem").read_bytes())

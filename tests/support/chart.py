@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it, but for keys that come twice, which are mistakes."""
+    """YAML as Kubernetes reads it, except that duplicate keys are mistakes."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  PyYAML's signature
         mapping = super().construct_mapping(node, deep=deep)
@@ -40,7 +40,7 @@ def strict_load(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What Helm makes of the chart."""
+    """The chart as rendered by Helm."""
 
     objects: tuple[Object, ...]
     notes: str

@@ -42,7 +42,7 @@ class Engine:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the image says of itself. Podman shows the health check beside the rest, docker within it."""
+        """The image's configuration. Podman shows the health check next to it, docker inside it."""
         (found,) = json.loads(self("image", "inspect", self.image).stdout)
         return {"Healthcheck": found.get("Healthcheck"), **found["Config"]}
 
@@ -51,7 +51,7 @@ class Engine:
         return self("run", "--rm", *HARDENED, *options, self.image, *command, check=False)
 
     def start(self, *command: str, options: Sequence[str] = ()) -> "Container":
-        """A container that runs until it is stopped. The engine's own health checks are off: tests run them."""
+        """A container that runs until it is stopped. The engine's own health checks are disabled, as tests run them."""
         arguments = ("run", "--detach", "--no-healthcheck", *HARDENED, *options, self.image, *command)
         container = Container(self, self(*arguments).stdout.strip())
         self._started.append(container)
@@ -107,6 +107,6 @@ class Container:
         return int(self.engine("wait", self.identity).stdout)
 
     def stop(self) -> int:
-        """Its exit code after SIGTERM, for which it has ten seconds."""
+        """Its exit code after SIGTERM; it has ten seconds to end."""
         self.engine("stop", "-t", "10", self.identity)
         return int(self.state["ExitCode"])

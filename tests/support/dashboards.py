@@ -1,4 +1,4 @@
-"""Every question that the committed dashboards ask of a data source, and tests from rules about dashboards."""
+"""Every query of the committed dashboards, and tests made from rules about dashboards."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ VALUES: Final = reading.EVERYTHING | reading.intervals(step=1, scrape=1, span=SP
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question that a dashboard asks."""
+    """One query of a dashboard."""
 
     name: str
     path: str
@@ -32,7 +32,7 @@ class Query:
         return self.name.partition(":")[0]
 
     def chosen(self, **values: str) -> str:
-        """The expression with these values in the place of all."""
+        """The expression with these values of the variables instead of all."""
         return reading.filled(self.source, VALUES | values)
 
     def at(self, now: float) -> dict[str, str]:
@@ -71,7 +71,7 @@ Rule = Callable[[Board], Iterator[str]]
 def rule_tests(
     rules: Mapping[Rule, Callable[[Board], None]], spoiled: str
 ) -> tuple[Callable[[Rule, str], None], Callable[[Rule], None]]:
-    """Two tests: every dashboard keeps each rule, and each rule notices a mistake.
+    """Two tests: every dashboard follows each rule, and each rule notices a mistake.
 
     Args:
         rules: each with what makes its mistake in a dashboard.

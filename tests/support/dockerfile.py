@@ -28,7 +28,7 @@ class Step:
 
 
 def stages(text: str) -> list[list[Step]]:
-    """The stages of a Dockerfile; the first holds what stands before the first FROM."""
+    """The stages of a Dockerfile; the first has the instructions before the first FROM."""
     found: list[list[Step]] = [[]]
     for step in _steps(text):
         if step.name == "FROM":
@@ -57,7 +57,7 @@ def ignored(path: str, patterns: list[str]) -> bool:
 
 @dataclass(slots=True)
 class Replay:
-    """A stage carried out below a folder that stands for `/`. Mutable: it gathers what the steps set.
+    """A stage that is carried out in a folder in place of `/`. Mutable: it collects what the steps set.
 
     COPY takes what .dockerignore lets through; RUN is done by this machine's shell, where `python` is a Python that
     everybody may run and `pip` that of the tests.
@@ -79,7 +79,7 @@ class Replay:
         return cls(root, python, {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
 
     def place(self, path: str) -> Path:
-        """Where a path of the image lies."""
+        """The place of a path of the image on this machine."""
         return self.root / Path(self.directory, path).relative_to("/")
 
     def carry_out(self, steps: list[Step]) -> None:

@@ -11,7 +11,7 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 
 
 def blocks(path: Path, language: str) -> Iterator[str]:
-    """What stands in the blocks of a language, in the order of the page."""
+    """The code blocks of a language, in the order of the page."""
     yield from re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
@@ -22,7 +22,7 @@ def autoscalers() -> Mapping[str, Any]:
 
 
 def autoscaling_queries() -> dict[str, tuple[str, float]]:
-    """What KEDA and the adapter ask for the team `render`, by its place: the query, and the value for one agent."""
+    """The queries of KEDA and the adapter for the team `render`, by place, with the value per agent."""
     documents = autoscalers()
     queries = {}
     for number, trigger in enumerate(documents["ScaledObject"]["spec"]["triggers"]):

@@ -51,11 +51,11 @@ class RunningExporter(Program):
 
     @property
     def config_path(self) -> Path:
-        """Where the configuration lies."""
+        """The path of the configuration."""
         return self.directory / "config.yaml"
 
     def token_path(self, team: str) -> Path:
-        """Where the team's credential lies."""
+        """The path of the team's credential."""
         return self.directory / "secrets" / team
 
     def write_token(self, team: str, token: str) -> None:
@@ -83,7 +83,7 @@ class RunningExporter(Program):
         await wait_until(lambda: self.get("/-/healthy"), within=within)
 
     async def scrape(self, *, openmetrics: bool = False, path: str = "/metrics") -> str:
-        """The body of a scrape, which must succeed."""
+        """The body of a successful scrape."""
         headers = {"Accept": ACCEPT_OPENMETRICS} if openmetrics else {}
         answer = await self.get(path, headers=headers)
         assert answer.status == 200, f"{path}: {answer.status}"

@@ -1,4 +1,4 @@
-"""The platform's lists in memory, paged and sorted as a test says, for collectors without sockets."""
+"""The platform's lists in memory, paged and sorted as a test chooses, for collectors without sockets."""
 
 import random
 from collections import Counter
@@ -39,7 +39,7 @@ class Item:
 
     @property
     def on_the_wire(self) -> wire.Task:
-        """What a page holds of it."""
+        """The task as a page has it."""
         return wire.Task(
             id=self.task_id,
             task_status=self.status,
@@ -106,7 +106,7 @@ class TaskLists:
         return getattr(item, self.key) or 0.0, tie
 
     async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
-        """A page, as the client gives it to a collector."""
+        """A page as the client returns it to a collector."""
         assert not expected
         self.requests.append((status or "", number := page))
         self.before_request(status or "", number)
@@ -134,7 +134,7 @@ class NeverProvisioning(ProvisioningFilter):
 
 @dataclass(slots=True)
 class Poller:
-    """Polls such lists as a team does. Mutable: it holds what is remembered, and the last snapshot.
+    """Polls such lists like a team does. Mutable: it keeps what is remembered, and the last snapshot.
 
     A poll that fails raises and changes nothing.
 
@@ -169,7 +169,7 @@ class Poller:
 
     @property
     def finished(self) -> dict[str, int]:
-        """What the counters say, without zeros."""
+        """The counters, without zeros."""
         return {status: count for status, count in self.timings.finished.items() if count}
 
     @property
@@ -190,7 +190,7 @@ class Poller:
 
     @property
     def samples(self) -> Samples:
-        """What the last poll exposes, parsed."""
+        """The exposition after the last poll, parsed."""
         assert self.snapshot is not None
         rendered = RenderedSamples()
         families.add_tasks_snapshot(rendered, "render", self.snapshot)
@@ -203,7 +203,7 @@ def done(task_id: str, created: float, completed: float, *, wait: float = 1.0, s
 
 
 def history(count: int, *, start: float = 1000.0, prefix: str = "h", status: str = "completed") -> Iterable[Item]:
-    """Finished tasks, one created every ten seconds. They run long enough for their ends to come in another order."""
+    """Finished tasks, one created every ten seconds. Their run times differ so much that they end in another order."""
     for number in range(count):
         created = start + 10 * number
         yield done(f"{prefix}{number:05d}", created, created + 6 + 40 * (number % 3), status=status)

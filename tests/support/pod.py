@@ -1,4 +1,4 @@
-"""The chart's container on this machine: its volumes as files, its command as Kubernetes would give it."""
+"""The chart's container on this machine: its volumes as files, its command as Kubernetes would run it."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ TOKEN: Final = b"sk-a-key-of-the-user-s"
 
 
 class Pod:
-    """The exporter's container below a folder that stands for `/`."""
+    """The exporter's container in a folder in place of `/`."""
 
     def __init__(self, release: Release, root: Path, given: Mapping[str, bytes] | None = None, index: int = 0) -> None:
         """Lay the volumes out.
@@ -52,7 +52,7 @@ class Pod:
         return self._root / path.lstrip("/")
 
     def _moved(self, text: str) -> str:
-        """A text whose paths of the container are those of this machine."""
+        """A text in which the container's paths are replaced by those on this machine."""
         for path in (f"{DIRECTORY}/", "/vault/"):
             text = text.replace(path, f"{self._place(path)}/")
         return text

@@ -1,4 +1,4 @@
-"""One program under test: started, asked over HTTP, stopped for sure."""
+"""A program under test: started, requested over HTTP, and always stopped."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def required(program: str) -> str:
-    """The path of a program the test cannot do without; skips the test where it is missing, fails it in CI."""
+    """The path of a program that the test needs; if it is missing, the test is skipped, and fails in CI."""
     path = shutil.which(program)
     if path is not None:
         return path
@@ -35,7 +35,7 @@ def required(program: str) -> str:
 
 
 async def content(program: str, *arguments: str, directory: Path | None = None) -> str:
-    """Runs a program, which must be content, and returns its output; skips the test where it is missing."""
+    """Runs a program, which must succeed, and returns its output; skips the test if it is missing."""
     process = await asyncio.create_subprocess_exec(
         required(program),
         *arguments,
@@ -78,7 +78,7 @@ async def wait_until(predicate: Callable[[], Awaitable[T]], *, within: float = 3
 async def wait_out(
     pending: Callable[[], Awaitable[Collection[object]]], *, within: float = 30, every: float = 0.05
 ) -> None:
-    """Asks again and again until nothing is pending any more.
+    """Repeats the call until nothing is pending.
 
     Args:
         pending: an asynchronous function that says what is still missing.
@@ -184,7 +184,7 @@ class Program:
         self._running.send_signal(number)
 
     async def stop(self, *, within: float = 10) -> int:
-        """Asks it to end by SIGTERM, unless it has ended, and returns its exit code.
+        """Sends SIGTERM unless it has ended, and returns its exit code.
 
         Raises:
             AssertionError: it did not end in time; it was killed then.
@@ -194,7 +194,7 @@ class Program:
         return await self.wait(within=within)
 
     async def wait(self, *, within: float) -> int:
-        """Its exit code, when it has ended.
+        """Waits until it has ended, and returns its exit code.
 
         Raises:
             AssertionError: it did not end in time; it was killed then.

@@ -40,7 +40,7 @@ def _flags(server: str, config: Path, data: Path, address: str) -> list[str]:
 
 
 class RunningPrometheus(Program):
-    """`prometheus` on a free port, with its data in the test's folder; or what answers like it."""
+    """`prometheus` on a free port, with its data in the test's folder; or a server with the same API."""
 
     @classmethod
     def configured(

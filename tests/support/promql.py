@@ -1,4 +1,4 @@
-"""Every PromQL expression that dashboards and rules hold, and what is in it."""
+"""Every PromQL expression of dashboards and rules, and its parts."""
 
 import re
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Expression:
 
     @property
     def text(self) -> str:
-        """With values in the place of variables."""
+        """The expression with values instead of variables."""
         return reading.filled(self.source, CHOSEN | INTERVALS)
 
     def selectors(self) -> "list[Selector]":

@@ -1,4 +1,4 @@
-"""A platform over raw sockets: a test decides every byte, when it is sent and how a connection ends."""
+"""A platform over raw sockets: a test decides about every byte, when it is sent and how a connection ends."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ EMPTY = {"task_list": [], "agent_list": [], "page_meta": {"current_page": 1, "pe
 
 @dataclass(frozen=True, slots=True)
 class RawRequest:
-    """What came: the head, taken apart."""
+    """A received request, parsed from its head."""
 
     method: str
     target: str
@@ -69,7 +69,7 @@ class RawConnection:
         await self.writer.drain()
 
     def reset(self) -> None:
-        """End the connection as a middlebox does that has forgotten it: with a reset."""
+        """End the connection with a reset, like a middlebox that has dropped it."""
         plain = self.writer.get_extra_info("socket")
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -81,7 +81,7 @@ Handler = Callable[["RawConnection", RawRequest], Awaitable[None]]
 
 @dataclass(slots=True)
 class RawPlatform:
-    """The server. Mutable: a test replaces the handler and reads what came."""
+    """The server. Mutable: a test replaces the handler and reads the requests."""
 
     handler: Handler
     base_url: str = ""

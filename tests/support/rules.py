@@ -1,4 +1,4 @@
-"""The alert and recording rules as they are committed, and what their expressions read and keep."""
+"""The committed alert and recording rules, and what their expressions read and return."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -198,7 +198,7 @@ def _combined(part: promql.BinaryExpr, left: _Labels, right: _Labels) -> _Labels
 
 
 def lists_needed(alert: Rule) -> list[str]:
-    """Of `tasks` and `agents` those whose data an alert about fleet or work is made from."""
+    """The lists, `tasks` or `agents`, whose data an alert about fleet or work uses."""
     read = names(alert.expression)
     return [name for name in ("tasks", "agents") if f"team:cyberun_{name}:fresh" in read]
 

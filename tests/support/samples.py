@@ -1,4 +1,4 @@
-"""Expositions, parsed as strictly as the client library can, and a little stricter."""
+"""Expositions, parsed as strictly as the client library can, and slightly more so."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A platform that does what a test says, and a client of it whose every failure is searched for the credential."""
+"""A scripted platform, and a client of it whose every failure is searched for the credential."""
 
 import asyncio
 import ssl
@@ -27,7 +27,7 @@ Script = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @dataclass(slots=True)
 class Server:
-    """A real server on loopback. Mutable: a test sets the script and reads what came."""
+    """A real server on loopback. Mutable: a test sets the script and reads the requests."""
 
     script: Script
     base_url: str = ""
@@ -71,7 +71,7 @@ async def serving(script: Script = healthy, tls: ssl.SSLContext | None = None) -
 
 @dataclass(slots=True)
 class Log:
-    """What the client told. Mutable."""
+    """What the client recorded. Mutable."""
 
     requests: list[tuple[str, str]] = field(default_factory=list)
     answers: list[tuple[str, float]] = field(default_factory=list)
@@ -108,7 +108,7 @@ class Client:
         return await self.team.get(path, query or {})
 
     async def failure(self, path: str = "/r/tasks") -> PlatformError:
-        """Ask for a body in vain; whatever can be printed of the failure is free of the credential."""
+        """Request a body and expect a failure, nothing of which contains the credential."""
         with pytest.raises(PlatformError) as caught:
             await self.get(path)
         assert self.log.failures[-1] == ("render", path, caught.value.reason)
@@ -120,7 +120,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """How a client is set up, but for the address."""
+    """The settings of a client, except the address."""
 
     credential: Credential
     limits: Limits = field(default_factory=lambda: Limits(timeout=5.0, max_response_bytes=100_000))
@@ -152,7 +152,7 @@ def credential(token: str = KEY) -> Credential:
 
 
 def everything_in(error: BaseException) -> str:
-    """What a traceback with local variables prints of an error, its causes and its contexts; the package's frames."""
+    """A traceback of an error, its causes and contexts, with the local variables of the package's frames."""
     pending: list[BaseException | None] = [error]
     texts = []
     while pending:

@@ -93,7 +93,7 @@ def test_bad_usage(argv: list[str], problem: str, capsys: pytest.CaptureFixture[
     "argv", [["--token=sk-MARKER-0123456789abc"], ["sk-MARKER-0123456789abc"], ["--shard", "sk-MARKER-0123456789abc"]]
 )
 def test_a_credential_is_not_echoed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Where one was typed by mistake, the terminal and whatever keeps its output do not get it a second time."""
+    """A credential that was typed by mistake is not printed again."""
     with pytest.raises(SystemExit):
         parse(argv)
     assert "MARKER" not in capsys.readouterr().err
@@ -101,7 +101,7 @@ def test_a_credential_is_not_echoed(argv: list[str], capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command tells the version, of the Python as well."""
+    """Every command prints its version and that of Python."""
     with pytest.raises(SystemExit) as caught:
         parse([*([command] if command else []), "--version"])
     assert caught.value.code == 0
@@ -122,7 +122,7 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("total", [1, 2, 3, 7])
 def test_shards_share_the_teams(total: int) -> None:
-    """Each team belongs to exactly one shard, and no shard is left without."""
+    """Each team belongs to exactly one shard, and every shard has some."""
     names = [f"team-{i}" for i in range(300)]
     held = [[name for name in names if Shard(number, total).holds(name)] for number in range(total)]
     assert sorted(chain.from_iterable(held)) == sorted(names)
@@ -130,5 +130,5 @@ def test_shards_share_the_teams(total: int) -> None:
 
 
 def test_shards_do_not_change_with_the_release() -> None:
-    """Which shard a team belongs to is the same in every process and release: its counters would start anew."""
+    """A team belongs to the same shard in every process and release, because otherwise its counters would restart."""
     assert [next(n for n in range(3) if Shard(n, 3).holds(name)) for name in ("render", "film", "archive")] == [0, 1, 2]

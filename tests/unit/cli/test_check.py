@@ -23,7 +23,7 @@ def settings(**sections: object) -> Settings:
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """One row a team, in columns, and the budget in words; no credential anywhere."""
+    """There is a row for each team, and the budget as text; no credential anywhere."""
     check(settings(), ENVIRON, Shard())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "platform   https://core.cyberun.cloud/api/v1"
@@ -76,14 +76,14 @@ def test_what_depends_on_a_discovery(
 
 
 def test_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is allowed but hardly meant is told."""
+    """Valid but probably unintended settings cause warnings."""
     check(settings(api={"max_requests_per_second": 0.1}), ENVIRON, Shard())
     [warning] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
     assert warning.startswith("warning    at least 64 requests a minute are needed")
 
 
 def test_shard(capsys: pytest.CaptureFixture[str]) -> None:
-    """A shard's table shows its own teams alone; all shards together show all."""
+    """A shard's table shows only its own teams; all shards together show all teams."""
     shown = []
     for number in range(2):
         check(settings(), ENVIRON, Shard(number, 2))
@@ -94,7 +94,7 @@ def test_shard(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_credential_that_cannot_be_used_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """All mistakes at once, each with its team and without the credential; nothing is printed as if all were well."""
+    """All mistakes are reported at once, each with its team and without the credential, and nothing else is printed."""
     with pytest.raises(ConfigError) as caught:
         check(settings(), {"RENDER": "ak-MARKER-1", "FILM": "MARKER-2"}, Shard())
     assert len(caught.value.mistakes) == 3

@@ -1,4 +1,4 @@
-"""The commands that poll and serve, within the test's own loop, on a simulated platform."""
+"""The commands that poll and serve, in the test's own event loop, on a simulated platform."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.loopback
 
 @pytest.fixture
 def platform() -> SimulatedPlatform:
-    """Two teams, of which each has an agent and a task."""
+    """Two teams, each with an agent and a task."""
     platform = SimulatedPlatform()
     for name in ("film", "render"):
         team = platform.add_team(name)
@@ -53,14 +53,14 @@ def settings_of(base_url: str, *teams: Mapping[str, Any], **sections: Any) -> Se
 
 
 def keys(platform: SimulatedPlatform) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """The teams as the configuration has them, and the environment with their keys."""
+    """The configuration of the teams, and the environment with their keys."""
     teams = [{"name": name, "token_env": name.upper()} for name in platform.teams]
     return teams, {name.upper(): team.token for name, team in platform.teams.items()}
 
 
 @pytest.fixture(autouse=True)
 def _process() -> Iterator[None]:
-    """What commands change in the process that is theirs."""
+    """Restores what commands change in their process."""
     logger, before = logging.getLogger("exporter"), signal.getsignal(signal.SIGHUP)
     level = logger.level
     yield
@@ -75,7 +75,7 @@ def _process() -> Iterator[None]:
 async def test_online_says_what_works(
     platform: SimulatedPlatform, base_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each endpoint of each team has its line, and with all of them well the exit code is 0."""
+    """Each endpoint of each team has a line, and if all are ok the exit code is 0."""
     teams, environ = keys(platform)
     assert await online(settings_of(base_url, *teams), environ, Shard()) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -87,7 +87,7 @@ async def test_online_says_what_works(
 async def test_online_says_what_fails(
     platform: SimulatedPlatform, base_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What fails is a line with advice and the exit code 1; it spoils no other line."""
+    """A failure has a line with advice and gives exit code 1; it does not affect other lines."""
     teams, environ = keys(platform)
     platform.access.revoke(platform.teams["film"].token)
     assert await online(settings_of(base_url, *teams), environ, Shard()) == 1
@@ -101,7 +101,7 @@ async def test_online_says_what_fails(
 async def test_online_leaves_a_session_in_use_alone(
     base_url: str, platform: SimulatedPlatform, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A session that an exporter holds would be lost to it: its team is named, and not asked about."""
+    """A session that an exporter uses would be lost to it: its team is listed as skipped, and not requested."""
     team = platform.add_team("batch", kind="jwt")
     (tmp_path / "batch").write_text(str(team.refresh_token), encoding="utf-8")
     session = {"name": "batch", "team_id": team.team_id, "refresh_token_file": str(tmp_path / "batch")}
@@ -117,7 +117,7 @@ async def test_online_leaves_a_session_in_use_alone(
 async def test_online_says_which_teams_are_found(
     base_url: str, platform: SimulatedPlatform, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a credential discovers is a line with the names; a refusal is one that fails."""
+    """A discovery has a line with the teams' names; if it is refused, the line fails."""
     user = platform.access.add_user("ada", list(platform.teams.values()))
     settings = settings_of(base_url, discover=[{"token_env": "ADA", "include": ["Fi.*"]}])
     assert await online(settings, {"ADA": user.access_token}, Shard()) == 0
@@ -131,7 +131,7 @@ async def test_online_says_which_teams_are_found(
 async def test_online_asks_for_the_teams_of_its_shard(
     base_url: str, platform: SimulatedPlatform, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A team that another shard has in its configuration is not discovered here, though its found name is here."""
+    """A team that is configured for another shard is not discovered here, although its found name belongs here."""
     film = platform.teams["film"]
     user = platform.access.add_user("ada", list(platform.teams.values()))
     shard = next(Shard(number, 9) for number in range(9) if Shard(number, 9).holds("Film"))
@@ -151,7 +151,7 @@ async def test_online_asks_for_the_teams_of_its_shard(
 async def test_once(
     platform: SimulatedPlatform, base_url: str, capfdbinary: pytest.CaptureFixture[bytes], faults: str, code: int
 ) -> None:
-    """The exposition is printed; the exit code tells whether every team is up in it."""
+    """The exposition is printed; the exit code says whether every team is up."""
     teams, environ = keys(platform)
     platform.faults.parse(faults)
     assert await once(settings_of(base_url, *teams), environ, Shard()) == code
@@ -164,7 +164,7 @@ async def test_once(
 
 
 async def answers(url: str) -> str:
-    """What a page says, as soon as somebody listens there."""
+    """The body of a page, as soon as something listens there."""
     async with aiohttp.ClientSession() as session:
         while True:
             try:
@@ -199,7 +199,7 @@ async def running(settings: Settings, environ: Mapping[str, str], shard: Shard |
 
 
 async def test_serve(platform: SimulatedPlatform, base_url: str) -> None:
-    """It polls and answers until SIGTERM, then ends with 0, and its port is free."""
+    """It polls and serves until SIGTERM, then exits with 0, and its port is free."""
     teams, environ = keys(platform)
     port = free_port()
     stop = await running(settings_of(base_url, *teams, web={"listen_address": f"127.0.0.1:{port}"}), environ)
@@ -211,7 +211,7 @@ async def test_serve(platform: SimulatedPlatform, base_url: str) -> None:
 
 
 async def test_serve_reloads_at_sighup(platform: SimulatedPlatform, base_url: str) -> None:
-    """SIGHUP reads the configuration again; teams that are new are there at once."""
+    """SIGHUP reads the configuration again; new teams are there at once."""
     teams, environ = keys(platform)
     web = {"listen_address": f"127.0.0.1:{free_port()}"}
     after = settings_of(base_url, *teams, web=web)
@@ -224,7 +224,7 @@ async def test_serve_reloads_at_sighup(platform: SimulatedPlatform, base_url: st
 async def test_a_shard_logs_its_own_part(
     platform: SimulatedPlatform, base_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The numbers of teams in its log are those of its own, at the start and after a reload."""
+    """A shard logs the number of its own teams, at the start and after a reload."""
     monkeypatch.setattr(log, "configure", lambda *_: None)  # it would take the log away from here
     caplog.set_level(logging.INFO)
     teams, environ = keys(platform)
@@ -246,7 +246,7 @@ async def test_a_shard_logs_its_own_part(
 async def test_serve_ends_when_polling_does(
     platform: SimulatedPlatform, base_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mistake that ends polling ends the process with 1, and is logged: nothing is served without it."""
+    """A bug that ends polling is logged and ends the process with 1, so nothing is served without polling."""
 
     async def fail(_: Service) -> None:
         raise ZeroDivisionError
@@ -261,7 +261,7 @@ async def test_serve_ends_when_polling_does(
 
 
 async def test_demo_and_simulate(capsys: pytest.CaptureFixture[str]) -> None:
-    """`demo` serves metrics of its own fleet, `simulate` the platform alone; both say where, and end at SIGTERM."""
+    """`demo` serves metrics of its own fleet, `simulate` only the platform; both print where, and end on SIGTERM."""
     for command, start in (("demo", demo._demo), ("simulate", simulate._simulate)):
         port = free_port()
         given = parse([command, f"--web.listen-address=127.0.0.1:{port}", "--agents=4", "--teams=1"])

@@ -38,7 +38,7 @@ def answer_once(raw: bytes) -> tuple[int, list[str]]:
     ("status", "code"), [(HTTPStatus.OK, 0), (HTTPStatus.SERVICE_UNAVAILABLE, 1), (HTTPStatus.NOT_FOUND, 1)]
 )
 def test_exit_code(status: HTTPStatus, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 when the exporter says that it is healthy; else 1, and why."""
+    """The exit code is 0 if the exporter answers that it is healthy, else 1 with the reason."""
     found, asked = answer_once(f"HTTP/1.1 {status.value} X\r\nContent-Length: 0\r\n\r\n".encode())
     assert (found, asked) == (code, ["/-/healthy"])
     printed = capsys.readouterr()
@@ -47,7 +47,7 @@ def test_exit_code(status: HTTPStatus, code: int, capsys: pytest.CaptureFixture[
 
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without an answer the exporter is not healthy, and the line says whom we asked."""
+    """Without an answer the exporter is not healthy, and the line names the address."""
     port = free_port()
     assert ask(port) == 1
     err = capsys.readouterr().err
@@ -56,13 +56,13 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_interface_is_asked_on_loopback(capsys: pytest.CaptureFixture[str]) -> None:
-    """An exporter that listens on every interface is asked on this machine's own."""
+    """An exporter that listens on every interface is asked on loopback."""
     assert ask(free_port(), host=None) == 1
     assert "127.0.0.1:" in capsys.readouterr().err
 
 
 def process(proc: Path, number: int, *words: str) -> Path:
-    """A process as /proc shows it; gives its working folder."""
+    """Makes a process as /proc shows it; returns its working folder."""
     folder, cwd = proc / str(number), proc / f"cwd-of-{number}"
     folder.mkdir()
     cwd.mkdir()
@@ -78,7 +78,7 @@ def process(proc: Path, number: int, *words: str) -> Path:
 def test_flags_of_the_running_exporter_are_found(
     tmp_path: Path, program: tuple[str, ...], command: tuple[str, ...]
 ) -> None:
-    """However it was started, what it was told is known."""
+    """The arguments of a running exporter are found, however it was started."""
     process(tmp_path, 1, *program, *command, "--web.listen-address=:7")
     (found,) = running_exporters(tmp_path)
     assert found.overrides == {"web": {"listen_address": ":7"}}
@@ -96,14 +96,14 @@ def test_flags_of_the_running_exporter_are_found(
     ],
 )
 def test_other_processes_are_none(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """Another command, another program and a kernel thread serve nothing."""
+    """Another command, another program and a kernel thread are not serving exporters."""
     process(tmp_path, 1, *words)
     (tmp_path / "2").mkdir()  # one that has just ended
     assert list(running_exporters(tmp_path)) == []
 
 
 def test_its_files_are_relative_to_its_own_folder(tmp_path: Path) -> None:
-    """A health check may be started elsewhere."""
+    """A health check may have another working folder."""
     cwd = process(tmp_path, 7, "cyberun-exporter", "--config.file=exporter.yaml")
     (found,) = running_exporters(tmp_path)
     assert found.config_file == cwd / "exporter.yaml"

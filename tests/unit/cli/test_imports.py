@@ -1,4 +1,4 @@
-"""What a command loads, seen in a process of its own."""
+"""The modules that a command loads, seen in a process of its own."""
 
 import subprocess
 import sys
@@ -43,12 +43,12 @@ def loaded(*argv: str) -> set[str]:
     ids=" ".join,
 )
 def test_small_commands_load_no_library(argv: tuple[str, ...]) -> None:
-    """A health check runs every few seconds beside GPU work, and who asks for help does not wait."""
+    """A health check, which runs every few seconds next to GPU work, and help load no libraries."""
     assert loaded(*argv).isdisjoint(LIBRARIES)
 
 
 def test_a_health_check_loads_nothing_that_takes_long() -> None:
-    """Each of these takes as long as all the rest of it; TLS is loaded when plain HTTP is not spoken there."""
+    """A health check loads none of these slow modules; TLS only if the server does not speak plain HTTP."""
     with HTTPServer(("127.0.0.1", 0), Healthy) as server:
         thread = Thread(target=server.handle_request)
         thread.start()
@@ -60,7 +60,7 @@ def test_a_health_check_loads_nothing_that_takes_long() -> None:
 
 
 def test_serving_loads_what_it_uses() -> None:
-    """Not the simulated platform, nor what reads a web configuration file, nor what explains mistakes."""
+    """`serve` loads neither the simulated platform nor, without need, the web configuration or error explanations."""
     found = loaded("serve", "--config.file=/nowhere")
     assert "exporter.web.app" in found
     assert not [name for name in found if name.startswith("exporter.demo")]

@@ -65,7 +65,7 @@ def test_check(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_configuration(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str, document: str, mistakes: int
 ) -> None:
-    """Exit code 2 before anything is opened, one line per mistake on standard error, nothing else."""
+    """Mistakes give exit code 2 before anything is opened, and only one line each on standard error."""
     monkeypatch.setenv("GOOD", "sk-good")
     code, out, err = run(command, document)
     assert (code, out) == (2, "")
@@ -87,7 +87,7 @@ def test_bad_configuration(
 def test_credentials_are_never_printed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: str
 ) -> None:
-    """Wherever a credential was put by mistake, no line repeats it."""
+    """Wherever a credential was put by mistake, no message repeats it."""
     monkeypatch.setenv("BAD", "ak-MARKER")
     (tmp_path / "bad").write_text("MARKER MARKER", encoding="utf-8")
     code, out, err = run("check", document)
@@ -128,14 +128,14 @@ def test_a_credential_in_place_of_a_file_is_not_echoed(run: Run) -> None:
 
 
 def test_the_demo_tells_no_address_before_it_has_it(run: Run, taken_port: int) -> None:
-    """A taken port is said before the address is printed, not after it."""
+    """A port in use is reported instead of printing the address."""
     code, out, err = run("demo", None, f"--web.listen-address=127.0.0.1:{taken_port}")
     assert (code, out) == (1, "")
     assert "in use" in err
 
 
 def test_port_in_use(run: Run, taken_port: int) -> None:
-    """An address that cannot be listened on is a failure while running: 1, in one line."""
+    """An address that cannot be listened on is a failure while running: exit code 1 and one line."""
     code, _, err = run("simulate", None, f"--web.listen-address=127.0.0.1:{taken_port}")
     assert code == 1
     assert err.startswith("cyberun-exporter: ")

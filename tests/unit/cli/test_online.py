@@ -10,7 +10,7 @@ from fixtures import TEAM_ID
 
 
 def test_every_reason_has_advice() -> None:
-    """Whatever fails, the line says what to do, in a sentence of its own."""
+    """Whatever fails, the line says what to do, in a separate clause."""
     assert set(ADVICE) == set(REASONS)
     assert len(set(ADVICE.values())) == len(REASONS)
     assert all(text.isprintable() and not text.endswith(".") for text in ADVICE.values())
@@ -44,7 +44,7 @@ def team(kind: str, team_id: str | None) -> TeamStatus:
     ],
 )
 def test_what_a_credential_may(kind: str, team_id: str | None, words: str) -> None:
-    """The kind, where it may be used, and whose team it is are in the line, with what was seen and what it costs."""
+    """The line has the credential's kind, its uses and its team, and what was read and what it costs."""
     assert kind in USES
     line = _collected(team(kind, team_id), collector(), "/r/tasks", 7)
     assert (line.ok, line.words) == (True, words)
@@ -64,7 +64,7 @@ def test_what_a_credential_may(kind: str, team_id: str | None, words: str) -> No
     ],
 )
 def test_quotas_are_optional(quotas: QuotaStatus, warning: bool, words: str) -> None:  # noqa: FBT001  passed by name
-    """How many limits were found; where they cannot be read that is a warning without advice, never a failure."""
+    """The line has the number of limits; if they cannot be read, that is a warning without advice, not a failure."""
     line = _quotas("render", quotas)
     assert (line.ok, line.warning, line.words) == (True, warning, words)
     assert [("warning" in text, "FAILED" in text) for text in _aligned([line])] == [(warning, False)]
@@ -93,19 +93,19 @@ def test_totals_that_ignore_the_filter() -> None:
 
 
 def test_one_of_a_list_is_one() -> None:
-    """What a list holds is told in words that fit its number."""
+    """Singular and plural of the counted items are right."""
     one = collector(name="agents", items_reported=1)
     assert "; 1 agent; " in _collected(team("device", None), one, "/agents", 1).words
 
 
 def test_part_of_a_list_is_said() -> None:
-    """A list that could not be read whole is no failure, but not silent."""
+    """A list that could not be read completely is not a failure, but is mentioned."""
     line = _collected(team("device", None), collector(truncated=True), "/r/tasks", 7)
     assert (line.ok, line.words.endswith("; only some of them could be read")) == (True, True)
 
 
 def test_a_failure_inside_the_exporter_is_one() -> None:
-    """What has no reason of the platform fails, too."""
+    """A failure without a reason from the platform is a failure too."""
     broken = collector(success=False, attempts=(Attempt(0.0, 0.1, 0, None, INTERNAL, "a mistake"),))
     line = _collected(team("device", None), broken, "/r/tasks", 7)
     assert (line.ok, line.words) == (False, f"a mistake; {advice(INTERNAL)}")
@@ -134,7 +134,7 @@ def test_a_failure_inside_the_exporter_is_one() -> None:
     ],
 )
 def test_what_concerns_the_platform(skew: float | None, base_url: str, lines: list[str]) -> None:
-    """TLS and clocks are told once, before the teams."""
+    """TLS and clocks are mentioned once, before the teams."""
     settings = load(None, {}, {"api": {"base_url": base_url}, "teams": [{"name": "a", "token_env": "A"}]})
     status = ExporterStatus("1", 0.0, 0.0, 120.0, skew, ())
     assert list(_platform(settings, status)) == lines
@@ -142,5 +142,5 @@ def test_what_concerns_the_platform(skew: float | None, base_url: str, lines: li
 
 @pytest.mark.parametrize(("number", "words"), [(0, "0 teams"), (1, "1 team"), (2, "2 teams")])
 def test_numbers_of_things(number: int, words: str) -> None:
-    """One of them is no more than one."""
+    """One thing is in the singular."""
     assert counted(number, "team") == words
