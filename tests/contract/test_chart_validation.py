@@ -130,7 +130,7 @@ def _promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     "values", [{"prometheusRule": {"enabled": True}}, case("prometheus-rule")], ids=["all", "fitted"]
 )
 def test_prometheus_takes_the_rules(values: dict[str, Any], tmp_path: Path) -> None:
-    """promtool accepts the rendered rules, even with every number and selector replaced."""
+    """`promtool` accepts the rendered rules, even with every number and selector replaced."""
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump(render(values).one("PrometheusRule")["spec"]), encoding="utf-8")
     result = _promtool("check", "rules", str(rules))
@@ -140,7 +140,7 @@ def test_prometheus_takes_the_rules(values: dict[str, Any], tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["scrape-config", "sharding"])
 def test_prometheus_takes_the_scrape_configuration(name: str, tmp_path: Path) -> None:
-    """promtool accepts the scrape configuration that the operator would derive from the ScrapeConfig."""
+    """`promtool` accepts the scrape configuration that the operator would derive from the ScrapeConfig."""
     jobs = [_job(index, each["spec"]) for index, each in enumerate(rendered(name).all("ScrapeConfig"))]
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump({"scrape_configs": jobs}), encoding="utf-8")

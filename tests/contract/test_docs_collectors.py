@@ -25,7 +25,7 @@ SCRAPED = {
 
 @pytest.mark.parametrize("name", SCRAPED)
 async def test_scrape_configurations_are_accepted(name: str, tmp_path: Path) -> None:
-    """promtool accepts the parts that have Prometheus' own format."""
+    """`promtool` accepts the parts that have Prometheus' own format."""
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump(SCRAPED[name]), encoding="utf-8")
     await content("promtool", "check", "config", str(path))

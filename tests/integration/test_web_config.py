@@ -249,7 +249,7 @@ async def test_check_validates_the_file(
     secured.write({"tls_server_config": secured.tls(), "http_server_config": {"http2": True}})
     done = await run_command("check", arguments=flag)
     assert done.code == 0, done.stderr
-    assert "warning    web configuration: http2 is on" in done.stdout
+    assert "warning    web configuration: http2 is enabled" in done.stdout
     secured.write({"tls_server_config": secured.tls(key_file="none")})
     done = await run_command("check", arguments=flag)
     assert (done.code, done.stderr) == (
@@ -301,7 +301,7 @@ async def test_prometheus_scrapes_with_password_and_with_certificate(
 
 
 def test_promtool_accepts_our_example(secured: Secured) -> None:
-    """promtool accepts the example, so it is valid for every exporter built with the exporter-toolkit."""
+    """`promtool` accepts the example, so it is valid for every exporter built with the exporter-toolkit."""
     text = (ROOT / "docs" / "examples" / "web.yml").read_text(encoding="utf-8")
     secured.write(text)
     (secured.folder / "clients.pem").write_bytes((secured.folder / "ca.pem").read_bytes())

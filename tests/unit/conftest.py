@@ -1,4 +1,4 @@
-"""What a unit test may not do: open a socket, or sleep. A module that talks TCP says so by the mark `loopback`."""
+"""Unit tests may neither open a socket nor sleep. Modules that use TCP have the mark `loopback`."""
 
 import asyncio
 import socket

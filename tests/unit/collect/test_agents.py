@@ -65,7 +65,7 @@ async def walk(
 
 
 def extent(result: AgentsResult) -> tuple[int, int, bool]:
-    """What was read, what the platform says there is, and whether something may be missing."""
+    """What was read, what the platform reports, and whether something may be missing."""
     coverage = result.snapshot.coverage
     return coverage.items, coverage.reported, coverage.truncated
 
@@ -89,7 +89,7 @@ def connected(result: AgentsResult) -> dict[str, int]:
     ("count", "pages"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (200, 2), (201, 3), (1000, 10)]
 )
 async def test_requests(count: int, pages: int) -> None:
-    """N agents cost max(1, ⌈N/100⌉) requests, and every one of them is exposed."""
+    """N agents cost max(1, ⌈N/100⌉) requests, and all of them are exposed."""
     listed = Listed(names(*range(count)))
     result = await walk(listed)
     assert listed.asked == list(range(1, pages + 1))
@@ -100,14 +100,14 @@ async def test_requests(count: int, pages: int) -> None:
 
 
 async def test_smaller_pages() -> None:
-    """A platform that serves smaller pages is asked for more of them."""
+    """If a platform serves smaller pages, more of them are requested."""
     listed = Listed(names(*range(42)), size=20)
     result = await walk(listed)
     assert (listed.asked, result.snapshot.coverage.items, result.snapshot.coverage.truncated) == ([1, 2, 3], 42, False)
 
 
 async def test_a_list_that_grows() -> None:
-    """An agent that moved to the next page while the list grew is one agent; its first item counts."""
+    """An agent that moves to the next page while the list grows is one agent; its first item is used."""
     listed, unknown = Listed(names(*range(150))), Counter[str]()
 
     def grow(request: int) -> None:
@@ -126,7 +126,7 @@ async def test_a_list_that_grows() -> None:
 
 @pytest.mark.parametrize(("place", "pages"), [(1, [1, 2]), (149, [1, 2]), (99, [1, 2]), (100, [1, 2])])
 async def test_two_agents_with_one_id(place: int, pages: list[int]) -> None:
-    """Cloned machines share an id, on one page or two: the first is shown, the other counted, and all were seen."""
+    """Of cloned machines with one id, the first is shown and the other counted; the list is not truncated."""
     listed, unknown = Listed(names(*range(149))), Counter[str]()
     listed.items = [*listed.items[:place], wire.Agent(agent_id="a0000", agent_status="busy"), *listed.items[place:]]
     before = Presence({"gone": NOW - 30}, frozenset({"gone"}))
@@ -140,7 +140,7 @@ async def test_two_agents_with_one_id(place: int, pages: list[int]) -> None:
 
 
 async def test_list_that_shrank_is_walked_once_more() -> None:
-    """An agent that slipped between two pages is found by a second walk."""
+    """An agent that slipped between two pages is found by a second read."""
     listed = Listed(names(*range(250)))
 
     def shrink(request: int) -> None:
@@ -159,7 +159,7 @@ async def test_list_that_shrank_is_walked_once_more() -> None:
 
 
 async def test_list_that_keeps_shrinking_is_truncated() -> None:
-    """A list that never stands still is published as far as it was seen, and says so; nobody vanishes for it."""
+    """A list that changes all the time is published as far as it was read, as truncated; no agent vanishes."""
     listed = Listed(names(*range(500)))
 
     def shrink(_: int) -> None:
@@ -175,7 +175,7 @@ async def test_list_that_keeps_shrinking_is_truncated() -> None:
 
 @pytest.mark.parametrize(("count", "total", "asked"), [(0, 7, [1, 1]), (3, 7, [1, 1]), (100, 250, [1, 2, 1, 2])])
 async def test_total_that_is_too_high(count: int, total: int, asked: list[int]) -> None:
-    """More is promised than there is: one more walk, then what was seen is published as truncated."""
+    """A list shorter than its total is read once more, then published as truncated."""
     listed = Listed(names(*range(count)), total=total)
     result = await walk(listed)
     assert listed.asked == asked
@@ -188,13 +188,13 @@ async def test_total_that_is_too_high(count: int, total: int, asked: list[int]) 
 
 @pytest.mark.parametrize(("count", "total"), [(3, 2), (1, 0), (100, 99)])
 async def test_total_that_is_too_low(count: int, total: int) -> None:
-    """A page that holds more than the whole list is a contradiction."""
+    """A page with more items than the whole list is a contradiction."""
     with pytest.raises(SchemaMismatch):
         await walk(Listed(names(*range(count)), total=total))
 
 
 async def test_pages_of_changing_size() -> None:
-    """Pages that are each plausible can together hold more than any of them said there is: a contradiction."""
+    """Pages that are plausible each can have more items in total than any of them reports: a contradiction."""
     sizes = {1: 100, 2: 20, 3: 20}
 
     async def fetch(number: int) -> wire.Page[wire.Agent]:
@@ -206,7 +206,7 @@ async def test_pages_of_changing_size() -> None:
 
 
 async def test_totals_that_grow_without_end() -> None:
-    """A platform that always promises one more page is followed to the bound, and no further."""
+    """A platform that always reports one more page is read up to the limit, and no further."""
     listed = Listed(names(*range(1000)))
 
     def promise(_: int) -> None:
@@ -220,7 +220,7 @@ async def test_totals_that_grow_without_end() -> None:
 
 @pytest.mark.parametrize(("max_pages", "items", "truncated"), [(1, 100, True), (2, 200, True), (3, 201, False)])
 async def test_max_pages(max_pages: int, items: int, *, truncated: bool) -> None:
-    """A walk ends at the bound; only one that left pages unread is truncated, and it is not repeated."""
+    """A read ends at the limit; only if pages are left unread is it truncated, and it is not repeated."""
     listed = Listed(names(*range(201)))
     result = await walk(listed, replace(RULES, max_pages=max_pages))
     assert listed.asked == list(range(1, max_pages + 1))
@@ -238,13 +238,13 @@ async def test_items_without_an_id() -> None:
 
 @pytest.mark.parametrize("item", [None, wire.Agent(), wire.Agent(agent_id="")])
 async def test_nothing_but_items_without_an_id(item: wire.Agent | None) -> None:
-    """A list of nothing but such items is a failure, not an empty fleet."""
+    """A list of only such items is a failure, not an empty fleet."""
     with pytest.raises(SchemaMismatch, match="none of 3 agents has an agent_id"):
         await walk(Listed([item] * 3))
 
 
 async def test_failure_on_a_later_page_fails_the_walk() -> None:
-    """Whole or nothing: a page that cannot be had leaves no half of a fleet."""
+    """If a page cannot be read, nothing is published: never half of a fleet."""
     listed = Listed(names(*range(300)))
 
     def fail(request: int) -> None:
@@ -257,14 +257,14 @@ async def test_failure_on_a_later_page_fails_the_walk() -> None:
 
 
 async def test_status_counts() -> None:
-    """Every agent is counted in one status; one whose status is missing or unknown as `other`; the rest are 0."""
+    """Every agent counts in one status, or as `other` if that is missing or unknown; other statuses are 0."""
     listed = Listed([wire.Agent(agent_id=f"a{i}", agent_status=s) for i, s in enumerate(("idle", "busy", None, "new"))])
     result = await walk(listed)
     assert [line[-1] for line in lines(result, AGENTS.name)] == ["1", "1", "0", "0", "0", "2"]
 
 
 async def test_statuses_of_one_agent() -> None:
-    """An agent is in one status of all; one whose status is missing has no such series."""
+    """An agent has exactly one status; without a status it has no status series."""
     listed = Listed([wire.Agent(agent_id="a", agent_status="busy"), wire.Agent(agent_id="b")])
     found = lines(await walk(listed), "cyberun_agent_status")
     assert {line for line in found if line.endswith(" 1")} == {'{team_name="render",agent_id="a",status="busy"} 1'}
@@ -272,7 +272,7 @@ async def test_statuses_of_one_agent() -> None:
 
 
 async def test_max_agents() -> None:
-    """Agents beyond the limit are counted in their status and nowhere else; their series are counted as dropped."""
+    """Agents beyond the limit only count in their status; their series count as dropped."""
     result = await walk(Listed(names(*range(5))), replace(RULES, max_agents=3))
     assert exposed(result) == connected(result).keys() == set(names(0, 1, 2))
     assert (result.snapshot.coverage.items, result.snapshot.coverage.truncated) == (5, False)
@@ -283,7 +283,7 @@ async def test_max_agents() -> None:
 
 
 async def test_max_agents_keeps_the_same_agents() -> None:
-    """Who was exposed stays exposed, wherever newcomers stand in the list; a free place goes to a newcomer."""
+    """Exposed agents stay exposed, wherever new ones are in the list; a free place goes to a new agent."""
     rules = replace(RULES, max_agents=3)
     first = await walk(Listed(names(5, 6, 7)), rules)
     second = await walk(Listed(names(*range(9))), rules, first.snapshot.presence)
@@ -294,7 +294,7 @@ async def test_max_agents_keeps_the_same_agents() -> None:
 
 
 async def test_agents_beyond_the_limit_do_not_look_gone() -> None:
-    """A listed agent without series is not reported as disconnected, though expected or remembered."""
+    """A listed agent without series is not reported as disconnected, even if it is expected or remembered."""
     rules = replace(RULES, max_agents=1, expected=frozenset({"expected", "absent"}))
     before = Presence({"first": NOW - 30, "returned": NOW - 30}, frozenset({"first"}))
     result = await walk(Listed(["first", "expected", "returned"]), rules, before)
@@ -310,7 +310,7 @@ async def test_expected_agents() -> None:
 
 
 async def test_vanished_agent() -> None:
-    """An agent that left has `connected` 0 and its last-seen time; its other series are gone at once."""
+    """An agent that left has `connected` 0 and its last-seen time; its other series end at once."""
     first = await walk(Listed(["a", "b"]))
     second = await collect_agents(
         Listed(["b"]).fetch, RULES, first.snapshot.presence, Moment(NOW + 30, NOW + 30), Counter()
@@ -321,7 +321,7 @@ async def test_vanished_agent() -> None:
 
 
 async def test_pages_are_compressed_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many pages there are, the samples of a few at a time are held as text: a megabyte, not a hundred."""
+    """However many pages there are, only a few pages' samples are kept as text at a time: 1 MB, not 100."""
     compressed: list[int] = []
 
     def compress(samples: Samples) -> CompressedFamilies:
@@ -339,7 +339,7 @@ async def test_pages_are_compressed_as_they_come(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("with_labels", "count"), [(False, 0), (True, 2)])
 async def test_labels(*, with_labels: bool, count: int) -> None:
-    """Label series are there only where they are asked for; eligibility knows the labels anyway."""
+    """Labels have series only if configured; eligibility uses the labels anyway."""
     listed = Listed(
         [wire.Agent(agent_id="a", agent_labels=["x", "y"]), wire.Agent(agent_id="b", agent_labels=["x", "y"])]
     )
@@ -349,7 +349,7 @@ async def test_labels(*, with_labels: bool, count: int) -> None:
 
 
 async def test_too_many_labels_are_not_held() -> None:
-    """Label sets of a hostile list stay within what `max_agents` allows; then eligibility is not known."""
+    """The label sets of a hostile list stay within what `max_agents` allows; eligibility is then unknown."""
     agents = [wire.Agent(agent_id=f"a{i}", agent_labels=[f"{i}-{n}" for n in range(256)]) for i in range(300)]
     few = await walk(Listed(agents[:3]), replace(RULES, max_agents=100))
     assert few.snapshot.label_sets is not None

@@ -8,7 +8,7 @@ from fixtures import FakeClock
 
 
 def test_nothing_is_held_at_first() -> None:
-    """Before the platform asked for anything, nothing waits."""
+    """Before the platform asks for a wait, nothing is held back."""
     hold = Hold(FakeClock().clock)
     hold.extend(None)
     assert (hold.over, hold.until) == (True, None)
@@ -16,7 +16,7 @@ def test_nothing_is_held_at_first() -> None:
 
 @pytest.mark.parametrize("seconds", [(600.0, 5.0), (5.0, 600.0)])
 def test_the_longest_wait_counts(seconds: tuple[float, float]) -> None:
-    """A shorter wait never replaces a longer one, whichever was asked for first."""
+    """A shorter wait never replaces a longer one, in whichever order they are requested."""
     clock = FakeClock()
     hold = Hold(clock.clock)
     for each in seconds:
@@ -28,7 +28,7 @@ def test_the_longest_wait_counts(seconds: tuple[float, float]) -> None:
 
 
 def test_a_wait_begins_when_it_is_asked_for() -> None:
-    """A wait that is asked for again is counted from then."""
+    """A repeated wait counts from its own request."""
     clock = FakeClock()
     hold = Hold(clock.clock)
     hold.extend(60.0)

@@ -17,7 +17,7 @@ SIZES = st.fixed_dictionaries({status: st.sampled_from([0, 1, 9, 10, 11, 20, 57]
 
 
 def lists(sizes: Mapping[str, int], *, newest_first: bool = True) -> TaskLists:
-    """So many tasks of each status on a platform whose totals count all tasks."""
+    """This many tasks of each status, on a platform whose totals count all tasks."""
     found = TaskLists(per_page=10, filtered_totals=False, newest_first=newest_first)
     for status, count in sizes.items():
         if status in FINAL_TASK_STATUSES:
@@ -34,7 +34,7 @@ def counts(poller: Poller) -> Mapping[str, int]:
 
 @given(sizes=SIZES, newest_first=st.booleans())
 async def test_every_count_is_true(sizes: dict[str, int], newest_first: bool) -> None:  # noqa: FBT001  passed by name
-    """Where totals count all tasks, lists are counted by their pages from the first poll on, and none is truncated."""
+    """If totals count all tasks, lists are counted by their pages from the first poll on, and none is truncated."""
     poller = Poller(lists(sizes, newest_first=newest_first))
     for _ in range(2):
         await poller.poll()
@@ -52,7 +52,7 @@ async def test_the_oldest_is_found(sizes: dict[str, int]) -> None:
 
 
 async def test_what_finishes_counts_once() -> None:
-    """Counters follow the true lengths, also across the border of a page."""
+    """Counters follow the true lengths, also across a page boundary."""
     platform = lists({"running": 15, "completed": 95, "failed": 3})
     poller = await Poller(platform).poll()
     for number in range(15):
@@ -62,7 +62,7 @@ async def test_what_finishes_counts_once() -> None:
 
 
 async def test_nothing_is_asked_where_totals_add_up() -> None:
-    """The ordinary case costs no request: none of the unfiltered list, and none for a last page."""
+    """In the ordinary case there is no additional request: neither for the unfiltered list nor for a last page."""
     platform = lists({"running": 25, "completed": 250})
     platform.filtered_totals = True
     poller = await Poller(platform).poll()
@@ -77,7 +77,7 @@ async def test_nothing_is_asked_where_totals_add_up() -> None:
 
 
 async def test_later_polls_cost_little() -> None:
-    """Lists of one page cost one request, as ever; longer ones at most three more, as long as their last page stays."""
+    """Lists of one page cost one request, longer ones at most three more while their last page stays the same."""
     sizes = {"pending": 3, "running": 57, "completed": 5003, "failed": 2000}
     poller = await Poller(lists(sizes)).poll()
     first = len(poller.lists.requests)
@@ -90,7 +90,7 @@ async def test_later_polls_cost_little() -> None:
 
 @dataclass(slots=True)
 class Lying(TaskLists):
-    """Promises more tasks than there are, in every list."""
+    """Reports more tasks than there are, in every list."""
 
     too_many: int = 5
 
@@ -101,7 +101,7 @@ class Lying(TaskLists):
 
 @pytest.mark.parametrize(("too_many", "running"), list(product([1, 5, 1000], [0, 1, 2, 40])))
 async def test_a_lie_is_something_else(too_many: int, running: int) -> None:
-    """Totals that are too high for the unfiltered list as well say nothing: they are shown, and said to be in doubt."""
+    """Totals that are too high for the unfiltered list too prove nothing: they are shown, as truncated."""
     platform = Lying(too_many=too_many)
     platform.put(*(Item(f"t{i}", "running", created_at=i) for i in range(running)))
     poller = await Poller(platform).poll()
@@ -123,7 +123,7 @@ async def test_a_platform_that_is_mended() -> None:
 
 
 async def test_a_list_that_moves_while_it_is_counted() -> None:
-    """A count is that of some moment during the poll, and a list that shrank is read once more."""
+    """A count is right for some moment during the poll, and a list that shrank is read once more."""
     platform = lists({"waiting": 95})
     poller = await Poller(platform).poll()
 
@@ -138,7 +138,7 @@ async def test_a_list_that_moves_while_it_is_counted() -> None:
 
 
 async def test_a_failure_fails_the_poll() -> None:
-    """Whole or nothing: a page that is needed to count a list and cannot be read fails the poll."""
+    """The poll fails if a page that is needed to count a list cannot be read."""
 
     def fail(status: str, _number: int) -> None:
         if status == "":
@@ -151,7 +151,7 @@ async def test_a_failure_fails_the_poll() -> None:
 
 
 async def test_it_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The log says that totals ignore the filter when that is found out, and not at every poll."""
+    """The log says that totals ignore the filter when this is detected, and not at every poll."""
     poller = Poller(lists(dict.fromkeys(ACTIVE_TASK_STATUSES, 2)))
     with caplog.at_level(logging.WARNING):
         for _ in range(3):

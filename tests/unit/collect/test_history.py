@@ -22,7 +22,7 @@ def history(clock: FakeClock) -> History:
 
 
 def poll(history: History, clock: FakeClock, outcome: Coverage | Exception, seconds: float = 0.5) -> CollectorStatus:
-    """One poll that takes so long, and what is known after it."""
+    """The status after one poll that takes this long."""
     started = clock.clock.monotonic()
     clock.advance(seconds)
     if isinstance(outcome, Coverage):
@@ -33,14 +33,14 @@ def poll(history: History, clock: FakeClock, outcome: Coverage | Exception, seco
 
 
 def test_before_the_first_poll(history: History) -> None:
-    """Nothing is known, and nothing is claimed."""
+    """Before the first poll everything is unknown."""
     assert history.status(None) == CollectorStatus(
         "tasks", 30.0, (), False, False, None, None, None, None, None, 0, None
     )
 
 
 def test_success(history: History, clock: FakeClock) -> None:
-    """A good poll shows when it started and ended, what it read and that it is fresh."""
+    """A successful poll shows when it started and ended, what it read and that it is fresh."""
     status = poll(history, clock, COVERAGE)
     assert (status.success, status.fresh, status.failures_in_a_row) == (True, True, 0)
     assert (status.last_attempt_at, status.last_success_at) == (NOW, NOW + 0.5)
@@ -51,7 +51,7 @@ def test_success(history: History, clock: FakeClock) -> None:
 
 
 def test_failure_keeps_what_was_read_last(history: History, clock: FakeClock) -> None:
-    """After a failure the last good result still counts as read; the failure has its reason and its words."""
+    """After a failure the last good result is still shown as read; the failure has a reason and a message."""
     poll(history, clock, COVERAGE)
     clock.advance(29.5)
     status = poll(history, clock, RequestTimeout("no answer"))
@@ -66,21 +66,21 @@ def test_failure_keeps_what_was_read_last(history: History, clock: FakeClock) ->
 
 @pytest.mark.parametrize(("age", "fresh"), [(119.9, True), (120.0, False), (500.0, False)])
 def test_freshness(history: History, clock: FakeClock, age: float, *, fresh: bool) -> None:
-    """Data is fresh until it is as old as allowed, from the end of its poll."""
+    """Data is fresh until it has the maximum age, counted from the end of its poll."""
     poll(history, clock, COVERAGE, seconds=10.0)
     clock.advance(age)
     assert history.status(None).fresh == fresh
 
 
 def test_own_mistakes_are_told_without_their_text(history: History, clock: FakeClock) -> None:
-    """An error of ours is named by its kind; its text, which may hold anything, stays in the log."""
+    """An internal error is shown by its type; its message, which may contain anything, is only logged."""
     status = poll(history, clock, KeyError("sk-secret"))
     attempt = status.attempts[0]
     assert (attempt.reason, attempt.error) == ("internal", "internal error of the exporter: KeyError")
 
 
 def test_backoff_starts_at_the_third_failure(history: History, clock: FakeClock) -> None:
-    """Two failures are repeated at the interval; from the third on the polls are spaced, until one goes well."""
+    """After two failures polls continue at the interval; from the third on they back off, until one succeeds."""
     failures = [poll(history, clock, RequestTimeout("no answer"), seconds=0.0) for _ in range(4)]
     assert [status.failures_in_a_row for status in failures] == [1, 2, 3, 4]
     assert [status.backoff_until for status in failures] == [None, None, NOW + 45, NOW + 90]
@@ -89,14 +89,14 @@ def test_backoff_starts_at_the_third_failure(history: History, clock: FakeClock)
 
 
 def test_backoff_that_is_over_is_not_shown(history: History, clock: FakeClock) -> None:
-    """A time that has come holds nobody back."""
+    """A back-off that has passed delays nothing."""
     assert poll(history, clock, RateLimited("429", retry_after=10), seconds=0.0).backoff_until == NOW + 10
     clock.advance(10.0)
     assert history.status(None).backoff_until is None
 
 
 def test_hold_of_the_team_counts_too(history: History, clock: FakeClock) -> None:
-    """What holds the whole team back holds this list back; the later time counts."""
+    """A hold of the whole team holds this list back too; the later time counts."""
     now = clock.clock.monotonic()
     assert history.status(now + 5).backoff_until == NOW + 5
     assert history.status(now).backoff_until is None
@@ -106,7 +106,7 @@ def test_hold_of_the_team_counts_too(history: History, clock: FakeClock) -> None
 
 
 def test_few_attempts_are_kept(history: History, clock: FakeClock) -> None:
-    """The newest polls are kept, newest first, and no more than a page shows."""
+    """Only as many polls are kept as the page shows, newest first."""
     for number in range(20):
         poll(history, clock, replace(COVERAGE, items=number))
     attempts = history.status(None).attempts
@@ -114,7 +114,7 @@ def test_few_attempts_are_kept(history: History, clock: FakeClock) -> None:
 
 
 def test_other_rules(history: History, clock: FakeClock) -> None:
-    """A new interval and age count from the next poll on."""
+    """A new interval and maximum age apply from the next poll on."""
     poll(history, clock, COVERAGE)
     history.reconfigure(10.0, 20.0)
     clock.advance(50.0)

@@ -15,7 +15,7 @@ START = 5000.0
 
 
 class _NoWaiting(selectors.DefaultSelector):
-    """Instead of waiting, lets the loop's time pass. Mutable: it holds the time."""
+    """Advances the loop's time instead of waiting. Mutable: it keeps the time."""
 
     now = START
 
@@ -26,7 +26,7 @@ class _NoWaiting(selectors.DefaultSelector):
 
 
 class TimedLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only in sleeps, and then at once."""
+    """An event loop whose time advances only in sleeps, and then at once."""
 
     def __init__(self) -> None:
         self._timed = _NoWaiting()
@@ -44,7 +44,7 @@ class _Rules:
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class PolledTeam:
-    """A team whose polls take as long as a test says. Mutable: it notes when they started."""
+    """A team whose polls take as long as a test chooses. Mutable: it records when they started."""
 
     rules: _Rules
     takes: Callable[[int], float] = lambda _: 0.0
@@ -82,13 +82,13 @@ def set_teams(schedule: Schedule, *teams: PolledTeam) -> None:
 
 
 def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a scene on a loop whose time is our own."""
+    """Run a scenario on a loop whose time we control."""
     with asyncio.Runner(loop_factory=TimedLoop) as runner:
         runner.run(scene())
 
 
 async def run_for(schedule: Schedule, seconds: float) -> None:
-    """Let the schedule run so long, then stop it."""
+    """Run the schedule for this long, then stop it."""
     task = asyncio.create_task(schedule.run())
     await asyncio.sleep(seconds)
     task.cancel()
@@ -97,7 +97,7 @@ async def run_for(schedule: Schedule, seconds: float) -> None:
 
 
 def test_starts_are_spread_and_the_beat_is_fixed() -> None:
-    """The first polls are spread over the interval; each team then keeps its beat."""
+    """The first polls are spread over the interval; each team then keeps its rhythm."""
 
     async def scene() -> None:
         teams = [team(name) for name in "abc"]
@@ -108,7 +108,7 @@ def test_starts_are_spread_and_the_beat_is_fixed() -> None:
 
 
 def test_the_first_round_is_short() -> None:
-    """With long intervals, too, every team has data within half a minute; from then on the polls are spread evenly."""
+    """Even with long intervals every team has data within half a minute; after that polls are spread evenly."""
 
     async def scene() -> None:
         teams = [team(str(number), 300.0) for number in range(20)]
@@ -124,7 +124,7 @@ def test_the_first_round_is_short() -> None:
 
 
 def test_each_team_has_its_own_interval() -> None:
-    """A team with an interval of its own is spread over that one."""
+    """The first poll of a team with its own interval is spread over that."""
 
     async def scene() -> None:
         slow, fast = team("slow", 60.0), team("fast", 10.0)
@@ -145,7 +145,7 @@ def test_each_team_has_its_own_interval() -> None:
     ],
 )
 def test_polls_never_overlap(seconds: float, polls: list[float]) -> None:
-    """A poll that is longer than the interval lets beats pass; they are not made up for."""
+    """A poll that takes longer than the interval skips polls, which are not made up for."""
 
     async def scene() -> None:
         slow, other = team("slow", 10.0, lambda _: seconds), team("other", 10.0)
@@ -157,7 +157,7 @@ def test_polls_never_overlap(seconds: float, polls: list[float]) -> None:
 
 
 def test_one_long_poll_is_caught_up_with() -> None:
-    """After one long poll the beat is the same as before."""
+    """After one long poll the rhythm is the same as before."""
 
     async def scene() -> None:
         slow = team("slow", 10.0, lambda number: 23.0 if number == 2 else 0.0)
@@ -168,7 +168,7 @@ def test_one_long_poll_is_caught_up_with() -> None:
 
 
 def test_next_polls() -> None:
-    """When each team's next poll is due, in Unix seconds; none while one is under way."""
+    """Each team's next poll is known in Unix seconds, and is None while one is under way."""
 
     async def scene() -> None:
         slow, fast = team("slow", 30.0, lambda _: 8.0), team("fast", 30.0)
@@ -185,7 +185,7 @@ def test_next_polls() -> None:
 
 
 def test_teams_come_and_go() -> None:
-    """A team that stays keeps its beat; one that goes is not polled again, in the middle of a poll or not."""
+    """A remaining team keeps its rhythm; a removed one is not polled again, even if a poll was under way."""
 
     async def scene() -> None:
         stays, goes, busy = team("stays"), team("goes"), team("busy", takes=lambda _: 1000.0)
@@ -207,7 +207,7 @@ def test_teams_come_and_go() -> None:
 
 
 def test_a_team_that_is_gone_is_freed() -> None:
-    """Also in the middle of a poll, and although garbage collections pass by what was there at the start."""
+    """A removed team is freed even in the middle of a poll, although startup objects are exempt from collection."""
 
     async def scene() -> None:
         schedule = make_schedule(team("goes", takes=lambda _: 1000.0))
@@ -228,7 +228,7 @@ def test_a_team_that_is_gone_is_freed() -> None:
 
 
 def test_other_interval_starts_a_new_beat() -> None:
-    """A team whose interval changed is polled by the new one from then on."""
+    """A team whose interval changed is polled at the new one from then on."""
 
     async def scene() -> None:
         one = team("one", 30.0)
@@ -245,7 +245,7 @@ def test_other_interval_starts_a_new_beat() -> None:
 
 
 def test_what_a_poll_does_not_handle_ends_the_schedule() -> None:
-    """A beat never dies quietly: its error comes out of `run`, and all polls end."""
+    """Polling never stops silently: an unhandled error is raised by `run`, and all polls end."""
 
     async def scene() -> None:
         def break_down(_: int) -> float:
@@ -262,7 +262,7 @@ def test_what_a_poll_does_not_handle_ends_the_schedule() -> None:
 
 @pytest.mark.parametrize(("seconds", "advances"), [(GRACE - 1, True), (GRACE + 10, False)])
 def test_advances(seconds: float, *, advances: bool) -> None:
-    """A schedule in which nothing starts or ends although it should is stuck, after that time and not before."""
+    """A schedule is stuck if nothing starts or ends for that long although it should, and not before."""
 
     async def scene() -> None:
         hung = team("hung", 30.0, lambda _: 10_000.0)
@@ -276,7 +276,7 @@ def test_advances(seconds: float, *, advances: bool) -> None:
 
 
 def test_one_hung_team_is_no_stuck_schedule() -> None:
-    """While any team's polls start and end, the schedule advances."""
+    """The schedule advances as long as any team's polls start and end."""
 
     async def scene() -> None:
         schedule = make_schedule(team("hung", 30.0, lambda _: 10_000.0), team("fine"))
@@ -289,7 +289,7 @@ def test_one_hung_team_is_no_stuck_schedule() -> None:
 
 
 def test_long_interval_is_no_stuck_schedule() -> None:
-    """Nothing is late while nothing is due."""
+    """Without a due poll the schedule is not stuck."""
 
     async def scene() -> None:
         schedule = make_schedule(team("rare", 20 * GRACE))
@@ -302,7 +302,7 @@ def test_long_interval_is_no_stuck_schedule() -> None:
 
 
 def test_schedule_that_nobody_runs_is_stuck() -> None:
-    """Polls that are due and do not start are what a stuck schedule looks like."""
+    """Due polls that do not start mean that the schedule is stuck."""
 
     async def scene() -> None:
         schedule = make_schedule(team())
@@ -313,7 +313,7 @@ def test_schedule_that_nobody_runs_is_stuck() -> None:
 
 
 def test_schedule_without_teams_advances() -> None:
-    """A shard that holds no team has nothing to be late with."""
+    """A shard without teams is never stuck."""
 
     async def scene() -> None:
         schedule = make_schedule()

@@ -28,7 +28,7 @@ UNIX = START.timestamp()
 
 
 def task(number: int, **fields: Any) -> wire.Task:
-    """The task that was created so many seconds after the start, and started half a second later."""
+    """A task that was created this many seconds after the start, and started half a second later."""
     created = START + timedelta(seconds=number)
     known = {"id": f"t{number}", "created_at": created, "started_at": created + timedelta(seconds=0.5)}
     return wire.Task(**{**known, **fields})
@@ -100,7 +100,7 @@ async def look(
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (99, 1), (100, 1), (101, 2), (100_000, 2)])
 async def test_requests_do_not_grow_with_the_tasks(count: int, pages: int) -> None:
-    """An active status costs one request, or two when it holds more than a page; a final one costs one."""
+    """An active status costs one request, or two if it has more than a page; a final one costs one."""
     listed = Listed(dict.fromkeys(ACTIVE_TASK_STATUSES, count))
     result = await look(listed)
     assert len(listed.asked) == result.coverage.pages == 3 + 4 * pages
@@ -111,7 +111,7 @@ async def test_requests_do_not_grow_with_the_tasks(count: int, pages: int) -> No
 
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 100_000])
 async def test_final_statuses_cost_one_request(count: int) -> None:
-    """However many tasks have finished, each final status is one request a poll, once its order is known."""
+    """However many tasks have finished, each final status costs one request per poll once its order is known."""
     listed = Listed(dict.fromkeys(FINAL_TASK_STATUSES, count), falling=True)
     first = await look(listed)
     second = await look(listed, first.timings)
@@ -135,7 +135,7 @@ async def test_mixed_statuses() -> None:
 
 
 async def test_statuses_are_asked_for_in_the_order_tasks_pass() -> None:
-    """A task that moves on between two requests is seen twice rather than never."""
+    """A task that changes its status between two requests is seen twice rather than never."""
     listed = Listed()
     await look(listed)
     assert [status for status, _ in listed.asked] == list(TASK_STATUSES)
@@ -151,7 +151,7 @@ async def test_oldest_is_found_at_either_end(count: int, *, falling: bool) -> No
 
 
 async def test_no_oldest_where_there_is_none() -> None:
-    """Without tasks, or without a known time, there is no oldest one: absent, never zero."""
+    """Without tasks, or without a known time, the oldest task is absent, never zero."""
     result = await look(Listed({"waiting": [task(0, created_at=None)], "running": [task(1, started_at=None)]}))
     assert result.oldest_created == dict.fromkeys(UNSTARTED_TASK_STATUSES)
     assert result.oldest_started is None
@@ -168,7 +168,7 @@ async def test_no_oldest_where_there_is_none() -> None:
     ],
 )
 async def test_total_that_is_too_high(status: str, count: int, total: int, pages: list[int]) -> None:
-    """More is promised than there is: the status is read once more, then the result is truncated."""
+    """A status with fewer tasks than its total is read once more, then the result is truncated."""
     listed = Listed({status: count}, {status: total})
     result = await look(listed)
     assert listed.pages(status) == pages
@@ -176,7 +176,7 @@ async def test_total_that_is_too_high(status: str, count: int, total: int, pages
 
 
 async def test_list_that_shrank_between_its_ends() -> None:
-    """The last page of a list that lost its end meanwhile is empty: its real end is read in a second look."""
+    """If the last page is empty because the list shrank meanwhile, its real last page is read in a second attempt."""
 
     class Shrinking(Listed):
         async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
@@ -191,21 +191,21 @@ async def test_list_that_shrank_between_its_ends() -> None:
 
 
 async def test_duplicates_count_once() -> None:
-    """A task that stands on both ends, for the list moved, is read once."""
+    """A task that is on both pages because the list changed is read once."""
     items = [task(i) for i in range(100)] + [task(99), task(100)]
     result = await look(Listed({"waiting": items}))
     assert (result.coverage.items, result.coverage.reported) == (101, 102)
 
 
 async def test_an_id_that_comes_twice_on_a_page_is_counted() -> None:
-    """Two tasks with one id are the platform's mistake: one is read, the other counted, and the total stays its own."""
+    """Of two tasks with one id, one is read and the other counted as unknown; the total stays the platform's."""
     unknown = Counter[str]()
     result = await look(Listed({"running": [task(1), task(2), task(1)]}), unknown=unknown)
     assert (+unknown, result.coverage.items, result.counts["running"]) == ({"id": 1}, 2, 3)
 
 
 async def test_items_without_an_id() -> None:
-    """They are skipped and counted; the number of tasks is the platform's."""
+    """Items without an id are skipped and counted; the number of tasks stays the platform's."""
     unknown = Counter[str]()
     result = await look(Listed({"waiting": [None, task(0, id=None), task(1)]}), unknown=unknown)
     assert (unknown["id"], result.coverage.items) == (2, 1)
@@ -220,7 +220,7 @@ async def test_nothing_but_items_without_an_id(status: str) -> None:
 
 
 async def test_a_status_filter_that_is_ignored_in_silence() -> None:
-    """Where items do not say their status, tasks that are in all final lists show that the filter is ignored."""
+    """If items do not state their status, tasks that are in all final lists show that the filter is ignored."""
     everything = [task(0), task(1)]
     with pytest.raises(SchemaMismatch, match="2 tasks are completed, failed and cancelled"):
         await look(Listed(dict.fromkeys(TASK_STATUSES, everything)))
@@ -230,13 +230,13 @@ async def test_a_status_filter_that_is_ignored_in_silence() -> None:
 
 @pytest.mark.parametrize("fails", [("pending", 1), ("running", 2), ("cancelled", 1)])
 async def test_failure_fails_the_whole_reading(fails: tuple[str, int]) -> None:
-    """Whole or nothing: any page that cannot be had fails the poll."""
+    """Any page that cannot be read fails the whole poll."""
     with pytest.raises(ServerFailed):
         await look(Listed({"running": 101}, fails=fails))
 
 
 async def test_required_labels() -> None:
-    """How many of the waiting tasks require each set of labels, without those that do not say; no others count."""
+    """Waiting tasks are counted by the set of labels that they require; others, and those that state none, are not."""
     gpu, big = ["gpu"], ["gpu", "h100"]
     waiting = [task(0, agent_labels=gpu), task(1, agent_labels=big), task(2, agent_labels=big), task(3)]
     result = await look(Listed({"waiting": waiting, "pending": [task(4, agent_labels=["x"])]}))
@@ -249,14 +249,14 @@ async def test_required_labels() -> None:
     ids=["nobody waits", "all say", "one says", "none says"],
 )
 async def test_required_labels_may_be_unknown(waiting: list[list[str] | None], known: bool) -> None:  # noqa: FBT001  passed by name
-    """Where tasks wait and none says what it requires, that is unknown, which is not the same as nothing."""
+    """If tasks wait and none says what it requires, the requirements are unknown, which is not the same as none."""
     tasks = [task(number, agent_labels=labels) for number, labels in enumerate(waiting)]
     assert ((await look(Listed({"waiting": tasks}))).required_labels is not None) == known
 
 
 @pytest.mark.parametrize("field", ["created_at", "started_at", "completed_at"])
 async def test_times_that_are_still_to_come_are_dropped(field: str) -> None:
-    """A time further ahead than clocks differ is a mistake: it is dropped and counted, and the task stays."""
+    """A time further ahead than clocks differ is wrong: it is dropped and counted, and the task is kept."""
     unknown = Counter[str]()
     listed = Listed({"running": [task(0, **{field: START + timedelta(hours=2)}), task(1)]})
     snapshot = await look(listed, unknown=unknown, now=UNIX + 10)
@@ -265,7 +265,7 @@ async def test_times_that_are_still_to_come_are_dropped(field: str) -> None:
 
 
 async def test_times_a_little_ahead_are_kept() -> None:
-    """Machines differ a little: a time within the hour counts; while the clock is not known, any does."""
+    """A time less than an hour ahead is accepted; while the platform's clock is unknown, any is."""
     unknown = Counter[str]()
     listed = Listed({"completed": [task(0, completed_at=START + timedelta(minutes=59))]})
     await look(listed, unknown=unknown, now=UNIX)
@@ -274,7 +274,7 @@ async def test_times_a_little_ahead_are_kept() -> None:
 
 
 async def test_durations_that_run_backwards_are_counted() -> None:
-    """A task that started before it was created, or ended before it started, gives no duration and is counted."""
+    """A task that started before it was created, or ended before it started, has no duration and is counted."""
     first = await look(Listed({"completed": [task(0)]}))
     early, unknown = START - timedelta(seconds=5), Counter[str]()
     bad = task(1, started_at=early, completed_at=early - timedelta(seconds=5))
@@ -285,7 +285,7 @@ async def test_durations_that_run_backwards_are_counted() -> None:
 
 
 async def test_nothing_is_kept_of_a_poll_that_failed() -> None:
-    """The timings are values: a poll that fails half way has changed nothing."""
+    """The timings are immutable: a poll that fails halfway has changed nothing."""
     before = (await look(Listed({"completed": [task(0)]}))).timings
     copy = before.finished, before.lists, before.wait
     with pytest.raises(ServerFailed):
@@ -297,7 +297,7 @@ async def test_nothing_is_kept_of_a_poll_that_failed() -> None:
 
 
 async def test_provisioning_where_it_is_filtered() -> None:
-    """Where the platform filters by it, it is an active status between waiting and queued, at one request a poll."""
+    """If the platform filters by it, provisioning is an active status, read between waiting and queued."""
     listed, provisioning = Listed({"provisioning": 2}), ProvisioningFilter(FakeClock().clock)
     for _ in range(2):
         snapshot = await look(listed, provisioning=provisioning)
@@ -312,7 +312,7 @@ async def test_provisioning_where_it_is_filtered() -> None:
     "refusal", [ClientRefused("400"), SchemaMismatch("another status"), ServerFailed("500"), RequestTimeout("none")]
 )
 async def test_provisioning_where_it_is_not_filtered(refusal: PlatformError) -> None:
-    """A refusal, of whatever form, costs the status alone; it is asked for again rarely."""
+    """A refusal, in whatever form, only affects this status, which is rarely requested again."""
     clock = FakeClock()
     listed, provisioning = Listed({"waiting": 1}, filters=refusal), ProvisioningFilter(clock.clock)
     snapshot = await look(listed, provisioning=provisioning)
@@ -327,7 +327,7 @@ async def test_provisioning_where_it_is_not_filtered(refusal: PlatformError) -> 
 
 
 async def test_a_filter_that_is_ignored_in_silence() -> None:
-    """Tasks that ended are not being provisioned: where items do not say their status, that gives the filter away."""
+    """If items do not state their status, finished tasks among them show that the filter was ignored."""
     listed = Listed({"provisioning": [task(0), task(1, completed_at=START)]})
     provisioning = ProvisioningFilter(FakeClock().clock)
     assert PROVISIONING not in (await look(listed, provisioning=provisioning)).counts
@@ -335,7 +335,7 @@ async def test_a_filter_that_is_ignored_in_silence() -> None:
 
 
 async def test_a_filter_that_was_accepted_fails_like_any_other() -> None:
-    """Once the platform filters by it, a failure of the platform fails the poll; a refusal is learned anew."""
+    """Once the platform filters by it, other failures fail the poll, and a refusal is noted."""
     listed, provisioning = Listed(), ProvisioningFilter(FakeClock().clock)
     await look(listed, provisioning=provisioning)
     listed.filters = ServerFailed("500")
@@ -347,7 +347,7 @@ async def test_a_filter_that_was_accepted_fails_like_any_other() -> None:
 
 
 async def test_what_no_filter_shows_is_counted_now_and_then() -> None:
-    """Where it is not filtered, one request in ten polls, before all others, tells what no filter shows: `other`."""
+    """If it cannot be filtered, the unfiltered total, read first in every tenth poll, gives the number of `other`."""
     listed = Listed({"waiting": 3, "completed": 4}, filters=ClientRefused("400"), everything=9)
     provisioning, unknown = ProvisioningFilter(FakeClock().clock), Counter[str]()
     assert "other" not in (await look(listed, provisioning=provisioning)).counts
@@ -363,7 +363,7 @@ async def test_what_no_filter_shows_is_counted_now_and_then() -> None:
 
 @pytest.mark.parametrize(("totals", "other"), [((9, 7), 0), ((7, 9), 0), ((9, 8), 1), ((5, 5), 0), ((9, 9), 2)])
 async def test_what_is_removed_during_a_look_is_not_other(totals: tuple[int, int], other: int) -> None:
-    """The smaller of two looks counts, and less than nothing is nothing."""
+    """The smaller of the last two differences is used, and a negative one is 0."""
     listed = Listed({"waiting": 3, "completed": 4}, filters=ClientRefused("400"))
     provisioning = ProvisioningFilter(FakeClock().clock)
     await look(listed, provisioning=provisioning)

@@ -64,7 +64,7 @@ def eligible(found: Samples) -> float | None:
 
 
 async def test_one_poll(rig: Rig) -> None:
-    """A poll of both lists that goes well makes the team up; its series are counted as they are shown."""
+    """A successful poll of both lists makes the team up; the number of its series is the number exposed."""
     found = await rig.poll()
     assert up(found) == {"up": 1, "tasks": 1, "agents": 1}
     assert found.value("cyberun_tasks", team_name="render", status="waiting") == 2
@@ -75,7 +75,7 @@ async def test_one_poll(rig: Rig) -> None:
 
 
 async def test_before_the_first_poll(rig: Rig) -> None:
-    """A team that was never polled is down and has no series but those about the exporter."""
+    """A team that was never polled is down and has only series about the exporter."""
     found = await rig.scrape()
     assert up(found) == {"up": 0, "tasks": 0, "agents": 0}
     assert not found.series("cyberun_team_info")
@@ -92,14 +92,14 @@ async def test_before_the_first_poll(rig: Rig) -> None:
     ],
 )
 async def test_agents_path(client: FakeClient, kind: str, path: str | None, asked: str) -> None:
-    """An integration key asks on the runtime surface, and never on a management path; the others where they may."""
+    """Integration keys use only runtime paths, never a management path; other credentials use both."""
     await Rig.of(client, kind=kind, agents_path=path).poll()
     paths = {path for path, _ in client.requests}
     assert paths == {TASKS, asked, *(["/users/me"] if kind != "integration" else [])}
 
 
 async def test_queries(client: FakeClient, rig: Rig) -> None:
-    """Lists are asked for by page, in the largest size, tasks by status."""
+    """Lists are requested page by page, with the largest page size, and tasks by status."""
     await rig.poll()
     assert (AGENTS, {"current_page": 1, "per_page": 100}) in client.requests
     assert (TASKS, {"status": "waiting", "current_page": 1, "per_page": 100}) in client.requests
@@ -110,7 +110,7 @@ async def test_queries(client: FakeClient, rig: Rig) -> None:
 
 @pytest.mark.parametrize(("path", "failed", "other"), [(TASKS, "tasks", "agents"), (AGENTS, "agents", "tasks")])
 async def test_a_failing_list_costs_itself(client: FakeClient, rig: Rig, path: str, failed: str, other: str) -> None:
-    """While one list fails the other goes on; the data of the failing one is shown until it is stale."""
+    """While one list fails the other is polled as usual; data of the failing one is shown until it is stale."""
     series = {"tasks": "cyberun_tasks", "agents": "cyberun_agents"}
     await rig.poll()
     client.failures[path] = ServerFailed("500")
@@ -134,7 +134,7 @@ async def test_a_failing_list_costs_itself(client: FakeClient, rig: Rig, path: s
 
 
 async def test_recovery(client: FakeClient, rig: Rig) -> None:
-    """Once the platform answers again, so does the team, and counters have not moved back."""
+    """Once the platform answers again the team is up, and no counter has decreased."""
     await rig.poll()
     client.failures = {TASKS: ServerFailed("500"), AGENTS: ServerFailed("500")}
     assert up(await rig.poll(after=30.0)) == {"up": 0, "tasks": 0, "agents": 0}
@@ -145,7 +145,7 @@ async def test_recovery(client: FakeClient, rig: Rig) -> None:
 
 
 async def test_undecodable_answer_is_counted_where_it_was_found(client: FakeClient, rig: Rig) -> None:
-    """A body that came well but cannot be read counts as a failed request of its path."""
+    """A body that arrives but cannot be parsed counts as a failed request of its path."""
     client.raw[(AGENTS, "")] = b"<html>"
     client.raw[(TASKS, "running")] = b"{}"
     found = await rig.poll()
@@ -155,7 +155,7 @@ async def test_undecodable_answer_is_counted_where_it_was_found(client: FakeClie
 
 
 async def test_unknown_values_are_counted_also_when_the_poll_fails(client: FakeClient, rig: Rig) -> None:
-    """What was dropped is counted, whatever came of the poll."""
+    """Dropped values are counted whether or not the poll succeeds."""
     client.agents = [{**agent(), "agent_status": "new", "gpu_capacity": "many"}]
     client.raw[(TASKS, "failed")] = b"{}"
     client.tasks = {"pending": [{"id": "t", "retry_count": -1}]}
@@ -170,7 +170,7 @@ async def test_unknown_values_are_counted_also_when_the_poll_fails(client: FakeC
 async def test_our_own_mistake_fails_one_list_loudly(
     client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error nobody foresaw costs the list it happened in, is counted, and is in the log with its traceback."""
+    """An unforeseen error fails only the list where it happened; it is counted, and logged with its traceback."""
 
     def stumble(path: str, _: Mapping[str, str | int]) -> None:
         if path == TASKS:
@@ -186,14 +186,14 @@ async def test_our_own_mistake_fails_one_list_loudly(
 
 
 def internal_errors(found: Samples) -> dict[str, float]:
-    """How often the exporter itself failed, by operation, without those where it never did."""
+    """The number of internal errors by operation, without zeros."""
     name = "cyberun_exporter_internal_errors_total"
     counts = {operation: found.value(name, operation=operation) for operation in Operation}
     return {operation.value: count for operation, count in counts.items() if count}
 
 
 async def test_our_own_mistakes_at_what_is_optional(client: FakeClient) -> None:
-    """Quotas and names of workflows that fail by our own mistake are counted and cost no list anything."""
+    """An internal error in quotas or workflow names is counted and affects no list."""
 
     def stumble(path: str, _: Mapping[str, str | int]) -> None:
         if path in {"/users/me", "/r/workflows"}:
@@ -210,7 +210,7 @@ async def test_our_own_mistakes_at_what_is_optional(client: FakeClient) -> None:
 async def test_our_own_mistake_at_publishing(
     client: FakeClient, rig: Rig, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    """What cannot be rendered is counted; the lists stay up, and later polls go on."""
+    """An error while rendering is counted; the lists stay up, and later polls continue."""
     with monkeypatch.context() as patch:
         patch.setattr(families, part, lambda *_: 1 / 0)
         found = await rig.poll()
@@ -223,7 +223,7 @@ async def test_our_own_mistake_at_publishing(
 
 
 async def test_cancellation_ends_a_poll(client: FakeClient, rig: Rig) -> None:
-    """A poll that is cancelled ends, notes nothing and can be followed by another."""
+    """A cancelled poll ends, records nothing and can be followed by another."""
     client.gate = asyncio.Event()
     poll = asyncio.create_task(rig.team.poll())
     for _ in range(10):
@@ -243,7 +243,7 @@ async def test_cancellation_ends_a_poll(client: FakeClient, rig: Rig) -> None:
 @pytest.mark.parametrize("path", [TASKS, AGENTS])
 @pytest.mark.parametrize(("asked", "held"), [(60.0, 60.0), (0.5, 0.5), (MAX_RETRY_AFTER, MAX_RETRY_AFTER)])
 async def test_retry_after_holds_both_lists(client: FakeClient, rig: Rig, path: str, asked: float, held: float) -> None:
-    """When the platform asks to wait, neither list of the team is asked for until then, at most 15 minutes."""
+    """When the platform asks for a wait, neither list of the team is requested until then, at most 15 minutes."""
     await rig.poll()
     client.failures[path] = RateLimited("429", retry_after=asked)
     found = await rig.poll(after=30.0)
@@ -261,7 +261,7 @@ async def test_retry_after_holds_both_lists(client: FakeClient, rig: Rig, path: 
 
 
 async def test_retry_after_holds_the_quotas(client: FakeClient) -> None:
-    """A team that was asked to wait asks for nothing at all, quotas included."""
+    """A team that was asked to wait requests nothing at all, not even quotas."""
     rig = Rig.of(client, kind="device")
     client.failures = {"/users/me": RequestTimeout("no answer")}
     await rig.poll()
@@ -272,14 +272,14 @@ async def test_retry_after_holds_the_quotas(client: FakeClient) -> None:
 
 
 async def test_a_team_that_is_gone_publishes_nothing(rig: Rig) -> None:
-    """A poll that ends after its team was removed does not bring the team's series back."""
+    """A poll that ends after its team was removed does not publish the team's series again."""
     rig.team.retire()
     await rig.poll()
     assert rig.team.status(None).series == 0
 
 
 async def test_backoff_of_one_list_leaves_the_other(client: FakeClient, rig: Rig) -> None:
-    """After three failures in a row the failing list is asked for less often; the other keeps its beat."""
+    """After three failures in a row the failing list is polled less often; the other one as usual."""
     client.failures[TASKS] = RequestTimeout("no answer")
     for _ in range(4):
         await rig.poll(after=30.0)
@@ -293,7 +293,7 @@ async def test_backoff_of_one_list_leaves_the_other(client: FakeClient, rig: Rig
 
 
 async def test_eligibility(client: FakeClient, rig: Rig) -> None:
-    """Waiting tasks are compared with the agents of the last poll, whichever list was read later."""
+    """Waiting tasks are compared with the agents as last read, whichever list was read later."""
     assert eligible(await rig.poll()) == 1
     client.agents = [agent("a", "gpu"), agent("b", "h100", "gpu")]
     assert eligible(await rig.poll(after=30.0)) == 0
@@ -303,7 +303,7 @@ async def test_eligibility(client: FakeClient, rig: Rig) -> None:
 
 @pytest.mark.parametrize("path", [TASKS, AGENTS])
 async def test_no_eligibility_without_both_lists(client: FakeClient, rig: Rig, path: str) -> None:
-    """Without tasks nobody waits, without agents nobody is missing: nothing is claimed."""
+    """While either list was never read, there is no metric that needs both."""
     client.failures[path] = ServerFailed("500")
     assert eligible(await rig.poll()) is None
 
@@ -312,7 +312,7 @@ async def test_no_eligibility_without_both_lists(client: FakeClient, rig: Rig, p
 async def test_no_eligibility_where_labels_are_not_known(
     client: FakeClient, rig: Rig, labels: list[str] | None
 ) -> None:
-    """Tasks wait and none says what it requires: the series ends, which is not the same as 0."""
+    """If tasks wait and none says what it requires, the series is absent, which is not the same as 0."""
     assert eligible(await rig.poll()) == 1
     client.tasks = {"waiting": [{"id": "t", "task_status": "waiting", "agent_labels": labels}]}
     assert eligible(await rig.poll(after=30.0)) is None
@@ -332,7 +332,7 @@ def absent(found: Samples) -> float | None:
 
 
 async def test_tasks_on_absent_agents(client: FakeClient) -> None:
-    """Running tasks whose agent is not listed, also beyond the limit of agents; those that name none do not count."""
+    """Running tasks whose agent is not listed count, agents beyond the limit included; tasks without agent do not."""
     client.agents = [agent("a"), agent("b")]
     client.tasks = {"running": [running("1", "a"), running("2", "b"), running("3", "gone"), running("4", None)]}
     rig = Rig.of(client, max_agents=1)
@@ -343,7 +343,7 @@ async def test_tasks_on_absent_agents(client: FakeClient) -> None:
 
 @pytest.mark.parametrize("short", ["tasks", "agents"])
 async def test_absent_agents_need_both_lists_complete(client: FakeClient, rig: Rig, short: str) -> None:
-    """While one list could not be read completely nobody knows who is missing."""
+    """While one list could not be read completely, tasks on absent agents are unknown."""
     client.tasks = {"running": [running("1", "gone")]}
     name, status = ("agent_list", "") if short == "agents" else ("task_list", "waiting")
     client.raw[(AGENTS if short == "agents" else TASKS, status)] = json.dumps(
@@ -353,7 +353,7 @@ async def test_absent_agents_need_both_lists_complete(client: FakeClient, rig: R
 
 
 async def test_failed_tasks_by_agent(client: FakeClient, rig: Rig) -> None:
-    """Each failed task counts once, on the agent that ran it; every listed agent begins at 0, one that left ends."""
+    """Each failed task counts once, for its agent; every listed agent starts at 0; one that left has no series."""
 
     def failed(found: Samples) -> dict[str, float | None]:
         name = "cyberun_agent_tasks_failed_total"
@@ -398,7 +398,7 @@ async def test_quotas_are_read_once_an_hour(client: FakeClient) -> None:
 
 
 async def test_integration_keys_do_not_ask_for_quotas(client: FakeClient, rig: Rig) -> None:
-    """They may not."""
+    """Integration keys never request quotas."""
     await rig.poll()
     assert (client.asked("/users/me"), rig.team.status(None).quotas) == (0, None)
 
@@ -409,7 +409,7 @@ async def test_integration_keys_do_not_ask_for_quotas(client: FakeClient, rig: R
     ids=str,
 )
 async def test_quotas_that_are_refused(client: FakeClient, error: PlatformError) -> None:
-    """A platform without /users/me, or one that refuses it, is asked again in an hour; it is no failure of anything."""
+    """A platform that lacks or refuses /users/me is asked again in an hour, and that is not a failure."""
     client.failures["/users/me"] = error
     rig = Rig.of(client, kind="device")
     found = await rig.poll()
@@ -422,7 +422,7 @@ async def test_quotas_that_are_refused(client: FakeClient, error: PlatformError)
 
 
 async def test_quotas_that_could_not_be_read_are_asked_for_again_soon(client: FakeClient) -> None:
-    """After a failure that may pass, which is counted, it does not take the long interval until they are back."""
+    """After a temporary failure, which is counted, quotas are requested again sooner."""
     rig = Rig.of(client, kind="device")
     client.failures["/users/me"] = RequestTimeout("no answer")
     found = await rig.poll()
@@ -436,7 +436,7 @@ async def test_quotas_that_could_not_be_read_are_asked_for_again_soon(client: Fa
 
 @pytest.mark.parametrize(("asked", "waits"), [(600.0, 600.0), (1.0, QUOTAS_RETRY)])
 async def test_a_wait_for_quotas_holds_nothing_else(client: FakeClient, asked: float, waits: float) -> None:
-    """A wait that the optional /users/me asks for concerns that path alone."""
+    """A wait requested by the optional /users/me concerns only that path."""
     rig = Rig.of(client, kind="device")
     client.failures["/users/me"] = RateLimited("429", retry_after=asked)
     found = await rig.poll()
@@ -449,7 +449,7 @@ async def test_a_wait_for_quotas_holds_nothing_else(client: FakeClient, asked: f
 
 
 async def test_a_mistake_of_ours_in_quotas_ends_no_poll(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """An error nobody foresaw while quotas are read costs the quotas alone, and is in the log."""
+    """An unforeseen error while quotas are read affects only the quotas, and is logged."""
 
     def stumble(path: str, _: Mapping[str, str | int]) -> None:
         if path == "/users/me":
@@ -466,7 +466,7 @@ async def test_a_mistake_of_ours_in_quotas_ends_no_poll(client: FakeClient, capl
     "me", [None, [], "x", {"feature_flags": {"global": {"quotas": {"gpus": 10**400}}}}, {"team_list": [[]]}]
 )
 async def test_quotas_of_any_shape(client: FakeClient, me: Any) -> None:
-    """An answer of /users/me that means nothing costs the quotas alone."""
+    """A meaningless answer of /users/me affects only the quotas."""
     client.me = me
     found = await Rig.of(client, kind="device").poll()
     assert (quotas(found), up(found)["up"]) == ({}, 1)
@@ -480,7 +480,7 @@ async def test_team_info(client: FakeClient, team_id: str | None, shown: str) ->
 
 
 async def test_other_rules(client: FakeClient, rig: Rig) -> None:
-    """A team that goes on by other rules, over another client, keeps its data, counters and failures."""
+    """A team with changed rules and another client keeps its data, counters and failures."""
     await rig.poll()
     client.failures[TASKS] = ServerFailed("500")
     await rig.poll(after=30.0)
@@ -501,7 +501,7 @@ async def test_other_rules(client: FakeClient, rig: Rig) -> None:
 
 
 async def test_polls_never_overlap(client: FakeClient, rig: Rig) -> None:
-    """Two who ask for a poll at once get two polls, one after the other."""
+    """Two simultaneous requests for a poll cause two polls, one after the other."""
     under_way, most = 0, 0
     real = rig.team._poll
 
@@ -518,7 +518,7 @@ async def test_polls_never_overlap(client: FakeClient, rig: Rig) -> None:
 
 
 async def test_recent_poll_answers_who_asks(client: FakeClient, rig: Rig) -> None:
-    """Who asks for data within a second of the last poll gets that poll's."""
+    """A request within a second after a poll is answered with that poll's data."""
     await asyncio.gather(rig.team.poll_unless_recent(), rig.team.poll_unless_recent())
     assert client.asked(AGENTS) == 1
     client.clock.advance(RECENT - 0.01)
@@ -533,7 +533,7 @@ async def test_recent_poll_answers_who_asks(client: FakeClient, rig: Rig) -> Non
 
 
 async def test_log_tells_transitions(client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    """One line when the team comes up or goes down, with the reason in words; none while nothing changes."""
+    """One line is logged when the team goes up or down, with the error message; none while nothing changes."""
     caplog.set_level(logging.INFO)
 
     async def told() -> list[tuple[str, str]]:
@@ -552,7 +552,7 @@ async def test_log_tells_transitions(client: FakeClient, rig: Rig, caplog: pytes
 
 
 async def test_log_tells_slow_polls(client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    """A poll that takes longer than the interval is told."""
+    """A poll that takes longer than the interval is logged."""
     client.seconds = 10.0
     await rig.poll()
     assert "slow poll" in [record.getMessage() for record in caplog.records]
@@ -561,7 +561,7 @@ async def test_log_tells_slow_polls(client: FakeClient, rig: Rig, caplog: pytest
 async def test_waiting_for_a_turn_is_a_part_of_the_poll(
     client: FakeClient, rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A pace too slow for the intervals shows: in the durations, in the log, and in when the poll began."""
+    """A request rate too low for the intervals shows in the durations, the log and the start times of polls."""
     client.turn_seconds, began = 40.0, client.clock.clock.wall()
     await rig.poll()
     assert "slow poll" in [record.getMessage() for record in caplog.records]
@@ -571,7 +571,7 @@ async def test_waiting_for_a_turn_is_a_part_of_the_poll(
 
 
 async def test_the_fleet_in_one_line() -> None:
-    """What waits, what runs, and GPUs in use are told while they are fresh; what no agent states is not known."""
+    """Waiting and running tasks and GPUs in use are shown while fresh; what no agent reports is unknown."""
     waiting = [{"id": f"w{number}"} for number in range(3)]
     agents = [{"agent_id": "a", "running_count": 2, "gpu_capacity": 4}, {"agent_id": "b"}]
     client = FakeClient(tasks={"waiting": waiting, "queued": [{"id": "q"}], "running": [{"id": "r"}]}, agents=agents)
@@ -588,13 +588,13 @@ async def test_the_fleet_in_one_line() -> None:
 
 @pytest.mark.parametrize(("kind", "ends"), [("integration", 1e9), ("jwt", NOW + 7200)])
 def test_the_end_of_a_credential(kind: str, ends: float) -> None:
-    """A JWT tells its end itself; for a key the configuration may."""
+    """A JWT carries its expiry; for a key it may be configured."""
     team = make_team(FakeClient(), kind=kind, token_expires=1e9)
     assert team.status(None).credential_expires_at == ends
 
 
 async def test_what_is_kept_between_polls_is_few_objects() -> None:
-    """A team's polls leave few objects that the garbage collector walks: with thousands of teams it stops the loop."""
+    """Between polls a team keeps few objects, because with thousands of teams garbage collection stalls the loop."""
     clients = [FakeClient(f"t{n}", agents=[agent("a", "gpu"), agent("b")]) for n in range(40)]
     for client in clients:
         client.tasks = {status: [{"id": f"{status} {n}"} for n in range(9)] for status in TASK_STATUSES}

@@ -1,4 +1,4 @@
-"""What workflows are called: optional, asked for rarely, and shown where it is known."""
+"""The names of workflows are optional, rarely requested, and shown if known."""
 
 import pytest
 
@@ -17,21 +17,21 @@ def names(found: Samples) -> dict[str, tuple[str, str]]:
 
 @pytest.fixture
 def client() -> FakeClient:
-    """A platform with more workflows than a page holds, two of which have tasks that run."""
+    """A platform with more workflows than fit on a page, two of which have running tasks."""
     listed = [{"id": f"w{n:03}", "workflow_slug": f"slug-{n}", "display_name": f"Flow {n}"} for n in range(150)]
     running = [{"id": str(n), "task_status": "running", "workflow_id": f"w{n:03}"} for n in (7, 120)]
     return FakeClient(tasks={"running": running}, workflows=listed)
 
 
 async def test_none_is_asked_for_without_the_setting(client: FakeClient) -> None:
-    """Without collect.workflows nothing is asked, and nothing is shown."""
+    """Without collect.workflows nothing is requested and nothing is shown."""
     found = await Rig.of(client).poll()
     assert client.asked(WORKFLOWS) == 0
     assert not found.series("cyberun_workflow_tasks_finished_total")
 
 
 async def test_a_page_in_five_minutes(client: FakeClient) -> None:
-    """One request in five minutes, each for the next page; a shown workflow has its name from the next poll on."""
+    """There is one request every five minutes, for the next page; names are shown from the next poll on."""
     rig = Rig.of(client, workflows=5)
     await rig.poll()
     assert names(await rig.poll(after=INTERVAL - 1)) == {"w007": ("slug-7", "Flow 7")}
@@ -46,7 +46,7 @@ async def test_a_page_in_five_minutes(client: FakeClient) -> None:
 
 @pytest.mark.parametrize(("error", "counted"), [(NotFound("404"), 0), (RequestTimeout("no answer"), 1)])
 async def test_names_are_optional(client: FakeClient, error: Exception, counted: int) -> None:
-    """A platform without such a list is no failure; workflows are then known by their ids alone."""
+    """A platform without such a list is not a failure; workflows are then known only by their ids."""
     client.failures[WORKFLOWS] = error  # type: ignore[assignment]  # one of the platform's
     rig = Rig.of(client, workflows=5)
     await rig.poll()

@@ -50,7 +50,7 @@ def test_every_key_is_tried_above() -> None:
 
 
 def test_the_process_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the mapping that is passed counts."""
+    """Only the given mapping is read, not the process' environment."""
     monkeypatch.setenv("CYBERUN_EXPORTER_API__MAX_PAGES", "5")
     monkeypatch.setenv("CYBERUN_EXPORTER_NONSENSE", "5")
     assert load(None, TOKEN).api.max_pages == 1000
@@ -82,7 +82,7 @@ def test_one_team_from_a_token_file() -> None:
 
 
 def test_a_configured_team_may_use_the_token_variable() -> None:
-    """A variable that a team names as its token_env stands in no contradiction to it."""
+    """A variable that a team names as its token_env does not conflict with that team."""
     teams = [{"name": "a", "token_env": "CYBERUN_EXPORTER_TOKEN"}]
     assert load(None, TOKEN, {"teams": teams}).teams[0].name == "a"
 
@@ -149,7 +149,7 @@ def test_mistakes_name_the_variable(environ: dict[str, str], mistake: str) -> No
 
 
 def test_a_credential_to_discover_teams_with_may_have_any_variable() -> None:
-    """The variable of a single team's credential is free for discoveries, alone and beside teams."""
+    """The variable of a single team's credential may be used by discoveries, with and without teams."""
     discover = {"CYBERUN_EXPORTER_DISCOVER": "[{token_env: CYBERUN_EXPORTER_TOKEN}]"}
     alone = load(None, TOKEN | discover)
     assert (alone.teams, [one.token_env for one in alone.discover]) == ((), ["CYBERUN_EXPORTER_TOKEN"])
@@ -167,7 +167,7 @@ def test_a_team_in_a_variable_is_named_by_its_place() -> None:
 
 
 def test_without_a_team_the_mistake_says_what_to_set() -> None:
-    """Nothing to poll is a mistake, answered with the ways to name a team."""
+    """A configuration without teams is a mistake, and the message says how to configure one."""
     with pytest.raises(ConfigError) as caught:
         load(None, {"CYBERUN_EXPORTER_TEAM_NAME": "a"})
     assert caught.value.mistakes == (

@@ -12,7 +12,7 @@ TEAMS = "teams: [{name: render, token_env: RENDER_TOKEN}]\n"
 
 
 def test_the_example_file_loads_and_shows_the_defaults() -> None:
-    """The example names every key; all but its teams equal the defaults."""
+    """The example has every key, and all except its teams have the default values."""
     example = load(EXAMPLE, {})
     render, training = example.teams
     folder = EXAMPLE.parent
@@ -23,7 +23,7 @@ def test_the_example_file_loads_and_shows_the_defaults() -> None:
 
 
 def test_the_documented_configuration_loads(tmp_path: Path) -> None:
-    """Every key of the contract is known, with the default it states."""
+    """Every documented key exists, with the documented default."""
     file = tmp_path / "c.yaml"
     file.write_text(
         """
@@ -49,13 +49,13 @@ log: {level: info, format: logfmt}
 
 
 def test_the_metrics_may_be_at_the_root() -> None:
-    """As with the official exporters, `/` is a path of the metrics, which then take the place of the status page."""
+    """As in the official exporters, the metrics may be at `/`, and then replace the status page."""
     given = {"CYBERUN_EXPORTER_TOKEN": "sk-x", "CYBERUN_EXPORTER_WEB__TELEMETRY_PATH": "/"}
     assert load(None, given).web.telemetry_path == "/"
 
 
 def test_warn_is_a_level() -> None:
-    """`warn`, as the official exporters say, is `warning`."""
+    """`warn`, the word of the official exporters, means `warning`."""
     given = {"CYBERUN_EXPORTER_TOKEN": "sk-x", "CYBERUN_EXPORTER_LOG__LEVEL": "warn"}
     assert load(None, given).log.level == "warning"
 
@@ -71,7 +71,7 @@ def test_flags_win_over_the_environment_which_wins_over_the_file(tmp_path: Path)
 
 
 def test_a_list_of_teams_replaces_the_one_below(tmp_path: Path) -> None:
-    """Teams are not merged: the strongest source that has any has all of them."""
+    """Teams are not merged: they all come from the source with the highest precedence that has any."""
     file = tmp_path / "c.yaml"
     file.write_text(TEAMS)
     environ = {"CYBERUN_EXPORTER_TEAMS": '[{"name": "a", "token_file": "t"}]'}
@@ -80,7 +80,7 @@ def test_a_list_of_teams_replaces_the_one_below(tmp_path: Path) -> None:
 
 
 def test_paths_in_the_file_are_relative_to_its_folder(tmp_path: Path) -> None:
-    """Paths from elsewhere are relative to the working folder; absolute ones stay."""
+    """Paths from other sources are relative to the working folder; absolute ones are unchanged."""
     file = tmp_path / "c.yaml"
     file.write_text("api: {ca_file: ca.pem}\nteams: [{name: a, token_file: t}, {name: b, token_file: /t}]\n")
     settings = load(file, {})
@@ -93,7 +93,7 @@ def test_paths_in_the_file_are_relative_to_its_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "api:\nteams:\n"])
 def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path, text: str) -> None:
-    """A section whose keys are all commented out is null in YAML, and no mistake."""
+    """A section whose keys are all commented out is null in YAML, which is not a mistake."""
     file = tmp_path / "c.yaml"
     file.write_text(text)
     environ = {"CYBERUN_EXPORTER_TOKEN": "sk-1"}
@@ -128,7 +128,7 @@ def test_intervals_shorter_than_the_timeout_are_accepted() -> None:
 
 
 def test_settings_are_frozen_and_hold_no_credential() -> None:
-    """Settings name where credentials are, never what they are."""
+    """Settings contain the places of credentials, never the credentials."""
     settings = load(None, {"CYBERUN_EXPORTER_TOKEN": "sk-marker"})
     assert "marker" not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
@@ -136,7 +136,7 @@ def test_settings_are_frozen_and_hold_no_credential() -> None:
 
 
 def test_the_error_leads_to_no_value(tmp_path: Path) -> None:
-    """Neither the error nor what caused it keeps the refused value: a traceback would print it."""
+    """Neither the error nor its cause keeps the refused value, because a traceback would print it."""
     file = tmp_path / "c.yaml"
     file.write_text("teams: [{name: a, token: sk-marker}]")
     with pytest.raises(ConfigError) as caught:

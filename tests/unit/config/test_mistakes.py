@@ -142,7 +142,7 @@ def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str
     ],
 )
 def test_a_mistake_in_a_team_says_which(tmp_path: Path, team: str, mistake: str) -> None:
-    """Teams are named by their place in the list; credentials are not repeated."""
+    """Teams are named by their position in the list; credentials are not repeated."""
     assert mistakes(tmp_path, f"teams: [{team}]") == [mistake]
 
 
@@ -160,7 +160,7 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
 
 
 def test_data_that_goes_stale_between_polls_is_doubted_but_allowed(tmp_path: Path) -> None:
-    """An interval longer than stale_after is said to make data come and go; only effective intervals count."""
+    """An interval longer than stale_after causes a warning; only effective intervals count."""
     file = tmp_path / "c.yaml"
     file.write_text("collect: {stale_after: 10s}\nteams: [{name: a, token_env: A, interval: 10s}]")
     assert load(file, {}).warnings() == []
@@ -171,7 +171,7 @@ def test_data_that_goes_stale_between_polls_is_doubted_but_allowed(tmp_path: Pat
 
 
 def test_long_values_are_cut_and_control_characters_shown(tmp_path: Path) -> None:
-    """A line stays one line of readable length."""
+    """A message stays one line of readable length."""
     (line,) = mistakes(tmp_path, TEAM + 'log: {level: "a\\nb\\e\\u202e' + "x" * 200 + '"}')
     assert line.startswith('log.level: found "a\\nb\\u001b\\u202exxx')
     assert "…" in line
@@ -244,7 +244,7 @@ DOCUMENTS = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), DOCUMENTS, max_size=5))
 def test_whatever_the_file_holds_the_outcome_is_settings_or_clean_mistakes(document: dict[str, Any]) -> None:
-    """No shape of YAML escapes as another error, and no credential is printed."""
+    """Any YAML is either valid or a ConfigError, and no credential is printed."""
     lines: tuple[str, ...] = ()
     try:
         load(None, {"CYBERUN_EXPORTER_TEAMS": yaml.safe_dump(document)}, document)
@@ -271,7 +271,7 @@ TEXTS = {
 @pytest.mark.parametrize("value", ["123", "true", "2027-01-31"])
 @pytest.mark.parametrize("text", TEXTS)
 def test_text_that_yaml_reads_as_another_type(tmp_path: Path, text: str, value: str) -> None:
-    """The mistake says to quote it, wherever quotes make it right."""
+    """The message advises quotes wherever they would make the value valid."""
     teams = "" if text.startswith(("teams", "discover")) else "\nteams: [{name: a, token_env: A}]"
     [mistake] = mistakes(tmp_path, text.replace("VALUE", value) + teams)
     assert mistake.startswith(f"{TEXTS[text]}: found {value}; allowed: ")
@@ -292,6 +292,6 @@ def test_text_that_yaml_reads_as_another_type(tmp_path: Path, text: str, value: 
     ],
 )
 def test_quotes_that_would_not_help_are_not_advised(tmp_path: Path, section: str) -> None:
-    """Neither text nor number is right there."""
+    """There is no advice where a text would be wrong as well."""
     [mistake] = mistakes(tmp_path, f"{section}\nteams: [{{name: a, token_env: A}}]")
     assert "quote" not in mistake

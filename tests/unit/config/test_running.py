@@ -30,7 +30,7 @@ def shown(running: Running) -> str:
     ],
 )
 def test_mistakes_do_not_hide_the_address(tmp_path: Path, text: str, address: str) -> None:
-    """A running exporter is found with a file that was broken since; flags win over the environment, which wins."""
+    """A running exporter is found even if its file was broken since; flags win over environment, and that over file."""
     path = tmp_path / "c.yaml"
     path.write_text(text, encoding="utf-8")
     assert shown(find(path, {"CYBERUN_EXPORTER_TEAMS": "["}, {})) == address

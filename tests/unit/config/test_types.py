@@ -61,7 +61,7 @@ def test_a_formatted_duration_reads_back_as_itself(text: str) -> None:
     ],
 )
 def test_a_listen_address_is_a_host_and_a_port(text: str, host: str | None, port: int) -> None:
-    """The host may be missing; brackets belong to the text, not to the address; it prints as it was written."""
+    """The host may be missing; brackets are not part of the address; it prints as it was written."""
     assert accepted(t.Listen, text) == (ListenAddress(host, port),)
     assert str(ListenAddress(host, port)) == text
 
@@ -122,7 +122,7 @@ def test_other_base_urls_are_refused(value: object) -> None:
     ("text", "name"), [(" a", "a"), ("a\t", "a"), ("\u00a0render\u00a0farm\u202f", "render farm"), ("a  b", "a  b")]
 )
 def test_names_are_trimmed(text: str, name: str) -> None:
-    """Blanks around a name are nobody's intent, and a no-break space is a space."""
+    """Blanks around a name are removed, and a no-break space becomes a space."""
     assert accepted(t.TeamName, text) == name
 
 
@@ -217,12 +217,12 @@ BAD: list[tuple[Any, list[object]]] = [
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in GOOD for value in values])
 def test_values_inside_the_bounds_are_accepted(kind: object, value: object) -> None:
-    """The bounds themselves belong to what is allowed."""
+    """The bounds themselves are allowed."""
     accepted(kind, value)
 
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in BAD for value in values])
 def test_values_outside_the_bounds_are_refused(kind: object, value: object) -> None:
-    """What makes no sense is refused before the exporter starts, instead of failing later."""
+    """Values that make no sense are refused before the exporter starts, instead of failing later."""
     with pytest.raises(ValidationError):
         accepted(kind, value)

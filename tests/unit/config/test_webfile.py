@@ -24,7 +24,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize("text", ["", "{}", "basic_auth_users:\nhttp_server_config:\nrate_limit:\n"])
 def test_an_empty_file_asks_for_nothing(tmp_path: Path, text: str) -> None:
-    """Sections that are missing or empty mean no TLS, no passwords, no headers, no limit."""
+    """Missing or empty sections mean no TLS, no passwords, no headers and no limit."""
     file = read(tmp_path, text)
     assert file.tls_server_config is None
     assert not file.basic_auth_users
@@ -45,7 +45,7 @@ def test_the_example_uses_what_it_explains() -> None:
 
 
 def test_every_key_of_the_format(tmp_path: Path) -> None:
-    """What the exporter-toolkit documents is read as it means it."""
+    """Everything that the exporter-toolkit documents has the same meaning here."""
     file = read(
         tmp_path,
         f"""
@@ -84,7 +84,7 @@ rate_limit: {{interval: 500ms, burst: 5}}
 
 
 def test_passwords_without_tls_are_doubted(tmp_path: Path) -> None:
-    """Passwords in the clear are allowed, as behind a proxy, but said to be what they are."""
+    """Unencrypted passwords are allowed, for use behind a proxy, but cause a warning."""
     (warning,) = read(tmp_path, f"basic_auth_users: {{a: '{HASH}'}}").warnings()
     assert warning == "web configuration: passwords are sent unencrypted without tls_server_config"
 
@@ -218,7 +218,7 @@ CASES = {
 
 @pytest.mark.parametrize(("text", "lines"), CASES.items(), ids=range(len(CASES)))
 def test_a_mistake_says_where_what_and_what_is_allowed(tmp_path: Path, text: str, lines: list[str] | None) -> None:
-    """One line per mistake, and never a key, a hash or a password."""
+    """There is one line per mistake, and never a key, a hash or a password."""
     found = mistakes(tmp_path, text)
     assert not any("SECRET" in line or HASH[7:] in line for line in found)
     if lines is None:

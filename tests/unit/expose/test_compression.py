@@ -18,7 +18,7 @@ def exposition_of(head: bytes, *texts: bytes) -> Exposition:
 
 @given(st.binary(max_size=2000), st.lists(st.binary(max_size=2000), max_size=8))
 def test_deflated_texts_are_one_gzip_member(head: bytes, texts: list[bytes]) -> None:
-    """Any texts, in any number, empty ones included, are one gzip member with the right checksum and length."""
+    """Any number of texts, even empty ones, make one gzip member with the right checksum and length."""
     exposition = exposition_of(head, *texts)
     whole = b"".join((head, *texts))
     packed = b"".join(exposition.gzip)
@@ -36,7 +36,7 @@ def test_deflated_texts_are_one_gzip_member(head: bytes, texts: list[bytes]) -> 
     ids=["empty", "one byte", "noise", "zeros", "a slice", "a slice and one", "mixed"],
 )
 def test_large_and_odd_texts(text: bytes) -> None:
-    """However well a text compresses, it comes back whole, and nothing is handed out in more than a slice."""
+    """However well a text compresses, it is restored completely, in pieces of at most a slice."""
     exposition = exposition_of(b"# head\n", text, text[:10])
     assert gzip.decompress(b"".join(exposition.gzip)) == b"# head\n" + text + text[:10]
     parts = list(exposition.text())
@@ -45,7 +45,7 @@ def test_large_and_odd_texts(text: bytes) -> None:
 
 
 def test_deflated_texts_refer_to_nothing_outside() -> None:
-    """A text reads the same whatever stands before it, so it can be used in any exposition."""
+    """A text decompresses to the same whatever precedes it, so it can be used in any exposition."""
     text = deflate(b"cyberun_up 1\n" * 100)
     for before in (b"", b"cyberun_up 1\n" * 100, NOISE):
         packed = b"".join(Exposition.of(deflate(before), concatenate([text, text])).gzip)
@@ -53,7 +53,7 @@ def test_deflated_texts_refer_to_nothing_outside() -> None:
 
 
 def test_checksum_and_length_are_those_of_the_text() -> None:
-    """Compressed text knows the checksum and the length of what it holds, also when concatenated."""
+    """Compressed text has the checksum and length of its content, even when concatenated."""
     texts = [b"one", b"", NOISE]
     both = concatenate(map(deflate, texts))
     assert summary(both) == (zlib.crc32(b"".join(texts)), sum(map(len, texts)))
@@ -66,7 +66,7 @@ def test_nothing_to_concatenate() -> None:
 
 
 def test_text_is_decompressed_as_it_is_taken() -> None:
-    """The first slice is there before the rest was looked at: a large text is never held whole."""
+    """The first slice is yielded before the rest is decompressed, so a large text is never in memory as a whole."""
     text = NOISE * 5
     parts = exposition_of(b"", text).text()
     first = b"".join(islice(parts, 2))
@@ -76,7 +76,7 @@ def test_text_is_decompressed_as_it_is_taken() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"x", NOISE[:65535], NOISE[:65536], NOISE], ids=len)
 def test_stored_text(text: bytes) -> None:
-    """Text that is not compressed can be concatenated like any other, whatever its length."""
+    """Stored text can be concatenated like compressed text, whatever its length."""
     assert (
         gzip.decompress(b"".join(Exposition.of(store(text), concatenate([deflate(b"x"), store(text)])).gzip))
         == text + b"x" + text

@@ -21,7 +21,7 @@ def test_everything_starts_at_0(counters: ApiCounters) -> None:
 
 
 def test_starting_again_keeps_what_was_counted(counters: ApiCounters) -> None:
-    """A counter never falls: a team that is configured anew goes on."""
+    """A counter never decreases: a reconfigured team continues its counters."""
     counters.request("render", "/agents")
     counters.failed("render", "/agents", "timeout")
     counters.start("render", ("/agents",))
@@ -55,7 +55,7 @@ def test_the_last_requests_of_a_team_that_is_gone(counters: ApiCounters) -> None
 def test_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed(
     counters: ApiCounters, seconds: float, bucket: int
 ) -> None:
-    """An observation equal to a bound belongs to that bucket; what exceeds the last bound to the unbounded one."""
+    """An observation equal to a bound is in that bucket; one above the last bound is in the unbounded one."""
     counters.answered("/agents", seconds)
     counters.answered("/agents", 0.3)
     counts, total = counters.seconds["/agents"]
@@ -74,7 +74,7 @@ def test_unknown_values_add_up(counters: ApiCounters) -> None:
 
 
 def test_clock_skew_is_that_of_the_last_answer(counters: ApiCounters) -> None:
-    """The skew is unknown before the first answer and replaced by each."""
+    """The skew is unknown before the first answer, and updated by each."""
     assert counters.skew is None
     counters.clock_skew(2.0)
     counters.clock_skew(-0.5)

@@ -19,13 +19,13 @@ def of(*agents: Agent, with_labels: bool = False) -> list[str]:
 
 
 def test_what_is_not_known_has_no_series() -> None:
-    """Of an agent of which nothing is known there is its info alone: no number is zero for lack of data."""
+    """An agent about which nothing is known has only its info: no number is zero for lack of data."""
     [line] = of(Agent(agent_id="a"))
     assert line.startswith('cyberun_agent_info{team_name="render",agent_id="a",agent_version="",')
 
 
 def test_gpu_without_sizes() -> None:
-    """A GPU whose memory is not known is there by name, at its position."""
+    """A GPU with unknown memory has only its info, with its position."""
     found = of(Agent(agent_id="a", gpus=(Gpu(position=3, device_name="RTX", vram_free=0),)))[1:]
     assert found == [
         'cyberun_agent_gpu_vram_free_bytes{team_name="render",agent_id="a",gpu="3"} 0',
@@ -42,7 +42,7 @@ def test_labels_are_in_order() -> None:
 
 
 def test_presence() -> None:
-    """Who is connected, who was, and who is expected and was never seen: that one without a time."""
+    """Connected agents, former ones, and expected ones that were never seen, which have no time."""
     samples = Samples()
     presence = Presence({"gone": 5.0, "here": 9.5}, frozenset({"here"}))
     families.add_presence(samples, "render", presence, frozenset({"here", "gone", "never"}))
@@ -74,7 +74,7 @@ ANY_AGENT = st.builds(
 
 @given(ANY_AGENT, st.booleans())
 def test_series_are_counted_as_they_are_rendered(agent: Agent, with_labels: bool) -> None:  # noqa: FBT001  drawn
-    """The number of series an agent would have is the number it has when it is rendered."""
+    """The computed number of an agent's series is the number that is rendered."""
     samples = Samples()
     families.add_agents(samples, "render", [agent], with_labels=with_labels)
     families.add_presence(samples, "render", Presence({"a": 1.0}, frozenset({"a"})), frozenset())

@@ -9,7 +9,7 @@ from support import Samples, parse_openmetrics, parse_text
 
 
 class NextRelease(Collector):
-    """What a later client library may add: labels, several samples in a family, none at all, other types."""
+    """What a later client library may add: labels, families with several samples or none, other types."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield a family of each kind."""
@@ -39,7 +39,7 @@ def lines(*, openmetrics: bool) -> Samples:
 
 @pytest.mark.parametrize("openmetrics", [False, True])
 def test_the_process_and_its_python(*, openmetrics: bool) -> None:
-    """What the official exporters say of their process, in both formats, open-ended."""
+    """The process metrics of the official exporters are there in both formats, without an end marker."""
     found = lines(openmetrics=openmetrics)
     names = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds"}
     assert names | {"process_open_fds", "process_max_fds", "python_info"} <= found.names()
@@ -48,7 +48,7 @@ def test_the_process_and_its_python(*, openmetrics: bool) -> None:
 @pytest.mark.parametrize("openmetrics", [False, True])
 @pytest.mark.usefixtures("next_release")
 def test_a_later_client_library_breaks_no_scrape(*, openmetrics: bool) -> None:
-    """Any number of samples a family is taken, with their labels, whatever their type."""
+    """Families with any number of samples, labels and any type are exposed."""
     found = lines(openmetrics=openmetrics)
     assert found.value("process_threads", state="running") == 2
     assert found.value("process_threads", state="sleeping") == 7

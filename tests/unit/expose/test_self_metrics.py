@@ -52,7 +52,7 @@ def test_what_is_not_known_has_no_series() -> None:
 
 
 def test_collector() -> None:
-    """A collector shows its last poll, what it read and whether that was all."""
+    """A collector shows its last poll, how much it read and whether it was truncated."""
     found, who = samples_of(STATUS), {"team_name": "render", "collector": "agents"}
     shown = {name: found.value(f"cyberun_collector_{name}", **who) for name in ("success", "items", "items_reported")}
     assert shown == {"success": 1, "items": 3, "items_reported": 4}
@@ -66,14 +66,14 @@ def test_collector() -> None:
     ("success", "fresh", "up"), [(True, True, 1), (True, False, 0), (False, True, 0), (False, False, 0)]
 )
 def test_up(*, success: bool, fresh: bool, up: int) -> None:
-    """A team is up when each of its lists was last read with success and that is still fresh."""
+    """A team is up if the last poll of each of its lists succeeded and the data is still fresh."""
     other = replace(TRIED, name="tasks", success=success, fresh=fresh)
     found = samples_of(replace(STATUS, teams=(replace(TEAM, collectors=(TRIED, other)),)))
     assert found.value("cyberun_up", team_name="render") == up
 
 
 def test_backoff_is_the_latest_of_the_team() -> None:
-    """The team is held back until the later of its lists may be asked again."""
+    """The back-off of a team is the later one of its lists."""
     collectors = (replace(TRIED, backoff_until=NOW + 60), replace(UNTRIED, backoff_until=NOW + 90))
     team = replace(TEAM, collectors=collectors, credential_expires_at=NOW + 5)
     found = samples_of(replace(STATUS, teams=(team,)))
@@ -83,7 +83,7 @@ def test_backoff_is_the_latest_of_the_team() -> None:
 
 @pytest.mark.parametrize(("successful", "value"), [(True, 1), (False, 0)])
 def test_reload(*, successful: bool, value: int) -> None:
-    """How the last reload went, and when one last went well."""
+    """The result of the last reload, and the time of the last successful one."""
     found = samples_of(replace(STATUS, last_reload_ok=successful, last_reload_ok_at=NOW - 7))
     assert found.value("cyberun_exporter_config_last_reload_successful") == value
     assert found.value("cyberun_exporter_config_last_reload_success_timestamp_seconds") == NOW - 7
@@ -100,7 +100,7 @@ def test_build(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_formats_parse_and_end_open() -> None:
-    """The lines stand at the head of a payload: OpenMetrics' end mark is not theirs to write."""
+    """The metrics about the exporter come first in the exposition, so they have no end marker."""
     counters = ApiCounters()
     counters.start("render", ("/agents",))
     counters.answered("/agents", 0.2)
@@ -115,7 +115,7 @@ def test_both_formats_parse_and_end_open() -> None:
 
 
 def test_one_team() -> None:
-    """What is said about one team's polls holds nothing of other teams or of the process."""
+    """The metrics about one team's polls contain nothing about other teams or the process."""
     counters = ApiCounters()
     counters.start("render", ("/agents",))
     counters.start("film", ("/agents",))
@@ -128,7 +128,7 @@ def test_one_team() -> None:
 
 
 def test_requests_of_a_discovery() -> None:
-    """A credential whose teams are found asks in its own name, which is no team's."""
+    """Requests of a discovery count under its own name."""
     counters = ApiCounters()
     counters.start("discover[0]", ("/users/me",))
     counters.request("discover[0]", "/users/me")

@@ -80,7 +80,7 @@ def test_nothing_yet(store: SeriesStore) -> None:
 
 
 def test_family_by_family(store: SeriesStore) -> None:
-    """All teams' series of a family stand together under one header, in the catalogue's order."""
+    """The series of a family, of all teams, are together under one header, in the catalogue's order."""
     store.put("render", Scope.AGENTS, agents("render"), 10.0)
     store.put("render", Scope.TASKS, tasks("render"), 10.0)
     store.put("film", Scope.TASKS, tasks("film"), 10.0)
@@ -110,7 +110,7 @@ def test_withheld_once_stale(store: SeriesStore, now: Now, time: float, *, serve
 
 
 def test_each_scope_ages_alone(store: SeriesStore, now: Now) -> None:
-    """A list that fails takes nothing of the other list with it."""
+    """A failing list does not affect the data of the other."""
     store.put("render", Scope.TASKS, tasks("render"), 10.0)
     store.put("render", Scope.AGENTS, agents("render"), 20.0)
     store.put("film", Scope.TASKS, tasks("film"), 30.0)
@@ -126,7 +126,7 @@ def test_each_scope_ages_alone(store: SeriesStore, now: Now) -> None:
 
 
 def test_what_is_true_of_the_team_goes_with_its_data(store: SeriesStore, now: Now) -> None:
-    """Series about the team as a whole are there while any of its data is, and never alone."""
+    """Series about a team as a whole exist while any of its data does, and never alone."""
     store.put("render", Scope.TEAM, info("render"), None)
     assert series(store) == []
     store.put("render", Scope.TASKS, tasks("render"), 10.0)
@@ -149,7 +149,7 @@ def test_newer_data_replaces_older(store: SeriesStore, now: Now) -> None:
 
 
 def test_removed_team(store: SeriesStore) -> None:
-    """Nothing of a team that was removed is served, and removing it twice does no harm."""
+    """Nothing of a removed team is served, and removing it twice is harmless."""
     store.put("render", Scope.TASKS, tasks("render"), 10.0)
     store.put("film", Scope.TASKS, tasks("film"), 10.0)
     assert len(series(store)) == 2
@@ -195,7 +195,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_nothing_is_made_again_at_the_next_scrape(store: SeriesStore, now: Now, calls: Counter[str]) -> None:
-    """A scrape compresses nothing, also when something became stale; what was concatenated is used again."""
+    """A scrape compresses nothing, even if something became stale, and reuses what was concatenated."""
     store.put("render", Scope.TASKS, tasks("render"), 10.0)
     store.put("film", Scope.TASKS, tasks("film"), 20.0)
     for openmetrics in (False, True):
@@ -216,7 +216,7 @@ def many(store: SeriesStore, count: int, *, fresh_until: float = 10.0) -> None:
 
 
 def test_small_teams_are_compressed_together(store: SeriesStore) -> None:
-    """What a hundred small teams take is a fraction of what their texts take alone."""
+    """A hundred small teams take a fraction of the space of their separately compressed texts."""
     many(store, 100)
     exposition = store.exposition(deflate(ABOUT), openmetrics=False)
     alone = sum(len(tasks(f"t{number}").texts[catalog.TASKS.name]) for number in range(100))
@@ -225,7 +225,7 @@ def test_small_teams_are_compressed_together(store: SeriesStore) -> None:
 
 
 def test_a_poll_compresses_few_other_teams_texts(store: SeriesStore, calls: Counter[str]) -> None:
-    """A poll packs at most a group of teams with its own, however many teams there are."""
+    """A poll recompresses at most the team's group, however many teams there are."""
     many(store, 3 * TEAMS_PER_GROUP)
     calls.clear()
     store.put("t5", Scope.TASKS, tasks("t5", value=7), 10.0)
@@ -233,7 +233,7 @@ def test_a_poll_compresses_few_other_teams_texts(store: SeriesStore, calls: Coun
 
 
 def test_a_poll_compresses_its_own_group_alone(store: SeriesStore, calls: Counter[str]) -> None:
-    """What a poll costs does not grow with the number of teams, and a family that did not change costs nothing."""
+    """The cost of a poll does not grow with the number of teams, and an unchanged family costs nothing."""
     many(store, 3 * TEAMS_PER_GROUP)
     store.put("t5", Scope.AGENTS, agents("t5"), 10.0)
     polled = [tasks("t5", value=7), tasks("t5", value=7)]
@@ -245,7 +245,7 @@ def test_a_poll_compresses_its_own_group_alone(store: SeriesStore, calls: Counte
 
 
 def test_large_texts_stay_as_they_are(store: SeriesStore, calls: Counter[str]) -> None:
-    """Neighbours of a large team do not pay for it, nor does it for them."""
+    """A large team and the small ones of its group do not recompress each other's texts."""
     many(store, 3)
     samples = Samples()
     for number in range(1000):
@@ -266,7 +266,7 @@ def test_large_texts_stay_as_they_are(store: SeriesStore, calls: Counter[str]) -
     )
 )
 def test_groups_show_what_was_put(steps: list[tuple[str, Scope, int]]) -> None:
-    """Whatever comes, ages and goes: served is what is fresh, once. A value of 0 stands for removal."""
+    """Whatever is added, ages and is removed, exactly the fresh data is served, once. A value of 0 means removal."""
     now = Now()
     store = SeriesStore(now)
     expected: dict[tuple[str, Scope], tuple[int, float]] = {}
@@ -289,7 +289,7 @@ def test_groups_show_what_was_put(steps: list[tuple[str, Scope, int]]) -> None:
 
 
 def test_compressed_families_count_their_series() -> None:
-    """Compressed families know how many series they hold, histograms counted by their lines."""
+    """Compressed families know their number of series; each line of a histogram is one."""
     samples = Samples()
     samples.add(catalog.TASKS, 1, "render", "running")
     samples.add_histogram(catalog.TASK_WAIT, [0] * 15, 0.0, "render")
@@ -299,7 +299,7 @@ def test_compressed_families_count_their_series() -> None:
 
 
 def test_parts_of_one_poll_are_one(store: SeriesStore) -> None:
-    """What was compressed page by page reads like what is compressed at once, family by family."""
+    """Texts compressed page by page decompress to the same as one compressed at once, family by family."""
     parts = [agents("render"), families_of(catalog.AGENTS, "render", "busy"), info("render")]
     store.put("render", Scope.AGENTS, concatenate_families(parts), 10.0)
     assert concatenate_families(parts).series == 3

@@ -48,7 +48,7 @@ def lines_of(samples: Samples) -> str:
     ids=["gauge", "counter", "info", "histogram with unit"],
 )
 def test_headers(metric: Metric, text: str, openmetrics: str) -> None:
-    """Text 0.0.4 heads a family by the name of its samples; OpenMetrics by the family's, with its unit."""
+    """Headers of text 0.0.4 have the samples' name; those of OpenMetrics the family's name, and the unit."""
     assert header(metric, openmetrics=False).decode() == text.format(help=metric.help)
     assert header(metric, openmetrics=True).decode() == openmetrics.format(help=metric.help)
 
@@ -72,7 +72,7 @@ def test_samples() -> None:
 
 
 def test_families_come_in_the_order_of_the_catalogue() -> None:
-    """Whatever the order in which samples were added, each family stands together and at its place."""
+    """In whatever order samples are added, each family is contiguous and in its place."""
     samples = Samples()
     for metric in (catalog.AGENTS, catalog.TASKS, catalog.AGENTS, catalog.UP):
         samples.add(metric, 1, *metric.label_names)
@@ -86,7 +86,7 @@ def test_families_come_in_the_order_of_the_catalogue() -> None:
 
 @pytest.mark.parametrize("labels", [(), ("render",), ("render", "idle", "more")])
 def test_number_of_labels(labels: tuple[str, ...]) -> None:
-    """More or fewer values than the metric has labels is a mistake, not a series."""
+    """More or fewer values than the metric has labels is an error."""
     with pytest.raises(TypeError):
         Samples().add(catalog.TASKS, 1, *labels)
 
@@ -126,7 +126,7 @@ def test_histogram() -> None:
 
 @pytest.mark.parametrize("count", [0, 11, 13])
 def test_histogram_of_other_buckets(count: int) -> None:
-    """Counts that do not fit the metric's buckets are a mistake."""
+    """Counts that do not match the metric's buckets are an error."""
     with pytest.raises(ValueError, match="zip"):
         Samples().add_histogram(catalog.API_REQUEST_SECONDS, [0] * count, 0.0, "/r/tasks")
 
@@ -152,7 +152,7 @@ def test_label_values_are_escaped(value: str, written: str) -> None:
 
 @given(st.lists(st.text(st.characters(codec=None)), min_size=1, max_size=5, unique_by=label_text))
 def test_any_label_survives(texts: list[str]) -> None:
-    """Any text, made fit, is read back by both parsers as it was, and distinct texts are distinct series."""
+    """Any sanitized text is read back unchanged by both parsers, and distinct texts are distinct series."""
     values = [label_text(text) for text in texts]
     samples = Samples()
     for value in values:

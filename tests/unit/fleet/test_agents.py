@@ -40,25 +40,25 @@ def one(**fields: Any) -> Agent:
     ],
 )
 def test_unix_time(moment: datetime | None, seconds: float | None) -> None:
-    """Unix seconds; no time at all for Go's zero time and other times before 1970, which mean "never"."""
+    """Times become Unix seconds; Go's zero time and others before 1970, which mean "never", become None."""
     assert unix_time(moment) == seconds
 
 
 def test_nothing_known_but_the_id() -> None:
-    """What is not known is None or the empty label: never zero."""
+    """Unknown values are None or the empty label, never zero."""
     assert one() == Agent(agent_id="a")
 
 
 @pytest.mark.parametrize("status", AGENT_STATUSES)
 def test_documented_status(status: str) -> None:
-    """A documented status stays what it is and is not counted."""
+    """A documented status is kept and not counted as unknown."""
     [agent], unknown = read(wire.Agent(agent_id="a", agent_status=status))
     assert (agent.status, unknown) == (status, {})
 
 
 @pytest.mark.parametrize("status", ["offline", "", "IDLE", OTHER, "idle "])
 def test_undocumented_status(status: str) -> None:
-    """Any other status is `other`, and counted."""
+    """Any other status becomes `other` and is counted."""
     [agent], unknown = read(wire.Agent(agent_id="a", agent_status=status))
     assert (agent.status, unknown) == (OTHER, {"agent_status": 1})
 
@@ -88,12 +88,12 @@ def test_items_without_an_id() -> None:
     ],
 )
 def test_sync(status: str | None, phase: str | None, percent: float | None, sync: tuple[str, float] | None) -> None:
-    """Progress from 0 to 1 while its phase is known: of a syncing agent, or of another one until it is at 100 %."""
+    """Progress is from 0 to 1 if there is a phase: always while syncing, otherwise only below 100 %."""
     assert one(agent_status=status, sync_phase=phase, sync_percent=percent).sync == sync
 
 
 def test_versions() -> None:
-    """Of the two versions of ComfyUI the agent's own word comes first; the rest stands where it is stated."""
+    """Of the two ComfyUI versions the agent's own takes precedence; other values come from where they are."""
     stats = wire.SystemStats(comfyui_version="0.3.10", pytorch_version="2.5.1", os_type="posix")
     agent = wire.Agent(
         agent_id="a",
@@ -110,7 +110,7 @@ def test_versions() -> None:
 
 
 def test_gpus_keep_their_position() -> None:
-    """A GPU is known by its place in the list, also when one before it could not be read."""
+    """A GPU is identified by its position in the list, even if one before it could not be read."""
     stats = wire.SystemStats(gpu_devices=[wire.GpuDevice("RTX", "cuda", 24.5, 0.0), None, wire.GpuDevice()])
     assert one(system_stats=stats).gpus == (
         Gpu(position=0, device_name="RTX", device_type="cuda", vram_size=24, vram_free=0),
@@ -119,7 +119,7 @@ def test_gpus_keep_their_position() -> None:
 
 
 def test_numbers_and_times() -> None:
-    """Counts are taken as they are, 0 included; times become Unix seconds."""
+    """Counts are kept as they are, even 0; times become Unix seconds."""
     agent = one(running_count=0, gpu_capacity=8, tasks_completed=2**62, last_heartbeat=MOMENT, connected_at=MOMENT)
     assert (agent.running_tasks, agent.gpu_capacity, agent.tasks_completed) == (0, 8, 2**62)
     assert (agent.last_heartbeat_at, agent.connected_at) == (1739196000.5, 1739196000.5)
@@ -131,12 +131,12 @@ def test_numbers_and_times() -> None:
     [(None, set()), ([], set()), (["gpu", "gpu", None, ""], {"gpu"}), (["b", "a"], {"a", "b"})],
 )
 def test_label_set(labels: list[str | None] | None, found: set[str]) -> None:
-    """Labels are a set: no order, none twice, none empty."""
+    """Labels become a set without empty ones."""
     assert label_set(labels) == found
 
 
 def test_equal_label_sets_are_one_object_and_keep_no_raw_text() -> None:
-    """Label sets are shared, but what they were made of may be megabytes and must not stay."""
+    """Equal label sets are one object, but their raw texts, which may be megabytes, are not kept."""
     huge = "x" * 1_000_000
     before = sys.getrefcount(huge)
     assert label_set(["gpu", huge]) is label_set(["gpu", huge])
@@ -144,7 +144,7 @@ def test_equal_label_sets_are_one_object_and_keep_no_raw_text() -> None:
 
 
 def test_hostile_ids_are_made_fit() -> None:
-    """Ids, versions, labels and device names are fit to be label values."""
+    """Ids, versions, labels and device names become valid label values."""
     hostile = "\x00" * 1_000
     stats = wire.SystemStats(gpu_devices=[wire.GpuDevice(device_name=hostile, device_type=hostile)])
     agent = wire.Agent(agent_id=hostile, tool=hostile, agent_labels=[hostile], sync_phase=hostile, system_stats=stats)

@@ -1,4 +1,4 @@
-"""What is new in a final status, read through a list server in memory with pages of a hundred."""
+"""Finding new tasks of a final status, with an in-memory list server that has pages of a hundred."""
 
 import random
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ def times(key: str, values: Iterable[float | None]) -> list[Task]:
 
 @pytest.mark.parametrize("key", list(Key))
 def test_a_page_tells_how_its_list_is_sorted(key: Key) -> None:
-    """The order is told by creation or by end, up or down; ties, gaps and a few strays do not hide it."""
+    """An order by creation or end, ascending or descending, is detected despite ties, gaps and a few exceptions."""
     rising = [float(number // 3) for number in range(100)]
     stray = [*rising[:40], 0.0, *rising[40:]]
     gaps = [time if place % 4 else None for place, time in enumerate(rising)]
@@ -48,12 +48,12 @@ def test_a_page_tells_how_its_list_is_sorted(key: Key) -> None:
     ids=["empty", "one second", "no times", "too few", "by something else"],
 )
 def test_what_cannot_be_told_is_not_guessed(values: list[float | None]) -> None:
-    """No order is told from too few times, from equal ones or from a page that is sorted by something else."""
+    """No order is detected from too few times, from equal ones, or from a page sorted by something else."""
     assert detect_order(times("completed_at", values)) is None
 
 
 def test_the_stricter_order_wins() -> None:
-    """Sorted by end, tasks also stand roughly by creation; what fits without exception is the key."""
+    """A list sorted by end is also roughly sorted by creation; the key that fits without exception is used."""
     created = [10.0 * n - 25 * (n % 9 == 0) for n in range(100)]
     page = [Task(task_id=str(n), created_at=created[n], completed_at=10.0 * n + 5) for n in range(100)]
     assert detect_order(page) == Order(Key.COMPLETED, newest_first=False)
@@ -65,7 +65,7 @@ def test_the_stricter_order_wins() -> None:
 @every_order
 @pytest.mark.parametrize("old", [0, 1, 99, 100, 101, 250, 1001])
 async def test_the_first_poll_only_seeds(key: str, newest_first: bool, old: int) -> None:  # noqa: FBT001  passed by name
-    """Whatever is listed at the first poll is history, also after a restart, and also when nothing happens then."""
+    """Tasks listed at the first poll never count, after a restart either, and even if nothing happens then."""
     poller = await seeded(key, newest_first=newest_first, old=history(old))
     first = sorted(poller.final_requests)
     await poller.poll()
@@ -83,7 +83,7 @@ async def test_the_first_poll_only_seeds(key: str, newest_first: bool, old: int)
 @pytest.mark.parametrize("old", [0, 99, 100, 199, 250])
 @pytest.mark.parametrize("burst", [1, 2, 99, 100, 101, 350, 799])
 async def test_bursts_are_counted_in_full(key: str, newest_first: bool, old: int, burst: int) -> None:  # noqa: FBT001  passed by name
-    """As many tasks as come and finish between two polls are counted, at a page per hundred and two more at most."""
+    """All tasks that finish between two polls count, with at most two more requests than a page per hundred."""
     poller = await seeded(key, newest_first=newest_first, old=history(old))
     poller.lists.put(*history(burst, start=100_000.0, prefix="n"))
     await poller.poll()
@@ -98,7 +98,7 @@ async def test_bursts_are_counted_in_full(key: str, newest_first: bool, old: int
 
 @every_order
 async def test_the_bound_is_kept_and_told(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
-    """Of more than the bound, that many pages are read, `truncated` says so, and the next polls count on."""
+    """Of more pages than the limit only that many are read, `truncated` is set, and later polls continue."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     poller.lists.put(*history(5000, start=100_000.0, prefix="n"))
     await poller.poll()
@@ -116,7 +116,7 @@ async def test_the_bound_is_kept_and_told(key: str, newest_first: bool) -> None:
 @every_order
 @pytest.mark.parametrize("removed", [1, 60, 240])
 async def test_retention_moves_nothing(key: str, newest_first: bool, removed: int) -> None:  # noqa: FBT001  passed by name
-    """Old tasks that go while new ones finish take nothing away and bring nothing back."""
+    """Old tasks that are removed while new ones finish neither reduce nor increase the counts."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     poller.lists.remove(*(f"h{number:05d}" for number in range(removed)))
     assert (await poller.poll()).finished == {}
@@ -131,7 +131,7 @@ async def test_retention_moves_nothing(key: str, newest_first: bool, removed: in
 @every_order
 @pytest.mark.parametrize("removed", [1, 99, 150, 230, 399])
 async def test_older_tasks_that_surface_are_not_new(key: str, newest_first: bool, removed: int) -> None:  # noqa: FBT001  passed by name
-    """When the newest ones are deleted, what stood behind them is history still; what finishes then counts."""
+    """When the newest tasks are deleted, older ones still do not count; tasks that finish later do."""
     poller = await seeded(key, newest_first=newest_first, old=history(400))
     poller.lists.remove(*(f"h{399 - number:05d}" for number in range(removed)))
     assert (await poller.poll()).finished == {}
@@ -140,7 +140,7 @@ async def test_older_tasks_that_surface_are_not_new(key: str, newest_first: bool
 
 
 async def test_what_was_counted_and_forgotten_is_not_new() -> None:
-    """After a burst longer than what is remembered, deleting the newest brings up tasks that were counted before."""
+    """After a burst longer than the memory, deleting the newest tasks does not make older ones count again."""
     poller = await seeded(old=history(10))
     poller.lists.put(*history(350, start=100_000.0, prefix="n"))
     await poller.poll()
@@ -150,7 +150,7 @@ async def test_what_was_counted_and_forgotten_is_not_new() -> None:
 
 @every_order
 async def test_two_tasks_in_one_second_are_two(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
-    """A task that ends in the second of the last one seen counts, on whichever side of it it stands."""
+    """A task that ends in the same second as the last one seen counts, whether it is listed before or after it."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     for task_id in ("n5", "n9", "n1", "n7"):
         poller.lists.put(done(task_id, 90_000.0, 90_010.0))
@@ -161,9 +161,9 @@ async def test_two_tasks_in_one_second_are_two(key: str, newest_first: bool) -> 
 @pytest.mark.parametrize("newest_first", [True, False])
 @pytest.mark.parametrize("removed", [0, 1, 50])
 async def test_a_long_task_ends_deep_in_the_list(newest_first: bool, removed: int) -> None:  # noqa: FBT001  passed by name
-    """Sorted by creation, a long-running task ends pages away from the new ones, and is found by having been active.
+    """Sorted by creation, a long task that ends pages away from new ones is found because it was active before.
 
-    Also while retention takes away more than came.
+    Also while retention removes more tasks than are added.
     """
     poller = await seeded("created_at", newest_first=newest_first, old=history(850))
     long = Item("long", "running", 5500.0, 5501.0)
@@ -182,7 +182,7 @@ async def test_a_long_task_ends_deep_in_the_list(newest_first: bool, removed: in
 
 @pytest.mark.parametrize("newest_first", [True, False])
 async def test_the_length_tells_of_tasks_nobody_saw_active(newest_first: bool) -> None:  # noqa: FBT001  passed by name
-    """Among more active tasks than can be read, one ends unseen and deep: as the list grew, it is looked for."""
+    """If a task that was never seen active ends deep in a list, the list's growth makes it be searched for."""
     poller = await seeded("created_at", newest_first=newest_first, old=history(600))
     running = [Item(f"r{n:03d}", "running", 2000.0 + n, 2001.0 + n) for n in range(500)]
     poller.lists.put(*running)
@@ -195,7 +195,7 @@ async def test_the_length_tells_of_tasks_nobody_saw_active(newest_first: bool) -
 
 @every_order
 async def test_failed_polls_lose_nothing(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
-    """A poll that fails at any of its requests changes nothing; the next good one counts all, once."""
+    """A poll that fails at any request changes nothing; the next successful one counts everything once."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     for nth in range(8):
         poller.lists.put(*history(60, start=100_000.0 * (nth + 1), prefix=f"n{nth}-"))
@@ -216,7 +216,7 @@ async def test_failed_polls_lose_nothing(key: str, newest_first: bool) -> None: 
 
 @every_order
 async def test_pages_that_shift_hide_nothing(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
-    """Tasks that finish, and old ones that go, between the requests of a poll: the next poll has all, once."""
+    """If tasks finish and old ones are removed during a poll, the next poll has counted everything once."""
     poller = await seeded(key, newest_first=newest_first, old=history(250))
     poller.lists.put(*history(230, start=100_000.0, prefix="n"))
     moves = iter(range(40))
@@ -233,7 +233,7 @@ async def test_pages_that_shift_hide_nothing(key: str, newest_first: bool) -> No
 
 
 async def test_a_list_without_a_steady_order_is_not_counted_by_positions() -> None:
-    """Tasks of one second in another order at each request: history is not replayed, and `truncated` says so."""
+    """If tasks of the same second change their order at each request, none counts again, and `truncated` is set."""
     lists = TaskLists(shuffled=random.Random(1))  # noqa: S311  no secret
     lists.put(*(replace(item, created_at=500.0) for item in history(500)))
     poller = await Poller(lists).poll()
@@ -249,7 +249,7 @@ async def test_a_list_without_a_steady_order_is_not_counted_by_positions() -> No
 
 
 async def test_a_status_left_again_counts_once() -> None:
-    """A task that failed, was tried again and completed was finished once: when it was first seen so."""
+    """A task that failed, was retried and completed counts once, when it was first seen finished."""
     poller = await seeded(old=history(30))
     poller.lists.put(done("again", 90_000.0, 90_010.0, status="failed"))
     await poller.poll()
@@ -263,7 +263,7 @@ async def test_a_status_left_again_counts_once() -> None:
 
 
 async def test_a_task_in_two_lists_of_one_poll_counts_once() -> None:
-    """Seen failed and, a request later, completed: once."""
+    """A task seen as failed and, a request later, as completed counts once."""
     poller = await seeded(old=history(30))
     poller.lists.put(done("n", 90_000.0, 90_010.0))
 
@@ -276,7 +276,7 @@ async def test_a_task_in_two_lists_of_one_poll_counts_once() -> None:
 
 
 async def test_items_without_an_id_do_not_send_the_reader_on() -> None:
-    """A list that is sorted by end is read no further once older tasks are reached, whatever its length says."""
+    """Reading a list sorted by end stops once older tasks are reached, whatever its total is."""
     poller = await seeded("completed_at", old=history(900))
     poller.lists.put(Item("", "completed", 90_000.0, 90_001.0, 90_010.0), done("n", 90_000.0, 90_011.0))
     await poller.poll()
@@ -287,7 +287,7 @@ async def test_items_without_an_id_do_not_send_the_reader_on() -> None:
 
 @every_order
 async def test_memory_does_not_grow_with_the_tasks_ever_seen(key: str, newest_first: bool) -> None:  # noqa: FBT001  passed by name
-    """After 20,000 tasks as much is remembered as after 500, and all were counted."""
+    """After 20,000 tasks no more is remembered than after 500, and all were counted."""
     poller = await seeded(key, newest_first=newest_first, old=history(500))
     for batch in range(40):
         start = 1_000_000.0 + 10_000 * batch
@@ -301,7 +301,7 @@ async def test_memory_does_not_grow_with_the_tasks_ever_seen(key: str, newest_fi
 
 
 async def test_a_list_read_from_the_wrong_end_is_learnt_anew() -> None:
-    """When the order can be told at last, and it is the other one, nothing old is taken for new, and it is said."""
+    """When the order is detected at last and differs, no old task counts as new, and `truncated` is set."""
     batch = [done(f"b{n:03d}", 500.0, 600.0) for n in range(150)]
     poller = await seeded("created_at", newest_first=False, old=[*batch, *history(400)])
     assert poller.final_requests[0] == ("completed", 1)
@@ -316,7 +316,7 @@ async def test_a_list_read_from_the_wrong_end_is_learnt_anew() -> None:
 
 
 async def test_growth_that_nothing_explains_counts_nothing() -> None:
-    """A list that grew by a task which cannot be told from old ones counts none: an old task's run is not replayed."""
+    """If a list grew by a task that cannot be distinguished from old ones, none counts."""
     poller = await seeded(old=history(250))
     poller.lists.put(Item("endless", "completed", 1503.0, 1504.0, None))
     await poller.poll()

@@ -31,7 +31,7 @@ BURSTS = st.sampled_from([3, 12, 25, 45])
 
 @dataclass(slots=True)
 class Model:
-    """What a poller should have counted. Mutable. It looks at the whole platform at the end of each good poll."""
+    """What a poller should have counted. Mutable. It sees the whole platform at the end of each successful poll."""
 
     seeded: set[str] | None = None
     ended: dict[str, Item] = field(default_factory=dict)
@@ -82,7 +82,7 @@ def _workflow(item: Item) -> str:
 
 
 class TaskHistory(RuleBasedStateMachine):
-    """Tasks of one team live, and are polled now and then."""
+    """Tasks of one team change, and are polled from time to time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class TaskHistory(RuleBasedStateMachine):
         return sum(len(self.lists.listed(status)) for status in statuses)
 
     def _room(self) -> int:
-        """How many more active tasks a poll can see, whatever list they are in."""
+        """How many more active tasks a poll can read, in whatever list they are."""
         return max(0, 2 * PER_PAGE - self._length(*ACTIVE_TASK_STATUSES))
 
     @rule(count=COUNTS)
@@ -220,7 +220,7 @@ class TaskHistory(RuleBasedStateMachine):
 
     @rule(count=BURSTS)
     def come_and_go(self, count: int) -> None:
-        """Many in a moment, each with a time of its own: a page of equal times would not tell the order."""
+        """Many at once, each with its own time, because a page of equal times would not show the order."""
         room = LONGEST - max(self._length(status) for status in FINAL_TASK_STATUSES)
         for _ in range(min(count, max(0, room))):
             self.now += 1 / 64
@@ -256,7 +256,7 @@ class TaskHistory(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """A new exporter knows nothing: all that ended or started before its first poll is history."""
+        """A new exporter knows nothing: what ended or started before its first poll never counts."""
         self.poller, self.model = Poller(self.lists, workflows=len(WORKFLOWS)), Model()
         self.poll()
         if any(each.order is None and not each.all_known for each in self.poller.timings.lists.values()):
@@ -268,7 +268,7 @@ class TaskHistory(RuleBasedStateMachine):
 
     @rule()
     def poll(self) -> None:
-        """All is quiet while this poll runs, so it sees what the model sees."""
+        """Nothing changes during this poll, so it sees what the model sees."""
         asyncio.run(self.poller.poll())
         self.model.look(self.lists.items)
         self._compare()
@@ -276,7 +276,7 @@ class TaskHistory(RuleBasedStateMachine):
 
     @rule(nth=st.integers(0, 8))
     def fail(self, nth: int) -> None:
-        """A request fails, and so the poll, unless it ended before."""
+        """A request fails, and so does the poll, unless it ended before."""
         left = [nth]
 
         def count(_status: str, _number: int) -> None:
@@ -299,7 +299,7 @@ class TaskHistory(RuleBasedStateMachine):
     @precondition(lambda self: not any(item.task_id in self.lists.doubled for item in self.lists.items.values()))
     @rule(seed=SEEDS)
     def poll_while_tasks_move(self, seed: int) -> None:
-        """Between its requests tasks come, start, end and go; the next quiet poll has made up for it."""
+        """Tasks change between its requests; after the next undisturbed poll the counts are right."""
         chance = random.Random(seed)  # noqa: S311  no secret
 
         events = [None, None, self.arrive, self._start_fresh, self.come_and_go, self.end, self.advance]

@@ -9,7 +9,7 @@ NONE = frozenset[str]()
 
 
 def after(presence: Presence, listed: str, now: float, *, left_out: str = "", complete: bool = True) -> Presence:
-    """A poll that found agents with one letter each; ten seconds of memory, room for three that are gone."""
+    """A poll that found agents with one-letter ids; ten seconds of memory, at most three former agents."""
     found, beyond = frozenset(listed), frozenset(left_out)
     return presence.updated(found, beyond, Moment(now, now), complete=complete, memory=10.0, limit=3)
 
@@ -21,19 +21,19 @@ def state(presence: Presence) -> tuple[str, str]:
 
 
 def test_nobody_yet() -> None:
-    """Before the first poll nobody was seen."""
+    """Before the first poll no agent was seen."""
     assert state(Presence()) == ("", "")
 
 
 def test_listed_agents_are_connected() -> None:
-    """Whoever a poll lists is connected and was seen now."""
+    """Listed agents are connected and were seen now."""
     presence = after(Presence(), "ba", 100.0)
     assert state(presence) == ("ab", "")
     assert presence.last_seen == {"a": 100.0, "b": 100.0}
 
 
 def test_vanished_agent_is_gone_at_once_with_its_last_time() -> None:
-    """Who is not listed any more is gone, and keeps the time it was last seen."""
+    """An agent that is no longer listed is gone, and keeps the time when it was last seen."""
     presence = after(after(Presence(), "ab", 100.0), "b", 105.0)
     assert state(presence) == ("b", "a")
     assert presence.last_seen == {"a": 100.0, "b": 105.0}
@@ -41,19 +41,19 @@ def test_vanished_agent_is_gone_at_once_with_its_last_time() -> None:
 
 @pytest.mark.parametrize(("now", "gone"), [(110.0, "a"), (110.5, "")])
 def test_memory_ends(now: float, gone: str) -> None:
-    """A vanished agent is remembered for as long as is configured, and no longer."""
+    """A vanished agent is remembered exactly as long as configured."""
     assert state(after(after(Presence(), "ab", 100.0), "b", now)) == ("b", gone)
 
 
 def test_return() -> None:
-    """Who comes back is connected again."""
+    """An agent that returns is connected again."""
     presence = after(after(after(Presence(), "a", 100.0), "", 105.0), "a", 108.0)
     assert state(presence) == ("a", "")
     assert presence.last_seen == {"a": 108.0}
 
 
 def test_only_the_latest_gone_are_remembered() -> None:
-    """The number of remembered agents is bounded; the latest seen stay."""
+    """The number of remembered agents is limited; those seen last are kept."""
     presence = Presence()
     for i, letter in enumerate("abcdef"):
         presence = after(presence, letter, 100.0 + i)
@@ -61,20 +61,20 @@ def test_only_the_latest_gone_are_remembered() -> None:
 
 
 def test_nobody_vanishes_in_a_walk_that_did_not_see_all() -> None:
-    """A truncated walk proves nobody's absence: who was connected stays so, with the time it was really seen."""
+    """After a truncated read, missing agents stay connected, with the time when they were really seen."""
     presence = after(after(Presence(), "ab", 100.0), "bc", 105.0, complete=False)
     assert state(presence) == ("abc", "")
     assert presence.last_seen == {"a": 100.0, "b": 105.0, "c": 105.0}
 
 
 def test_gone_stay_gone_in_a_truncated_walk() -> None:
-    """A truncated walk brings nobody back either."""
+    """A truncated read does not make a former agent connected again."""
     presence = after(after(after(Presence(), "ab", 100.0), "b", 101.0), "b", 102.0, complete=False)
     assert state(presence) == ("b", "a")
 
 
 def test_walks_that_never_see_all_keep_nobody_for_ever() -> None:
-    """Where every walk is truncated, an agent that is never found again is forgotten after the memory."""
+    """If every read is truncated, an agent that is never found again is forgotten after the memory time."""
     presence = after(Presence(), "ab", 100.0)
     for now in range(101, 112):
         presence = after(presence, "b", float(now), complete=False)
@@ -82,7 +82,7 @@ def test_walks_that_never_see_all_keep_nobody_for_ever() -> None:
 
 
 def test_left_out_agents_are_neither_connected_nor_gone() -> None:
-    """An agent that is listed but has no series for a limit must not look as if it were gone."""
+    """An agent that is listed but has no series because of a limit does not look as if it were gone."""
     presence = after(after(Presence(), "ab", 100.0), "b", 101.0)
     assert state(presence) == ("b", "a")
     assert state(after(presence, "b", 102.0, left_out="a")) == ("b", "")
@@ -97,7 +97,7 @@ def test_order_is_that_of_the_names() -> None:
 
 @given(st.lists(st.tuples(st.sets(st.sampled_from("abcdefgh")), st.booleans()), max_size=30))
 def test_any_history(polls: list[tuple[set[str], bool]]) -> None:
-    """Whatever happens, the listed are connected and seen now, and memory is bounded."""
+    """Whatever happens, listed agents are connected and seen now, and memory is bounded."""
     presence = Presence()
     for i, (listed, complete) in enumerate(polls):
         now = 3.0 * i
@@ -112,7 +112,7 @@ def test_any_history(polls: list[tuple[set[str], bool]]) -> None:
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
 def test_a_clock_that_is_set_forgets_nobody(jump: float) -> None:
-    """Memory is told by the clock that nobody sets; when an agent was seen is told by the one that people read."""
+    """Agents are forgotten by the monotonic clock; the time when they were seen is wall-clock time."""
     first = Presence().updated(frozenset("ab"), NONE, Moment(1e9, 0.0), complete=True, memory=10.0, limit=3)
     gone = first.updated(frozenset("a"), NONE, Moment(1e9 + jump, 9.0), complete=True, memory=10.0, limit=3)
     assert (state(gone), gone.last_seen) == (("a", "b"), {"a": 1e9 + jump, "b": 1e9})

@@ -1,4 +1,4 @@
-"""Random comings and goings of agents against a model of who is there, was there and is expected."""
+"""Random changes of agents, compared with a model of connected, former and expected agents."""
 
 import asyncio
 from collections import Counter
@@ -74,7 +74,7 @@ class AgentHistory(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """A new exporter remembers nobody."""
+        """A new exporter remembers no agents."""
         self.presence, self.model = Presence(), Model(self.model.expected)
 
     @rule(seconds=st.sampled_from([1, 20, 59, 60, 61, 500]))
@@ -113,17 +113,17 @@ class AgentHistory(RuleBasedStateMachine):
 
     @rule()
     def poll(self) -> None:
-        """A whole walk: who is not listed is gone."""
+        """A complete read: agents that are not listed are gone."""
         self._compare(self._poll(), whole=True)
 
     @rule(hidden=st.integers(1, 5))
     def poll_in_part(self, hidden: int) -> None:
-        """The list is shorter than its total: nobody vanishes by that."""
+        """A list shorter than its total: no agent vanishes."""
         self._compare(self._poll(hidden=hidden), whole=False)
 
     @rule(failing=st.integers(1, 3))
     def fail(self, failing: int) -> None:
-        """A walk that fails at a page has changed nothing."""
+        """A read that fails at a page changes nothing."""
         try:
             result = self._poll(failing=failing)
         except ServerFailed:

@@ -48,7 +48,7 @@ def test_a_single_team_needs_no_id() -> None:
     ids=repr,
 )
 def test_other_shapes(flags: Any) -> None:
-    """What is shaped otherwise than documented is no limit."""
+    """Values with an undocumented shape are not limits."""
     assert own_quotas(Me(feature_flags=flags), "t1") == {}
 
 
@@ -63,7 +63,7 @@ def test_what_is_no_limit(value: Any) -> None:
 
 
 def test_quotas_are_bounded_and_in_order() -> None:
-    """An endless list of quotas, or a name without end, makes few and short series."""
+    """A huge list of quotas or a huge name makes only few and short series."""
     many = {f"q{i:05}{'x' * 1000}": i for i in range(5000, 0, -1)}
     quotas = own_quotas(Me(feature_flags={"global": {"quotas": many}}), None)
     assert len(quotas) == MAX_QUOTAS

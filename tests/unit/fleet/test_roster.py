@@ -10,7 +10,7 @@ def enter(roster: Roster, ids: str) -> tuple[str, str]:
 
 
 def test_first_come_first_served() -> None:
-    """Without anybody from before, the first ones of the list have series."""
+    """Without earlier agents, the first ones of the list have series."""
     roster = Roster(frozenset(), 2)
     assert enter(roster, "ab") == ("ab", "")
     assert enter(roster, "cd") == ("", "cd")
@@ -18,7 +18,7 @@ def test_first_come_first_served() -> None:
 
 
 def test_each_agent_enters_once() -> None:
-    """An agent that comes again, exposed or left out, is neither entered nor counted again."""
+    """An agent that is listed again, whether exposed or left out, is ignored."""
     roster = Roster(frozenset(), 1)
     enter(roster, "ab")
     assert enter(roster, "ab") == ("", "")
@@ -26,13 +26,13 @@ def test_each_agent_enters_once() -> None:
 
 
 def test_places_are_kept() -> None:
-    """Who was exposed before stays so, wherever it stands in the list; what is left of the limit goes to newcomers."""
+    """Agents exposed before stay so, wherever they are in the list; new ones get the remaining places."""
     roster = Roster(frozenset("yz"), 3)
     assert enter(roster, "abyz") == ("ayz", "b")
 
 
 def test_places_are_kept_for_those_not_listed_yet() -> None:
-    """A place is kept while its agent may still come on a later page."""
+    """A place is reserved while its agent may still be on a later page."""
     roster = Roster(frozenset("z"), 1)
     assert enter(roster, "a") == ("", "a")
     assert enter(roster, "z") == ("z", "")
@@ -45,5 +45,5 @@ def test_a_lower_limit_counts_for_all() -> None:
 
 
 def test_nobody_is_exposed_with_a_limit_of_none() -> None:
-    """A limit of 0 leaves everybody out."""
+    """A limit of 0 leaves all agents out."""
     assert enter(Roster(frozenset("a"), 0), "ab") == ("", "ab")

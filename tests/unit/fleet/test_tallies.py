@@ -18,20 +18,20 @@ def task(agent_id: str = "", gpu_type: str = "", *, seconds: float = 10.0) -> Ta
 
 
 def test_failed_tasks_by_agent() -> None:
-    """Failed tasks count on their agent, other ends and tasks without an agent do not."""
+    """Failed tasks count for their agent; other statuses and tasks without an agent do not."""
     new = {"failed": [task("a"), task("b"), task("a"), task()], "completed": [task("a")], "cancelled": [task("b")]}
     assert Tallies().after(new, ()).failed == {"a": 2, "b": 1}
 
 
 def test_agents_that_failed_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded: of too many agents those whose last failure was longest ago start anew."""
+    """Memory is bounded: of too many agents, those whose last failure was longest ago are forgotten."""
     monkeypatch.setattr(tallies, "MAX_FAILING_AGENTS", 2)
     found = Tallies().after({"failed": [task("a"), task("b"), task("a"), task("c")]}, ())
     assert found.failed == {"a": 2, "c": 1}
 
 
 def test_execution_by_combination() -> None:
-    """The run times of finished tasks, by status and kind; a run that is not known adds nothing."""
+    """Run times of finished tasks are summed by status and kind; an unknown run time adds nothing."""
     unknown = Task(task_id="u", completed_at=5.0)
     new = {"failed": [task(gpu_type="A100")], "completed": [task(gpu_type="A100"), task(gpu_type="A100"), unknown]}
     assert Tallies().after(new, ()).execution == {
@@ -42,12 +42,12 @@ def test_execution_by_combination() -> None:
 
 @pytest.mark.parametrize("task_", [task(seconds=-1.0), Task(task_id="t", started_at=1.0)], ids=["backwards", "no end"])
 def test_a_run_that_is_not_known_adds_nothing(task_: Task) -> None:
-    """Neither one without both times nor one that ran backwards."""
+    """A run time is unknown if a time is missing or it would be negative."""
     assert Tallies().after({"completed": [task_]}, ()).execution == {}
 
 
 def test_combinations_begin_at_zero() -> None:
-    """A combination that was seen is there at 0, so that its first task is an increase."""
+    """A combination that was seen starts at 0, so its first task is an increase."""
     seen = Combination("completed", TaskKind(gpu_type="A100"))
     first = Tallies().after({}, [seen])
     assert first.execution == {seen: 0.0}
@@ -55,7 +55,7 @@ def test_combinations_begin_at_zero() -> None:
 
 
 def test_combinations_are_bounded() -> None:
-    """Beyond the limit combinations are summed up as other, by status; known ones go on, and nothing is lost."""
+    """Combinations beyond the limit are summed as other, by status; known ones continue, and nothing is lost."""
     kinds = [f"gpu{number}" for number in range(100)]
     found = Tallies().after({"completed": [task(gpu_type=kind) for kind in kinds]}, ())
     assert len(found.execution) == MAX_COMBINATIONS + 1
@@ -73,7 +73,7 @@ def test_what_was_only_seen_takes_no_place_beyond_the_limit() -> None:
 
 
 async def test_counted_once_and_from_the_first_poll_on() -> None:
-    """What ended before the first poll is at 0; a task that ends later counts once, also one never seen active."""
+    """Tasks that ended before the first poll add nothing; a later one counts once, even if never seen active."""
     lists = TaskLists()
     lists.put(done("old", LATER, LATER + 10), Item("r", "running", LATER, LATER + 1))
     poller = await Poller(lists).poll()
