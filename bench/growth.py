@@ -1,13 +1,15 @@
 """How polls, scrapes and memory grow with agents and teams, over TCP: the cost per agent or team must not rise.
 
 The baseline of each line is the one above it: ten times the agents or teams should take ten times the time of a poll,
-and no longer steps of the event loop. Each fleet has its own process, so that its memory is measured alone.
+and no longer steps of the event loop. A full garbage collection is such a step, and walks what is kept of each team
+between polls. Each fleet has its own process, so that its memory is measured alone.
 Everything is polled at once, twice; the second poll is measured, with its connections open. The simulated platform
 shares the machine and is the slower of the two when there are many teams, so CPU time tells more than the seconds of
 a poll.
 """
 
 import asyncio
+import gc
 import multiprocessing
 import sys
 import time
@@ -38,16 +40,19 @@ async def scrape(exporter: Exporter) -> tuple[float, int, int]:
 
 async def _measure(base_url: str, fleet: Fleet, platform: int) -> dict[str, object]:
     async with exporting(base_url, fleet, max_concurrency=CONCURRENCY) as exporter:
+        freeze_startup_objects()
         with traffic() as first:
             await exporter.once()
         await scrape(exporter)
-        freeze_startup_objects()
         with traffic() as warm, watched() as longest:
             began, cpu, theirs = time.perf_counter(), time.process_time(), cpu_of(platform)
             await exporter.once()
             took, cpu, theirs = time.perf_counter() - began, time.process_time() - cpu, cpu_of(platform) - theirs
             joining, text, packed = await scrape(exporter)
             again, _, _ = await scrape(exporter)
+        began = time.thread_time()
+        gc.collect()
+        collection = time.thread_time() - began
         if not all(team.up for team in exporter.status().teams):
             raise RuntimeError("a poll failed, so its numbers mean nothing")
         return {
@@ -62,6 +67,7 @@ async def _measure(base_url: str, fleet: Fleet, platform: int) -> dict[str, obje
             "connections, first poll": first.connections,
             "next": warm.connections,
             "longest step's CPU ms": longest.cpu * 1e3,
+            "full collection's": collection * 1e3,
             "scrape that joins, CPU ms": joining * 1e3,
             "next scrape": again * 1e3,
             "resident MB": resident() / 1e6,
