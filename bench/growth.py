@@ -41,10 +41,10 @@ async def scrape(exporter: Exporter) -> tuple[float, int, int]:
 async def _measure(base_url: str, fleet: Fleet, platform: int) -> dict[str, object]:
     async with exporting(base_url, fleet, max_concurrency=CONCURRENCY) as exporter:
         freeze_startup_objects()
-        with traffic() as first:
+        with traffic(keep=False) as first:
             await exporter.once()
         await scrape(exporter)
-        with traffic() as warm, watched() as longest:
+        with traffic(keep=False) as warm, watched() as longest:
             began, cpu, theirs = time.perf_counter(), time.process_time(), cpu_of(platform)
             await exporter.once()
             took, cpu, theirs = time.perf_counter() - began, time.process_time() - cpu, cpu_of(platform) - theirs
@@ -61,9 +61,9 @@ async def _measure(base_url: str, fleet: Fleet, platform: int) -> dict[str, obje
             "text MB": text / 1e6,
             "gzip MB": packed / 1e6,
             "poll s": took,
-            "requests": len(warm.requests),
-            "CPU ms/request": cpu / len(warm.requests) * 1e3,
-            "platform's": theirs / len(warm.requests) * 1e3,
+            "requests": warm.number,
+            "CPU ms/request": cpu / warm.number * 1e3,
+            "platform's": theirs / warm.number * 1e3,
             "connections, first poll": first.connections,
             "next": warm.connections,
             "longest step's CPU ms": longest.cpu * 1e3,

@@ -11,7 +11,7 @@ import math
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from rig import Fleet, Gauges, Naive, exporting, report, simulated
 
 from exporter.cli.serve import freeze_startup_objects
-from exporter.expose import compression, series_store, text
+from exporter.expose import compression, families, series_store
+from exporter.expose.text import Samples
+from exporter.fleet.agents import Agent
 from exporter.service.exporter import Exporter
 from exporter.web.app import make_app
 from exporter.web.serve import listening
@@ -109,7 +111,7 @@ async def _measure(fleet: Fleet, base_url: str) -> dict[str, object]:
         **{f"ours ms, {n} conn.": seconds * 1e3 for n, seconds in zip(CONNECTIONS, over_tcp, strict=True)},
         "its bytes ms": prepared * 1e3,
         **{f"ratio, {n} conn.": slow / seconds for n, seconds in zip(CONNECTIONS, over_tcp, strict=True)},
-        "agents rendered": calls.lines / SCRAPES,
+        "agents rendered": calls.agents / SCRAPES,
         "compressions": calls.compressions / SCRAPES,
     }
 
@@ -118,8 +120,8 @@ async def _measure(fleet: Fleet, base_url: str) -> dict[str, object]:
 class Calls:
     """What happened so far. Mutable."""
 
-    lines: int = 0
-    """Times that lines of agents were made."""
+    agents: int = 0
+    """Whose lines were made."""
     compressions: int = 0
     """Texts of teams compressed."""
 
@@ -128,19 +130,19 @@ class Calls:
 def counted() -> Iterator[Calls]:
     """Counts, wherever it is asked for, that lines of agents are made and that text is compressed."""
     calls = Calls()
-    deflate, subjects = compression.deflate, text.Samples.subjects
+    deflate, add_agents = compression.deflate, families.add_agents
 
     def counting_deflate(lines: bytes) -> compression.DeflatedText:
         calls.compressions += 1
         return deflate(lines)
 
-    def counting_subjects(samples: text.Samples, *common: str, names: Iterable[str]) -> text.Subjects:
-        calls.lines += 1
-        return subjects(samples, *common, names=names)
+    def counting_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_labels: bool) -> None:
+        calls.agents += len(agents)
+        add_agents(samples, team, agents, with_labels=with_labels)
 
     with (
         patch.object(series_store, "deflate", counting_deflate),
-        patch.object(text.Samples, "subjects", counting_subjects),
+        patch.object(families, "add_agents", counting_agents),
     ):
         yield calls
 

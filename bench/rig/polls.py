@@ -29,18 +29,27 @@ class Traffic:
     """What went to the platform so far. Mutable."""
 
     requests: list[Sent] = field(default_factory=list)
+    """Empty unless they are kept."""
+    number: int = 0
+    """Of requests."""
     connections: int = 0
     """New ones, whatever became of them."""
 
 
 @contextmanager
-def traffic() -> Iterator[Traffic]:
-    """Notes every request that this process' exporter sends, and counts new connections, until the block ends."""
+def traffic(*, keep: bool = True) -> Iterator[Traffic]:
+    """Notes every request that this process' exporter sends, and counts new connections, until the block ends.
+
+    Args:
+        keep: whether to keep the requests, which every garbage collection then walks.
+    """
     seen = Traffic()
     send, connect = vars(Platform)["send"], vars(TCPConnector)["_create_connection"]
 
     async def sending(platform: Platform, call: Call) -> bytes:
-        seen.requests.append(Sent(time.monotonic(), call))
+        seen.number += 1
+        if keep:
+            seen.requests.append(Sent(time.monotonic(), call))
         answer: bytes = await send(platform, call)
         return answer
 
