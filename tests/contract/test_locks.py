@@ -35,6 +35,17 @@ def test_every_install_takes_a_lock_and_nothing_else() -> None:
             assert "--only-binary=:all:" in line or "--no-build" in line, f"{name}: {line}"
 
 
+def test_a_person_installs_from_the_index_or_from_a_lock() -> None:
+    """On docs/linux.md too nothing is built by what an index offers today: a source folder is no argument of pip."""
+    page = (ROOT / "docs/linux.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^[^`\n]*\b(?:pip|pipx|uv tool) (?:install|download|wheel) [^`\n]*$", page, re.MULTILINE)
+    assert len(lines) > 7
+    for line in lines:
+        locked = "--require-hashes --no-deps" in line and re.search(r"-r \w+/\w+\.txt", line)
+        built_here = "--no-index --no-deps" in line and line.endswith("/cyberun_exporter-*.whl")
+        assert locked or built_here or line.endswith("install cyberun-exporter"), line
+
+
 def test_the_supported_pythons_are_listed_alike() -> None:
     """Metadata, tools/make-venv, the type checker, CI and the documents name the same versions of Python."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
