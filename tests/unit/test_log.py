@@ -17,7 +17,7 @@ log = logging.getLogger("exporter.collect.poll")
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """Where log lines go; the root logger is restored afterwards."""
+    """A stream for log lines; the root logger is restored afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield io.StringIO()
@@ -32,7 +32,7 @@ def background(stream: TextIO) -> BackgroundHandler:
 
 
 def written(stream: io.StringIO) -> str:
-    """What stands in the stream once all lines are written."""
+    """The content of the stream once all lines are written."""
     logging.getLogger().handlers[0].flush()
     return stream.getvalue()
 
@@ -48,7 +48,7 @@ def line(format: Literal["logfmt", "json"], msg: str = "m", **fields: Any) -> st
 
 
 def test_a_logfmt_line_starts_with_time_level_logger_and_message() -> None:
-    """Time is RFC 3339 in UTC with milliseconds; the package's own name is left out of the logger."""
+    """Time is RFC 3339 in UTC with milliseconds; the logger's name omits the package."""
     assert line("logfmt", "team is up", team_name="render") == (
         'ts=2025-02-10T14:30:00.045Z level=info logger=web msg="team is up" team_name=render'
     )
@@ -90,25 +90,25 @@ def test_a_json_line_holds_the_same() -> None:
     ],
 )
 def test_logfmt_values_are_quoted_where_needed(value: object, text: str) -> None:
-    """A value with spaces, quotes, equal signs or invisible characters stands in quotes, escaped."""
+    """A value with spaces, quotes, equal signs or invisible characters is quoted and escaped."""
     assert line("logfmt", value=value).endswith(f" msg=m value={text}")
 
 
 @pytest.mark.parametrize("format", ["logfmt", "json"])
 def test_no_text_breaks_a_line(format: Literal["logfmt", "json"]) -> None:  # noqa: A002  named as the setting
-    """Whatever message, key or value holds, the event is one line."""
+    """Whatever message, key and value contain, the event is one line."""
     text = line(format, "a\nb\r\u2028", **{"k\n=": "c\nd", "e": "\x85"})
     assert len(text.splitlines()) == 1
     assert text.isprintable()
 
 
 def test_json_stays_json_for_numbers_it_cannot_write() -> None:
-    """JSON has no NaN and no infinity."""
+    """NaN and infinities become text in JSON, which lacks them."""
     assert json.loads(line("json", a=float("nan"), b=float("inf")), parse_constant=pytest.fail)["b"] == "inf"
 
 
 def test_a_field_does_not_hide_the_message() -> None:
-    """The names of the fixed parts are taken."""
+    """A field with the name of a fixed part is renamed."""
     assert line("logfmt", "m", level="x").endswith("msg=m level_=x")
 
 
@@ -135,7 +135,7 @@ def test_credentials_are_masked_everywhere(stream: io.StringIO, format: Literal[
 
 
 def test_an_exception_becomes_fields_of_the_same_line(stream: io.StringIO) -> None:
-    """Type and message can be searched; the traceback is there, escaped."""
+    """An exception's type and message are fields, and the escaped traceback too."""
     configure("info", "json", stream)
     try:
         _ = 1 / 0
@@ -148,14 +148,14 @@ def test_an_exception_becomes_fields_of_the_same_line(stream: io.StringIO) -> No
 
 
 def test_an_event_carries_fields_of_any_name(stream: io.StringIO) -> None:
-    """Names that a log record uses itself are no obstacle."""
+    """Fields may have names that a log record uses itself."""
     configure("debug", "logfmt", stream)
     event(log, logging.DEBUG, "hello", name="n", module="m", args=1)
     assert written(stream).endswith("level=debug logger=collect.poll msg=hello name=n module=m args=1\n")
 
 
 def test_the_level_decides_and_setting_up_twice_does_not_repeat_lines(stream: io.StringIO) -> None:
-    """The last set-up replaces the one before."""
+    """The last configuration replaces the previous one."""
     configure("debug", "logfmt", stream)
     configure("warning", "logfmt", stream)
     log.info("unheard")
@@ -169,7 +169,7 @@ def test_a_long_value_is_cut() -> None:
 
 
 class Reader:
-    """A stream that is read when a test says so."""
+    """A stream that is read when a test chooses."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
@@ -186,7 +186,7 @@ class Reader:
 
 
 def test_a_reader_that_stands_still_holds_up_nobody(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines beyond the queue are dropped and counted; what was queued is written once somebody reads."""
+    """Lines beyond the queue are dropped and counted; queued ones are written once somebody reads."""
     monkeypatch.setattr(module, "MAX_LINES_WAITING", 10)
     monkeypatch.setattr(module, "FLUSH_TIMEOUT", 0.01)
     reader = Reader()
@@ -211,7 +211,7 @@ def test_a_reader_that_stands_still_holds_up_nobody(stream: io.StringIO, monkeyp
 
 
 def test_a_stream_that_is_gone_is_no_error() -> None:
-    """Whoever reads the log may leave; what can no longer be written is counted."""
+    """When the reader of the log is gone, lines that cannot be written are counted."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
@@ -224,7 +224,7 @@ def test_a_stream_that_is_gone_is_no_error() -> None:
 
 
 def test_a_descriptor_that_does_not_block(capfd: pytest.CaptureFixture[str]) -> None:
-    """All of a long line arrives, also where the descriptor was made non-blocking by whoever shares it."""
+    """A long line is written completely, even if another process made the descriptor non-blocking."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     got: list[bytes] = []
@@ -238,7 +238,7 @@ def test_a_descriptor_that_does_not_block(capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_closed_standard_error(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`2>&-` leaves nowhere to write; nothing goes wrong."""
+    """With a closed standard error (`2>&-`) nothing is written and nothing fails."""
     monkeypatch.setattr(sys, "stderr", None)
     configure("info", "json")
     log.info("m")
@@ -246,7 +246,7 @@ def test_a_closed_standard_error(stream: io.StringIO, monkeypatch: pytest.Monkey
 
 
 def test_no_thread_to_be_had(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a limit of processes the line is dropped and counted, and the next one tries again."""
+    """If no thread can be started, the line is dropped and counted, and the next one tries again."""
     configure("info", "json", stream)
 
     def no_thread(_: threading.Thread) -> None:
@@ -264,7 +264,7 @@ def test_no_thread_to_be_had(stream: io.StringIO, monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_configuration_does_not_wait_for_the_reader(stream: io.StringIO) -> None:
-    """A reload while nobody reads goes on with the same thread and the lines that wait; later lines have its format."""
+    """A reload keeps the thread and the waiting lines; later lines have the new format."""
     reader = Reader()
     configure("info", "json", reader)  # type: ignore[arg-type]  # all of a stream that is used
     log.info("before")

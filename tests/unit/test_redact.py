@@ -31,7 +31,7 @@ KEY = "0123456789abcdef"
     ],
 )
 def test_credentials_are_masked(text: str, kept: str) -> None:
-    """Only the kind of the credential stays readable."""
+    """A credential is masked except for its prefix."""
     assert redact(text) == kept
 
 
@@ -61,7 +61,7 @@ SECRET = "sk-Proj-0aB1cD2eF3gH4+iJ/="
     ],
 )
 def test_a_known_secret_is_masked_however_it_is_written(text: str) -> None:
-    """Without its prefix, in parts, in other case, encoded or broken up; the words around it stay."""
+    """A known secret is masked without its prefix, in parts, in other case, encoded or split; other words are kept."""
     kept = redact(f"the key {text} is unknown", SECRET)
     assert re.fullmatch(r"the key .{0,18}\*\*\*.{0,24} is unknown", kept), kept
     assert not re.search("[0-9a-h]{6}", re.sub(r"[^a-z0-9]|25|%..|\\u....", "", kept.lower()).removesuffix("isunknown"))
@@ -69,7 +69,7 @@ def test_a_known_secret_is_masked_however_it_is_written(text: str) -> None:
 
 @pytest.mark.parametrize("secret", [SECRET, "sk-a", "a", "+", ""])
 def test_words_that_are_no_part_of_a_secret_stay(secret: str) -> None:
-    """Fewer letters in a row than identify a secret are words; a secret of no letters masks nothing."""
+    """Fewer letters than identify a secret are not masked; a secret without letters masks nothing."""
     assert redact("Project 0ab1 is out of quota: 42%", secret).count("***") <= 3 * (secret == "a")
     assert redact("no such team", SECRET) == "no such team"
 
@@ -85,7 +85,7 @@ def test_words_that_are_no_part_of_a_secret_stay(secret: str) -> None:
     ],
 )
 def test_text_from_outside_is_one_short_line(text: str, line: str) -> None:
-    """Printable, without the secret, 200 characters at most."""
+    """`one_line` is printable, without the secret, and at most 200 characters."""
     assert one_line(text, SECRET) == line
 
 
@@ -106,7 +106,7 @@ def test_text_from_outside_is_one_short_line(text: str, line: str) -> None:
     ],
 )
 def test_other_text_stays(text: str) -> None:
-    """What is no credential is not touched."""
+    """Text that is not a credential is unchanged."""
     assert redact(text) == text
 
 
@@ -115,7 +115,7 @@ def test_other_text_stays(text: str) -> None:
     ["sk-", "eyJ", "://", "a:", "=a:", "@", ":@", "Bearer ", "a", "(a:b", "$2y$10$", "-----BEGIN PRIVATE KEY-----"],
 )
 def test_hostile_text_costs_no_more_than_its_length(unit: str) -> None:
-    """Repetition does not make masking explode."""
+    """Repetitions do not make masking slow."""
     text = unit * (100_000 // len(unit))
     started = time.process_time()
     redact(text)
@@ -124,7 +124,7 @@ def test_hostile_text_costs_no_more_than_its_length(unit: str) -> None:
 
 
 def test_a_credential_is_recognised_as_a_whole() -> None:
-    """Text that merely contains one is not one."""
+    """A text that only contains a credential is not one."""
     assert is_credential(f"sk-{KEY}")
     assert is_credential(f" eyJx.y.z{KEY}\n")
     assert not is_credential(f"./sk-{KEY}")
@@ -133,7 +133,7 @@ def test_a_credential_is_recognised_as_a_whole() -> None:
 
 @pytest.mark.parametrize("text", ["sk-bratislava", "dk-aarhus", "ak-", "eyJ", "sk-0123456789abcde"])
 def test_a_short_word_is_not_a_credential(text: str) -> None:
-    """Prefix and length make a credential: a team may be called as its town is."""
+    """A credential has a prefix and a minimum length, so a team may be called `sk-bratislava`."""
     assert not is_credential(text)
     assert redact(f"team {text}") == f"team {text}"
 
@@ -143,7 +143,7 @@ def test_a_short_word_is_not_a_credential(text: str) -> None:
     [("sk-a", "integration"), ("dk-a", "device"), ("ak-a", "agent"), ("eyJa", "jwt"), ("sk-", None), ("xk-a", None)],
 )
 def test_the_prefix_tells_the_kind(text: str, kind: str | None) -> None:
-    """Of what is known to be a credential, however short."""
+    """`kind_of` gives the kind of a known credential, however short."""
     assert kind_of(text) == kind
 
 

@@ -14,13 +14,13 @@ def test_a_series_that_comes_twice_is_refused() -> None:
 
 
 def test_a_family_that_comes_twice_is_refused() -> None:
-    """The samples of a family stand together."""
+    """Samples of a family must be contiguous."""
     with pytest.raises(ValueError, match="family a comes twice"):
         parse_text("# TYPE a gauge\na 1\n# TYPE b gauge\nb 1\n# TYPE a gauge\na 2\n")
 
 
 def test_samples_are_found_by_name_and_labels() -> None:
-    """A value needs exactly its labels; series are found by some of them."""
+    """A value is found by all of its labels, series by some of them."""
     samples = parse_text('# TYPE a gauge\na{x="1",y="2"} 1\na{x="1",y="3"} 2\nb_total 3\n')
     assert samples.value("a", x="1", y="3") == 2
     assert samples.value("a", x="1") is None
@@ -29,7 +29,7 @@ def test_samples_are_found_by_name_and_labels() -> None:
 
 
 async def test_waiting_ends() -> None:
-    """Waiting for what never comes ends in an error that shows the last answer."""
+    """Waiting in vain ends in an error that shows the last result."""
 
     async def nothing() -> list[int]:
         return []

@@ -20,14 +20,14 @@ async def chunks_of(body: bytes, size: int) -> AsyncIterator[bytes]:
 
 @given(body=st.binary(min_size=1, max_size=2000), size=st.integers(1, 300))
 def test_chunks_do_not_matter(body: bytes, size: int) -> None:
-    """However the network cuts it, the same body comes out."""
+    """However the network splits it, the result is the same body."""
     assert asyncio.run(read_body(chunks_of(gzip.compress(body), size), "gzip", 3000)) == body
     assert asyncio.run(read_body(chunks_of(body, size), "", 3000)) == body
 
 
 @given(body=st.binary(max_size=300), size=st.integers(1, 50), encoding=st.sampled_from(["", "gzip"]))
 def test_garbage_is_a_body_or_an_error(body: bytes, size: int, encoding: str) -> None:
-    """Nothing but the documented errors comes out of any bytes."""
+    """Any bytes give a body or one of the documented errors."""
     try:
         assert asyncio.run(read_body(chunks_of(b"\x1f\x8b\x08" + body, size), encoding, 200))
     except PlatformError as error:
@@ -35,7 +35,7 @@ def test_garbage_is_a_body_or_an_error(body: bytes, size: int, encoding: str) ->
 
 
 async def test_a_bomb_takes_little_more_than_the_limit() -> None:
-    """Decompression stops at the limit: 64 MiB in 64 KiB never come to be."""
+    """Decompression stops at the limit: 64 MiB in 64 KiB are never unpacked."""
     bomb = gzip.compress(bytes(64 * MEBIBYTE))
     tracemalloc.start()
     try:
@@ -47,7 +47,7 @@ async def test_a_bomb_takes_little_more_than_the_limit() -> None:
 
 
 async def test_others_get_their_turn_while_much_is_decompressed() -> None:
-    """A large body in one small chunk leaves the event loop free in between."""
+    """A large body in one small chunk does not block the event loop."""
     turns = 0
 
     async def count() -> None:

@@ -26,7 +26,7 @@ JWT = f"eyJhbGciOiJIUzI1NiJ9.{MARKER}.c2ln"
 
 
 def packed(body: bytes) -> bytes:
-    """The body as gzip, the same whenever it is made: it is part of names of tests."""
+    """The body as gzip, always the same bytes, because it is part of names of tests."""
     return gzip.compress(body, mtime=0)
 
 
@@ -43,7 +43,7 @@ def answering(status: int = 200, body: bytes = b"{}", encoding: str = "", **head
 
 
 def raw(*parts: bytes, hang: bool = False) -> Script:
-    """Write these bytes to the connection, then close it or never end."""
+    """Write these bytes to the connection, then close it or keep it open."""
 
     async def script(request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request.transport, asyncio.Transport)
@@ -65,7 +65,7 @@ async def reset(request: web.BaseRequest) -> web.StreamResponse:
 
 
 async def endless(request: web.BaseRequest) -> web.StreamResponse:
-    """Send for ever."""
+    """Send without end."""
     response = web.StreamResponse()
     await response.prepare(request)
     while True:
@@ -79,7 +79,7 @@ async def endless(request: web.BaseRequest) -> web.StreamResponse:
     ("token", "team_id"), [(KEY, None), (f"dk-{MARKER}", None), (JWT, "019abc12")], ids=["sk", "dk", "jwt"]
 )
 async def test_a_request_carries_what_the_platform_wants(server: Server, token: str, team_id: str | None) -> None:
-    """Bearer credential, JSON, gzip, our name; the team's id beside a JWT only, since keys are bound to a team."""
+    """Requests have the bearer credential, JSON, gzip and our name; the team's id only with a JWT."""
     async with Wiring(credential(token)).client(server.base_url) as client:
         assert await client.get("/r/tasks", {"status": "pending", "per_page": 100}) == b"{}"
     (request,) = server.requests
@@ -94,21 +94,21 @@ async def test_a_request_carries_what_the_platform_wants(server: Server, token: 
 
 
 async def test_a_jwt_without_a_team_sends_no_empty_team(server: Server) -> None:
-    """What is not configured is not sent; the platform says what it misses."""
+    """A team id that is not configured is not sent; the platform says what is missing."""
     async with Wiring(credential(JWT)).client(server.base_url) as client:
         await client.platform.team("other", credential(JWT), None).get("/agents", {})
     assert "X-Team-ID" not in server.requests[0].headers
 
 
 async def test_a_base_url_may_end_with_a_slash(server: Server) -> None:
-    """Both spellings lead to the same path."""
+    """The base URL may end in a slash or not."""
     async with Wiring(credential()).client(server.base_url + "/") as client:
         await client.get("/agents")
     assert server.requests[0].path_qs == "/api/v1/agents"
 
 
 async def test_cookies_are_forgotten(server: Server, client: Client) -> None:
-    """Nothing the platform hands out is sent back."""
+    """Cookies are never sent back."""
     server.script = answering(Set_Cookie="session=1; Path=/")
     await client.get()
     await client.get()
@@ -126,7 +126,7 @@ async def test_netrc_is_not_asked(
 
 
 async def test_one_connection_serves_one_request_after_another(server: Server, client: Client) -> None:
-    """Also after error answers, whose bodies are read to their end."""
+    """Connections are reused, even after error answers, whose bodies are read completely."""
     await client.get()
     server.script = answering(500, b'{"error_message": "down"}')
     await client.failure()
@@ -136,7 +136,7 @@ async def test_one_connection_serves_one_request_after_another(server: Server, c
 
 
 async def test_a_proxy_is_asked_for_the_platform(server: Server) -> None:
-    """The proxy gets its own password and the absolute address; its password is not mistaken for a credential."""
+    """The proxy gets its own password and the absolute URL; its password is not sent as our credential."""
     proxy = server.base_url.replace("//", "//me:pass@").removesuffix("/api/v1")
     async with Wiring(credential(), proxy=proxy).client("http://platform.example/api/v1") as client:
         await client.get("/agents")
@@ -172,7 +172,7 @@ async def test_a_proxy_is_asked_for_the_platform(server: Server) -> None:
     ],
 )
 async def test_a_status_has_its_reason(server: Server, client: Client, status: int, reason: str) -> None:
-    """One request, one failure, the status in the text; a redirect is not followed."""
+    """A status is one request and one failure with the status in its text; a redirect is not followed."""
     server.script = answering(status, b"", Location="/api/v1/elsewhere")
     error = await client.failure("/agents")
     assert (error.reason, str(error), error.retry_after) == (reason, f"GET /agents: {status}", None)
@@ -217,7 +217,7 @@ async def test_a_status_has_its_reason(server: Server, client: Client, status: i
 async def test_the_platforms_words_are_one_short_printable_line(
     server: Server, client: Client, body: bytes, words: str
 ) -> None:
-    """They are kept without control characters, credentials and what is past 200 characters; or left out."""
+    """Error messages are kept without control characters and credentials, up to 200 characters, or left out."""
     server.script = answering(403, body)
     assert str(await client.failure()) == f"GET /r/tasks: 403{words}"
 
@@ -237,14 +237,14 @@ async def test_any_failure_answer_may_ask_to_wait(server: Server, client: Client
 
 @pytest.mark.parametrize("hour", ["12", "13", "14"])
 async def test_a_date_to_wait_for_is_one_of_the_platforms_clock(server: Server, client: Client, hour: str) -> None:
-    """However far that clock is off, the wait is what lies between its date and its now."""
+    """However wrong the platform's clock is, the wait is the difference between its two dates."""
     day = f"Mon, 10 Feb 2025 {hour}"
     server.script = answering(503, Date=f"{day}:30:00 GMT", Retry_After=f"{day}:31:00 GMT")
     assert (await client.failure()).retry_after == pytest.approx(59.5, abs=0.3)
 
 
 async def test_a_status_counts_although_its_body_hangs(server: Server) -> None:
-    """The words are missing; reason and Retry-After are not."""
+    """Only the message is missing; reason and Retry-After are there."""
     server.script = raw(b"HTTP/1.1 429 Slow\r\nRetry-After: 9\r\nContent-Length: 9\r\n\r\n{", hang=True)
     async with Wiring(credential(), Limits(0.3, 1000)).client(server.base_url) as client:
         error = await client.failure()
@@ -269,7 +269,7 @@ BODY = b'{"task_list": []}' * 100
     ],
 )
 async def test_a_body_comes_whole_and_decompressed(server: Server, client: Client, encoding: str, body: bytes) -> None:
-    """Gzip or not, up to the very limit."""
+    """A body may have exactly the maximum size, compressed or not."""
     server.script = answering(body=body, encoding=encoding)
     assert (await client.get()).lstrip() == BODY
     assert client.log.failures == []
@@ -299,7 +299,7 @@ async def test_a_body_comes_whole_and_decompressed(server: Server, client: Clien
 async def test_a_bad_body_has_its_reason(
     server: Server, client: Client, encoding: str, body: bytes, reason: str, words: str
 ) -> None:
-    """What cannot be decoded, or is too large before or after decompression, is refused; the next answer is fine."""
+    """A body that cannot be decoded or is too large, compressed or not, is refused; the next answer is fine."""
     server.script = answering(body=body, encoding=encoding)
     error = await client.failure()
     assert (error.reason, str(error)) == (reason, f"GET /r/tasks: 200, but {words}")
@@ -308,14 +308,14 @@ async def test_a_bad_body_has_its_reason(
 
 
 async def test_an_endless_body_is_left_at_the_limit(server: Server, client: Client) -> None:
-    """Nothing is drained: the platform sees the connection go."""
+    """The rest of an endless body is not read: the connection is closed."""
     server.script = endless
     assert (await client.failure()).reason == "too_large"
     await asyncio.wait_for(server.gone.wait(), 5)
 
 
 async def test_a_length_beyond_the_limit_is_not_waited_for(server: Server, client: Client) -> None:
-    """The header is enough."""
+    """A Content-Length above the limit is enough to refuse the body."""
     server.script = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\n", hang=True)
     assert (await client.failure()).reason == "too_large"
     await asyncio.wait_for(server.gone.wait(), 5)
@@ -350,7 +350,7 @@ NO_HTTP = "the answer is not valid HTTP, or its headers are too large"
 async def test_a_broken_connection_is_one_failed_request(
     server: Server, client: Client, script: Script, words: str
 ) -> None:
-    """Nothing is sent again behind our back."""
+    """aiohttp does not repeat the request itself."""
     server.script = script
     error = await client.failure()
     assert (error.reason, str(error)) == ("connect", f"GET /r/tasks: {words}")
@@ -358,7 +358,7 @@ async def test_a_broken_connection_is_one_failed_request(
 
 
 async def test_nobody_there_is_a_failed_connection() -> None:
-    """A refused connection is said in words, without the address."""
+    """A refused connection has a clear message, without the address."""
     async with serving() as server:
         pass
     async with Wiring(credential()).client(server.base_url) as client:
@@ -367,7 +367,7 @@ async def test_nobody_there_is_a_failed_connection() -> None:
 
 
 async def test_a_peer_that_hangs_up_during_the_handshake_is_named() -> None:
-    """Asyncio gives such an end no words of its own."""
+    """A connection that ends during the handshake has a message, although asyncio's error has none."""
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
@@ -382,13 +382,13 @@ async def test_a_peer_that_hangs_up_during_the_handshake_is_named() -> None:
 
 
 async def test_a_host_that_is_no_name_is_a_failed_connection() -> None:
-    """Whatever the resolver refuses to look up fails like any other platform that is not there."""
+    """A name that cannot even be looked up fails like any platform that cannot be reached."""
     async with Wiring(credential()).client(f"http://{'a' * 64}.invalid/api/v1") as client:
         assert (await client.failure()).reason == "connect"
 
 
 async def test_a_name_that_nobody_knows_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The resolver's own words tell it from a platform that is down."""
+    """The resolver's message distinguishes an unknown name from a platform that is down."""
 
     async def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -400,7 +400,7 @@ async def test_a_name_that_nobody_knows_is_a_failed_connection(monkeypatch: pyte
 
 
 async def test_a_proxy_that_refuses_is_a_failed_connection(server: Server) -> None:
-    """It is the proxy's status, not the platform's."""
+    """A proxy's refusal is reported as the proxy's status, not the platform's."""
     server.script = answering(407)
     proxy = server.base_url.removesuffix("/api/v1")
     async with Wiring(credential(), proxy=proxy).client("https://platform.example/api/v1") as client:
@@ -414,7 +414,7 @@ async def test_a_proxy_that_refuses_is_a_failed_connection(server: Server) -> No
 
 
 async def test_closing_costs_nobody_an_answer(server: Server) -> None:
-    """Requests under way, and those that wait for a permit, are answered; then the last connection is closed."""
+    """Requests under way and those waiting for a permit are completed; then the connections are closed."""
     arrived, gate = asyncio.Event(), asyncio.Event()
 
     async def script(_: web.BaseRequest) -> web.StreamResponse:
@@ -434,7 +434,7 @@ async def test_closing_costs_nobody_an_answer(server: Server) -> None:
 
 @pytest.mark.parametrize("script", [raw(hang=True), raw(HEAD + b"{", hang=True), raw(b"HTTP/1.1 200", hang=True)])
 async def test_a_platform_that_hangs_is_left_in_time(server: Server, script: Script) -> None:
-    """Before or amid the answer: a timeout, and the connection is closed."""
+    """A platform that hangs, before or during the answer, is a timeout, and the connection is closed."""
     server.script = script
     async with Wiring(credential(), Limits(0.2, 1000)).client(server.base_url) as client:
         error = await client.failure()
@@ -446,7 +446,7 @@ async def test_a_platform_that_hangs_is_left_in_time(server: Server, script: Scr
 
 
 async def test_waiting_for_a_turn_is_not_counted_as_waiting_for_the_platform(server: Server) -> None:
-    """The second of two requests starts its own time when its turn comes."""
+    """The timeout of a request that waits for a permit starts when it is sent."""
 
     async def slow(_: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(0.3)
@@ -459,7 +459,7 @@ async def test_waiting_for_a_turn_is_not_counted_as_waiting_for_the_platform(ser
 
 
 async def test_a_cancelled_request_leaves_nothing_behind(server: Server) -> None:
-    """Its connection is closed, its place is free, and no failure is counted."""
+    """For a cancelled request the connection is closed, the place is free, and no failure is counted."""
     server.script = raw(HEAD + b"{", hang=True)
     async with Wiring(credential(), pacer=Pacer(1000, 1)).client(server.base_url) as client:
         task = asyncio.create_task(client.get())
@@ -479,7 +479,7 @@ async def test_a_cancelled_request_leaves_nothing_behind(server: Server) -> None
 
 
 def rotate(path: Path, number: int) -> None:
-    """Put the credential of that number into the file."""
+    """Put the credential with that number into the file."""
     path.write_text(f"{KEY}-{number}")
 
 
@@ -503,7 +503,7 @@ def token_file(tmp_path: Path) -> Path:
 
 
 async def test_a_rotated_credential_is_read_and_tried_once(server: Server, token_file: Path) -> None:
-    """After a 401 the file is read again; both requests count, and no failure does."""
+    """After a 401 the file is read again; both requests are counted, and no failure."""
 
     async def rotating(request: web.BaseRequest) -> web.StreamResponse:
         rotate(token_file, 2)
@@ -517,7 +517,7 @@ async def test_a_rotated_credential_is_read_and_tried_once(server: Server, token
 
 
 async def test_requests_refused_together_all_take_the_new_credential(server: Server, token_file: Path) -> None:
-    """Whoever reads the file first must not leave the others with a 401."""
+    """All concurrent requests use a new credential, whichever of them read the file first."""
     both = asyncio.Event()
 
     async def rotating(request: web.BaseRequest) -> web.StreamResponse:
@@ -543,7 +543,7 @@ async def test_the_same_credential_is_not_tried_again(server: Server, token_file
 
 @pytest.mark.parametrize(("ends", "told"), [(NOW - 1, "; the JWT has expired"), (NOW + 1, ""), (None, "")])
 async def test_an_expired_jwt_is_named_as_expired(server: Server, ends: float | None, told: str) -> None:
-    """The platform says no more than 401; what the token says of itself is the reason."""
+    """A 401 for an expired token is explained by the token's expiry."""
     claims = base64.urlsafe_b64encode(json.dumps({} if ends is None else {"exp": ends}).encode()).decode()
     server.script = answering(401)
     async with Wiring(credential(f"eyJhbGciOiJIUzI1NiJ9.{claims}.{MARKER}")).client(server.base_url) as client:
@@ -551,7 +551,7 @@ async def test_an_expired_jwt_is_named_as_expired(server: Server, ends: float | 
 
 
 async def test_a_second_401_is_final(server: Server, token_file: Path) -> None:
-    """One repetition, also when the file changes all the time; one failure is counted."""
+    """A request is repeated once, even if the file changes all the time; one failure is counted."""
 
     async def rotating(request: web.BaseRequest) -> web.StreamResponse:
         rotate(token_file, len(server.requests) + 1)
@@ -565,7 +565,7 @@ async def test_a_second_401_is_final(server: Server, token_file: Path) -> None:
 
 
 async def test_a_repetition_waits_for_its_turn(server: Server, token_file: Path) -> None:
-    """The repetition is a request like any other for the pacer, and holds one place at a time."""
+    """The repetition needs a permit like any other request, and occupies one place at a time."""
 
     async def rotating(request: web.BaseRequest) -> web.StreamResponse:
         rotate(token_file, 2)
@@ -585,7 +585,7 @@ async def test_a_repetition_waits_for_its_turn(server: Server, token_file: Path)
 
 
 async def test_a_lost_credential_file_is_an_auth_failure_without_a_request(server: Server, token_file: Path) -> None:
-    """The failure names the file; nothing is sent."""
+    """Without a usable credential the failure names the file, and nothing is sent."""
     async with Wiring(Credential.from_file(token_file, clock=lambda: NOW)).client(server.base_url) as client:
         token_file.rename(token_file.with_name("elsewhere"))  # noqa: ASYNC240  a test may block
         error = await client.failure()
@@ -595,7 +595,7 @@ async def test_a_lost_credential_file_is_an_auth_failure_without_a_request(serve
 
 
 async def test_a_credential_file_lost_during_a_401_is_named(server: Server, token_file: Path) -> None:
-    """The cause is told rather than its effect."""
+    """If the file became unusable after a 401, that is the reported cause."""
 
     async def lose(request: web.BaseRequest) -> web.StreamResponse:
         token_file.write_text("")  # noqa: ASYNC240  a test may block
@@ -609,7 +609,7 @@ async def test_a_credential_file_lost_during_a_401_is_named(server: Server, toke
 async def test_nothing_logged_holds_a_credential(
     server: Server, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither our logger nor those of the libraries, at any level, nor a repr."""
+    """The credential is in no log line, ours or of libraries, at any level, and in no repr."""
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     for script in (healthy, reset, answering(401, KEY.encode(), Set_Cookie=f"a={KEY}"), raw(KEY.encode())):
@@ -625,7 +625,7 @@ async def test_nothing_logged_holds_a_credential(
 
 
 async def test_a_failure_found_later_counts_like_any_other(client: Client) -> None:
-    """Callers report what only several pages together show."""
+    """Callers can count a contradiction that only several pages together show."""
     await client.get()
     client.team.contradicted(Scope.TASKS, SchemaMismatch("more tasks than the total"))
     assert client.log.failures == [("render", "/r/tasks", "schema")]
@@ -643,14 +643,14 @@ async def test_a_failure_found_later_counts_like_any_other(client: Client) -> No
 async def test_the_platforms_clock_is_compared_with_ours(
     server: Server, client: Client, date: str, skews: list[float]
 ) -> None:
-    """The middle of the platform's second against the middle of the request; any answer with a date will do."""
+    """The skew compares the middle of the platform's second with that of the request, for any answer with a date."""
     server.script = answering(500, Date=date)
     await client.failure()
     assert client.log.skews == pytest.approx(skews, abs=0.2)
 
 
 async def test_a_slow_answer_is_no_wrong_clock(server: Server, client: Client) -> None:
-    """Half of the time that the answer took is taken off, as the date was written about then."""
+    """Half of the response time is subtracted, because the date was written at about that time."""
 
     async def slow(request: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(0.4)
@@ -679,14 +679,14 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
 
 
 def certified(authority: trustme.CA, name: str) -> ssl.SSLContext:
-    """What a server of that name needs."""
+    """The TLS context of a server with that name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     return context
 
 
 async def test_a_private_authority_can_be_trusted(authority: trustme.CA, ca_file: Path) -> None:
-    """With its bundle the platform is believed."""
+    """With the authority's bundle the platform's certificate is accepted."""
     async with (
         serving(tls=certified(authority, "127.0.0.1")) as server,
         Wiring(credential(), trust=Trust(ca_file)).client(server.base_url) as client,
@@ -704,7 +704,7 @@ async def test_a_private_authority_can_be_trusted(authority: trustme.CA, ca_file
 async def test_a_certificate_that_is_not_believed_is_a_tls_failure(
     authority: trustme.CA, ca_file: Path, name: str, trusted: str, words: str
 ) -> None:
-    """An unknown authority and another host's certificate are told apart in words."""
+    """An unknown authority and another host's certificate have different messages."""
     async with (
         serving(tls=certified(authority, name)) as server,
         Wiring(credential(), trust=Trust(ca_file if trusted == "ours" else None)).client(server.base_url) as client,
@@ -716,7 +716,7 @@ async def test_a_certificate_that_is_not_believed_is_a_tls_failure(
 
 
 async def test_a_platform_without_tls_is_a_tls_failure(server: Server) -> None:
-    """Https to a plain port."""
+    """HTTPS to a plain HTTP port is explained."""
     async with Wiring(credential()).client(server.base_url.replace("http:", "https:")) as client:
         failure = await client.failure()
     assert failure.reason == "tls"
@@ -724,7 +724,7 @@ async def test_a_platform_without_tls_is_a_tls_failure(server: Server) -> None:
 
 
 async def test_a_bundle_is_trusted_alone(ca_file: Path) -> None:
-    """Public authorities are not asked about a private platform."""
+    """With a bundle, the system's authorities are not trusted."""
     context = await Trust(ca_file).context()
     assert len(context.get_ca_certs()) == 1
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -742,7 +742,7 @@ async def test_a_bundle_is_trusted_alone(ca_file: Path) -> None:
 def test_a_bundle_that_cannot_be_used_is_a_configuration_mistake(
     tmp_path: Path, content: bytes | None, problem: str
 ) -> None:
-    """One line that names the file."""
+    """An unusable bundle is one line that names the file."""
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_bytes(content)
@@ -753,7 +753,7 @@ def test_a_bundle_that_cannot_be_used_is_a_configuration_mistake(
 
 
 class NotingPacer(Pacer):
-    """A pacer that remembers which requests were likely to hang. Mutable."""
+    """A pacer that records which requests were likely to hang. Mutable."""
 
     def __init__(self) -> None:
         super().__init__(1000, 8)
@@ -767,7 +767,7 @@ class NotingPacer(Pacer):
 
 
 async def test_a_team_is_suspect_from_a_timeout_to_its_next_answer(server: Server) -> None:
-    """The request after one that hung shares the places of those that hang; an answer ends that."""
+    """After a request that hung, the next ones share the places for hanging teams, until one is answered."""
     wiring = Wiring(credential(), limits=Limits(timeout=0.2, max_response_bytes=1000), pacer=NotingPacer())
     async with wiring.client(server.base_url) as client:
         server.script = raw(hang=True)
@@ -783,7 +783,7 @@ async def test_a_team_is_suspect_from_a_timeout_to_its_next_answer(server: Serve
 async def test_a_team_is_slow_from_a_slow_answer_on_for_a_while(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One slow answer counts for the next few requests, each half as much as the one before."""
+    """One slow answer affects the next few requests, each half as much as the one before."""
     monkeypatch.setattr("exporter.platform.team.SLOW", 0.1)
 
     async def slow(_: web.BaseRequest) -> web.StreamResponse:

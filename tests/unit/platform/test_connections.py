@@ -1,4 +1,4 @@
-"""Connections to the platform: which are used again, and what a peer can do on one."""
+"""Connections to the platform: which are reused, and what a peer can do on one."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ async def connected(platform: RawPlatform, **wiring: Any) -> AsyncIterator[Clien
 
 
 async def reset_when_reused(connection: RawConnection, _: RawRequest) -> None:
-    """Answer the first request of each connection; later ones find it gone."""
+    """Answer the first request of each connection; then the connection is dead."""
     if connection.requests > 1:
         connection.reset()
     else:
@@ -34,7 +34,7 @@ async def reset_when_reused(connection: RawConnection, _: RawRequest) -> None:
 
 
 async def close_when_reused(connection: RawConnection, _: RawRequest) -> None:
-    """The same, in the politest way there is."""
+    """The same, but with a clean close."""
     if connection.requests > 1:
         connection.writer.close()
     else:
@@ -43,7 +43,7 @@ async def close_when_reused(connection: RawConnection, _: RawRequest) -> None:
 
 @pytest.mark.parametrize("handler", [reset_when_reused, close_when_reused])
 async def test_a_dead_idle_connection_costs_a_request_and_no_poll(handler: Any) -> None:
-    """A GET that got not a byte on an idle connection goes out again on a new one; both requests are counted."""
+    """A GET that received no byte on an idle connection is sent again on a new one; both requests are counted."""
     async with raw_platform(handler) as platform, connected(platform) as client:
         for _ in range(3):
             await client.get()
@@ -52,7 +52,7 @@ async def test_a_dead_idle_connection_costs_a_request_and_no_poll(handler: Any) 
 
 
 async def test_a_repetition_waits_for_the_pace() -> None:
-    """It is a request like any other."""
+    """The repetition needs a permit like any other request."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -83,7 +83,7 @@ async def test_it_is_sent_again_once() -> None:
 
 @pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
 async def test_an_answer_that_has_begun_is_not_asked_for_again(begun: bytes) -> None:
-    """One byte shows that the request arrived."""
+    """After one byte of an answer, the request is not repeated."""
 
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         await connection.send(begun if connection.requests > 1 else answer())
@@ -97,7 +97,7 @@ async def test_an_answer_that_has_begun_is_not_asked_for_again(begun: bytes) -> 
 
 
 async def test_a_new_connection_that_breaks_is_a_failure() -> None:
-    """A platform that accepts and hangs up is asked once."""
+    """A platform that accepts and closes connections gets one request."""
 
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         connection.reset()
@@ -133,7 +133,7 @@ async def test_bytes_on_an_idle_connection_make_it_unusable(late: bytes) -> None
     "rest", [answer({"agent_list": "of another team"}), b"HTTP/1.1 200 OK\r\n\r\n", answer("x" * 100_000)]
 )
 async def test_bytes_right_after_an_answer_make_its_connection_unusable(rest: bytes) -> None:
-    """A duplicate in the same packet is not kept for the next request either."""
+    """A duplicate answer in the same packet is not used for the next request either."""
 
     async def handler(connection: RawConnection, request: RawRequest) -> None:
         await connection.send(answer({"asked by": request.token}) + rest)
@@ -160,7 +160,7 @@ async def test_bytes_that_are_not_parsed_yet_make_their_connection_unusable() ->
 
 
 async def test_an_idle_connection_is_watched_by_tcp() -> None:
-    """Middleboxes forget what is silent for minutes, and say so to nobody."""
+    """Connections use TCP keep-alive, because middleboxes silently drop idle ones."""
     async with raw_platform(healthy) as platform, connected(platform) as client:
         await client.get()
         sessions = client.platform._sessions
@@ -229,7 +229,7 @@ async def test_the_end_is_told_once_after_what_came_before_it(*, given_up: bool)
 
 @pytest.mark.parametrize("size", [9_000, 40_000, 60_000])
 async def test_large_headers_are_read(size: int) -> None:
-    """Cookies and policies of proxies in between: up to 64 KB are fine, in one header or in many."""
+    """Large headers from proxies in between are accepted, up to 64 KB, in one header or in many."""
     for headers in (f"X-Large: {'x' * size}\r\n", "".join(f"X-{i}: {'x' * 90}\r\n" for i in range(size // 100))):
 
         async def handler(connection: RawConnection, _: RawRequest, headers: str = headers) -> None:
@@ -240,7 +240,7 @@ async def test_large_headers_are_read(size: int) -> None:
 
 
 async def test_headers_without_end_are_a_failed_connection() -> None:
-    """They are left at the limit."""
+    """Headers beyond the limit end the connection."""
 
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\n")
@@ -265,7 +265,7 @@ async def test_informational_answers_without_end_are_a_failed_connection(times: 
 
 
 async def test_a_few_informational_answers_are_skipped() -> None:
-    """They are allowed before any answer."""
+    """Informational answers are allowed before the real one."""
 
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         await connection.send(b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" * 5 + answer(b"{}"))
@@ -276,7 +276,7 @@ async def test_a_few_informational_answers_are_skipped() -> None:
 
 @pytest.mark.parametrize("rest", [b"zz\r\n{", b"5\r\n{}\r\n", b"-1\r\n", b"\r\n\r\n"])
 async def test_a_broken_chunk_fails_at_once(rest: bytes) -> None:
-    """Though the platform keeps the connection open, the failure is not a timeout."""
+    """Invalid HTTP fails at once, not at the timeout, even if the platform keeps the connection open."""
 
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
@@ -291,7 +291,7 @@ async def test_a_broken_chunk_fails_at_once(rest: bytes) -> None:
 
 @pytest.mark.parametrize("length", [1, 100_000])
 async def test_one_byte_chunks_are_read_in_steps(length: int) -> None:
-    """A body in the smallest pieces is a body; others have their turns meanwhile."""
+    """A body in the smallest chunks is read, and other tasks run meanwhile."""
     body = b'{"a": "' + b"x" * length + b'"}'
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
 
@@ -359,7 +359,7 @@ def listing(path: str, ids: list[str], total: int, number: int) -> bytes:
 
 @pytest.mark.parametrize("echo", [True, False])
 async def test_a_list_that_ignores_the_page_number_is_a_failure(*, echo: bool) -> None:
-    """Totals that are multiples of 100 add up all the same; the page that comes again tells, or the number in it."""
+    """A platform that ignores the page number is detected by a repeated page or by the number in it."""
 
     async def handler(connection: RawConnection, request: RawRequest) -> None:
         number = int(request.query["current_page"]) if echo else 1
@@ -374,7 +374,7 @@ async def test_a_list_that_ignores_the_page_number_is_a_failure(*, echo: bool) -
 
 
 async def test_a_list_that_moved_is_no_such_list() -> None:
-    """A page whose items have moved on to the next number has another total; a page asked for again is the same."""
+    """A page that repeats because items moved has another total, and a page may be requested again."""
     totals = iter([200, 300, 300])
 
     async def handler(connection: RawConnection, request: RawRequest) -> None:

@@ -55,7 +55,7 @@ Write = Callable[[str | bytes], Path]
     ],
 )
 def test_a_credential_is_what_its_prefix_says(write: Write, content: str, kind: str, expires_at: float | None) -> None:
-    """White space around a credential is dropped; prefix and `exp` tell the rest."""
+    """White space around a credential is ignored; its prefix and `exp` give kind and expiry."""
     credential = Credential.from_file(write(content), clock=clock)
     assert token_of(credential) == content.strip()
     assert (credential.kind, credential.expires_at, credential.loaded_at) == (kind, expires_at, 1000.0)
@@ -83,7 +83,7 @@ def test_a_credential_is_what_its_prefix_says(write: Write, content: str, kind: 
     ],
 )
 def test_an_expiry_that_cannot_be_read_is_unknown(write: Write, token: str) -> None:
-    """A payload we cannot read is the platform's business: the expiry is unknown, the token is used."""
+    """If the claims of a JWT cannot be read, its expiry is unknown and the token is used."""
     credential = Credential.from_file(write(token + "x"), clock=clock)
     assert credential.expires_at is None
     assert token_of(credential) == token + "x"
@@ -135,7 +135,7 @@ def test_a_variable_that_is_not_set_is_a_configuration_mistake() -> None:
 
 
 def test_what_is_no_readable_file_is_a_configuration_mistake(tmp_path: Path) -> None:
-    """A missing file, a directory, a pipe and a device are told apart from an empty file; none of them blocks."""
+    """A missing file, a directory, a pipe and a device have their own messages; none of them blocks."""
     os.mkfifo(tmp_path / "pipe")
     for path, problem in [
         (tmp_path / "none", "no such file; "),
@@ -152,7 +152,7 @@ def test_what_is_no_readable_file_is_a_configuration_mistake(tmp_path: Path) -> 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_may_not_be_read_is_a_configuration_mistake(write: Write) -> None:
-    """A missing permission is said in words."""
+    """A missing permission has a clear message."""
     path = write(KEY)
     path.chmod(0)
     with pytest.raises(ConfigError, match=r"cannot be read \(Permission denied\)"):
@@ -160,7 +160,7 @@ def test_a_file_that_may_not_be_read_is_a_configuration_mistake(write: Write) ->
 
 
 def test_a_file_that_changed_is_read_again(write: Write) -> None:
-    """A rotation takes effect at the next request, a change of kind included; the time of the load follows."""
+    """A rotation takes effect at the next request, even with a change of kind, and updates the load time."""
     now = [1.0]
     credential = Credential.from_file(write(KEY), clock=lambda: now[0])
     now[0] = 2.0
@@ -172,7 +172,7 @@ def test_a_file_that_changed_is_read_again(write: Write) -> None:
 
 @pytest.mark.parametrize("change", ["mtime_ns", "size", "inode"])
 def test_each_part_of_the_signature_tells_a_change(tmp_path: Path, change: str) -> None:
-    """Time, size and inode are enough each: rotations keep times, copies keep inodes."""
+    """A change of time, size or inode is enough: rotations may keep times, copies keep inodes."""
     path = tmp_path / "token"
     path.write_text("sk-aaaa")
     os.utime(path, ns=(1, 1))
@@ -188,7 +188,7 @@ def test_each_part_of_the_signature_tells_a_change(tmp_path: Path, change: str) 
 
 
 def test_a_kubernetes_rotation_is_seen(tmp_path: Path) -> None:
-    """A mounted Secret changes by a link to another directory; the file behind the links counts."""
+    """A mounted Secret changes by a link to another directory; the file that the links lead to is used."""
     for name, token in [("first", "sk-aaaa"), ("second", "sk-bbbb")]:
         (tmp_path / name).mkdir()
         (tmp_path / name / "token").write_text(token)
@@ -202,7 +202,7 @@ def test_a_kubernetes_rotation_is_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, *(content for content, _ in MISTAKES)])
 def test_a_file_that_became_unusable_is_an_auth_failure_until_it_is_back(write: Write, content: bytes | None) -> None:
-    """No stale credential is used: the failure names the file, and the next good content ends it."""
+    """No stale credential is used: the failure names the file, and the next valid content ends it."""
     path = write(KEY)
     credential = Credential.from_file(path, clock=clock)
     if content is None:
@@ -220,7 +220,7 @@ def test_a_file_that_became_unusable_is_an_auth_failure_until_it_is_back(write: 
 
 
 def test_reread_looks_whatever_the_file_looks_like(tmp_path: Path) -> None:
-    """After a 401 the content counts: True for another credential, False for the same."""
+    """`reread` compares the content: True for another credential, False for the same."""
     path = tmp_path / "token"
     path.write_text("sk-aaaa")
     os.utime(path, ns=(1, 1))
@@ -243,7 +243,7 @@ def test_the_environment_never_changes() -> None:
 
 
 def test_a_file_that_others_may_read_is_warned_about_once(write: Write, caplog: pytest.LogCaptureFixture) -> None:
-    """One warning when it starts, again only after it ended; the owner's group is no stranger."""
+    """A world-readable file causes one warning, and another only after it was fixed; the group may read it."""
     path = write(KEY)
     path.chmod(0o640)
     credential = Credential.from_file(path, clock=clock)
@@ -258,7 +258,7 @@ def test_a_file_that_others_may_read_is_warned_about_once(write: Write, caplog: 
 
 
 def test_a_credential_shows_itself_nowhere(write: Write, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither repr, str, format nor the log of a load holds any of it."""
+    """No repr, str, format or log line contains any part of the credential."""
     caplog.set_level(logging.DEBUG)
     path = write(KEY)
     path.chmod(0o644)
@@ -269,7 +269,7 @@ def test_a_credential_shows_itself_nowhere(write: Write, caplog: pytest.LogCaptu
 
 
 def _everything_in(error: BaseException) -> str:
-    """The traceback with the local variables of our own frames, causes and contexts included."""
+    """A traceback with the local variables of our frames, including causes and contexts, shows no credential."""
     trace = traceback.TracebackException.from_exception(error, capture_locals=True)
     summaries = []
     seen: list[traceback.TracebackException | None] = [trace]

@@ -47,7 +47,7 @@ def test_tokens_come_back_with_time() -> None:
 
 
 async def _starts(rate: float, requests: int, pauses: dict[int, float] | None = None) -> list[float]:
-    """When each of some requests may start, all asked for at once but for a pause before some of them."""
+    """The start times of requests that are all made at once, except for pauses before some of them."""
     time, starts = Time(), list[float]()
     pacer = Pacer(rate, requests, clock=time.clock, sleep=time.sleep)
     for number in range(requests):
@@ -62,7 +62,7 @@ async def _starts(rate: float, requests: int, pauses: dict[int, float] | None = 
     pauses=st.dictionaries(st.integers(0, 39), st.floats(0, 30), max_size=8),
 )
 def test_no_window_holds_more_than_the_rate_and_one_burst(rate: float, pauses: dict[int, float]) -> None:
-    """In any window of t seconds at most rate x t + max(1, rate) requests start, whatever the pauses."""
+    """In any t seconds at most rate x t + max(1, rate) requests start, whatever the pauses."""
     starts = asyncio.run(_starts(rate, 40, pauses))
     assert starts == sorted(starts)
     for first, begin in enumerate(starts):
@@ -72,7 +72,7 @@ def test_no_window_holds_more_than_the_rate_and_one_burst(rate: float, pauses: d
 
 @given(rate=st.floats(0.05, 50))
 def test_the_rate_is_used_up(rate: float) -> None:
-    """Nobody waits longer than the rate demands: a burst at once, then one request a gap."""
+    """No request waits longer than necessary: a burst at once, then one request per gap."""
     starts = asyncio.run(_starts(rate, 40))
     burst = min(40, max(1, math.floor(rate + 1e-9)))
     assert starts[:burst] == pytest.approx([1000.0] * burst)
@@ -95,7 +95,7 @@ async def test_a_slow_sleep_earns_no_second_request() -> None:
 
 
 async def test_at_most_the_concurrency_is_under_way_first_come_first_served() -> None:
-    """Places are handed on in the order of asking; never more than allowed are taken."""
+    """Places are given in the order of the requests, and never more than allowed."""
     time, order, busy, most = Time(), list[int](), 0, 0
     pacer = Pacer(1000, 3, clock=time.clock, sleep=time.sleep)
 
@@ -115,7 +115,7 @@ async def test_at_most_the_concurrency_is_under_way_first_come_first_served() ->
 
 
 async def test_turns_are_given_one_by_one() -> None:
-    """Those who wait at the same time start a gap apart, in the order of asking."""
+    """Requests that wait at the same time start one gap apart, in their order."""
     time, starts = Time(), list[tuple[int, float]]()
     pacer = Pacer(1, 5, clock=time.clock, sleep=time.sleep)
 
@@ -128,7 +128,7 @@ async def test_turns_are_given_one_by_one() -> None:
 
 
 async def test_a_waiter_that_gives_up_costs_nothing() -> None:
-    """Cancelled in the queue, while its turn is timed, or inside: place and pace are free for the next."""
+    """A request that is cancelled while waiting or running frees its place and its token for the next."""
     gate = asyncio.Event()
     time = Time()
 
@@ -158,7 +158,7 @@ async def test_a_waiter_that_gives_up_costs_nothing() -> None:
 
 
 async def test_an_error_inside_frees_the_place() -> None:
-    """A failing request does not keep its place, and its error comes through."""
+    """A failing request frees its place, and its error is raised."""
     pacer = Pacer(1000, 1)
     for _ in range(3):
         with pytest.raises(LookupError):
@@ -176,7 +176,7 @@ def test_two_failures_do_not_back_off() -> None:
 
 @pytest.mark.parametrize(("random", "delays"), [(0.0, [30, 60, 120, 150, 150]), (1.0, [60, 120, 240, 300, 300])])
 def test_the_third_failure_in_a_row_starts_an_exponential_back_off(random: float, delays: list[float]) -> None:
-    """Doubling, up to five minutes; chance decides over the upper half."""
+    """Pauses double up to five minutes, and their upper half is random."""
     backoff = Backoff(30, random=lambda: random)
     until = []
     for _ in range(7):
@@ -198,14 +198,14 @@ def test_a_success_ends_the_back_off() -> None:
 
 @pytest.mark.parametrize(("asked", "until"), [(0.0, None), (5.0, 1005.0), (900.0, 1900.0)])
 def test_retry_after_holds_from_the_first_failure(asked: float, until: float | None) -> None:
-    """What the platform asks for is kept to at once, up to fifteen minutes."""
+    """A wait that the platform asks for applies at once, up to fifteen minutes."""
     backoff = Backoff(30, random=lambda: 1.0)
     backoff.failed(1000.0, asked)
     assert backoff.until == until
 
 
 def test_a_failure_without_retry_after_ends_the_wait_of_the_one_before() -> None:
-    """What was asked for holds for the poll it was asked for."""
+    """A requested wait applies only after the failure that requested it."""
     backoff = Backoff(30, random=lambda: 1.0)
     backoff.failed(1000.0, 600.0)
     backoff.failed(1600.0, None)
@@ -219,7 +219,7 @@ def test_a_failure_without_retry_after_ends_the_wait_of_the_one_before() -> None
     asked=st.none() | st.floats(0, 900),
 )
 def test_a_back_off_stays_within_its_bounds(interval: float, failures: int, random: float, asked: float | None) -> None:
-    """Never below the interval or what was asked for; never above 300 s but for these two."""
+    """A pause is never below the interval or the requested wait, and otherwise never above 300 s."""
     backoff = Backoff(interval, random=lambda: random)
     for _ in range(failures):
         backoff.failed(0.0, asked)
@@ -261,7 +261,7 @@ NOW = 1739194200.0  # Mon, 10 Feb 2025 13:30:00 GMT
     ],
 )
 def test_retry_after_in_either_form(value: str | None, seconds: float | None) -> None:
-    """Seconds or a date, 0 for one gone by, at most 900; nothing for what means nothing."""
+    """Retry-After may be seconds or a date, 0 if past, at most 900; anything else is None."""
     assert parse_retry_after(value, NOW) == seconds
 
 
@@ -274,12 +274,12 @@ def test_a_header_never_breaks_the_parser(value: str) -> None:
 
 @given(st.integers(0, 4_000_000_000))
 def test_a_date_is_read_to_the_second(moment: int) -> None:
-    """What HTTP servers write comes back."""
+    """Dates as HTTP servers write them are parsed."""
     assert parse_http_date(email.utils.formatdate(moment, usegmt=True)) == moment
 
 
 async def test_requests_likely_to_hang_share_a_part_of_the_places() -> None:
-    """However many teams hang, three quarters of the places stay open to the others."""
+    """However many teams hang, three quarters of the places are available to others."""
     time = Time()
     pacer = Pacer(1000, 8, clock=time.clock, sleep=time.sleep)
     held = asyncio.Event()
@@ -304,7 +304,7 @@ async def test_requests_likely_to_hang_share_a_part_of_the_places() -> None:
 
 @pytest.mark.parametrize(("places", "slow", "fast"), [(8, 6, 2), (4, 3, 1), (2, 1, 1), (1, 1, 0)])
 async def test_slow_requests_leave_places_to_the_others(places: int, slow: int, fast: int) -> None:
-    """However many teams are slow or hang, a quarter of the places stays open to those that are neither."""
+    """However many teams are slow or hang, a quarter of the places is available to the others."""
     pacer = Pacer(1e6, places)
     inside: list[str] = []
     held = asyncio.Event()
@@ -328,7 +328,7 @@ async def test_slow_requests_leave_places_to_the_others(places: int, slow: int, 
 
 
 async def test_slow_teams_take_no_poll_from_the_others() -> None:
-    """A fast team's poll begins though as many slow teams as may be are polled."""
+    """A fast team's poll starts even while the maximum number of slow teams is polled."""
     pacer = Pacer(1e6, 8)
     inside: list[str] = []
     done = asyncio.Event()
@@ -348,7 +348,7 @@ async def test_slow_teams_take_no_poll_from_the_others() -> None:
 
 
 async def test_a_poll_that_turns_out_slow_makes_room() -> None:
-    """At the first polls nobody is known to be slow; a poll whose answers take long gives its permit to another."""
+    """At the first polls no team is known to be slow; a poll whose answers are slow gives its permit to another."""
     pacer = Pacer(1e6, 1)
     slow = [pacer.poll_permit() for _ in range(2)]
     for permit in slow:
@@ -369,7 +369,7 @@ async def test_a_poll_that_turns_out_slow_makes_room() -> None:
 
 
 async def test_teams_take_turns_but_those_that_hang() -> None:
-    """Hardly more teams are polled at once than there are places, and teams that hang take no turn from the others."""
+    """Few more teams are polled at once than there are places, and hanging teams use no poll permits."""
     pacer = Pacer(1000, 1)
     inside: list[str] = []
     done = asyncio.Event()
@@ -390,7 +390,7 @@ async def test_teams_take_turns_but_those_that_hang() -> None:
 
 
 async def test_the_last_teams_do_not_have_the_places_to_themselves() -> None:
-    """When all teams are polled at once, it takes at most 1.3 times what the places allow."""
+    """Polling all teams at once takes at most 1.3 times the minimum that the places allow."""
     teams, requests, places = 10, 12, 8
     pacer = Pacer(1e6, places)
     under_way: list[asyncio.Event] = []

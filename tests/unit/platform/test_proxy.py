@@ -29,7 +29,7 @@ CLOUD = "https://core.cyberun.cloud/api/v1"
 def test_the_environment_names_the_proxy(
     environ: dict[str, str], base_url: str, proxy: str | None, variable: str | None
 ) -> None:
-    """Small letters first, the scheme's own variable before the one for all; this machine is asked directly."""
+    """Lower-case variables come first, the scheme's own before ALL_PROXY; loopback is always direct."""
     found = environment_proxy(base_url, environ)
     assert (found and found.url, found and found.variable) == (proxy, variable)
 
@@ -64,7 +64,7 @@ def test_the_environment_names_the_proxy(
     ],
 )
 def test_who_is_asked_directly(exempt: str, host: str, *, direct: bool) -> None:
-    """NO_PROXY means what it means to Go: domains, suffixes with a dot or a star, addresses, networks, and ports."""
+    """NO_PROXY means the same as in Go: domains, suffixes with a dot or a star, addresses, networks and ports."""
     found = environment_proxy(f"https://{host}/api/v1", {"HTTPS_PROXY": PROXY, "NO_PROXY": exempt})
     assert (found is None) is direct
 
@@ -72,14 +72,14 @@ def test_who_is_asked_directly(exempt: str, host: str, *, direct: bool) -> None:
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("value", ["socks5://proxy.example", "http://", "http://[pass"])
 def test_a_proxy_of_another_kind_is_a_configuration_mistake(variable: str, value: str) -> None:
-    """The variable in force is named; its value, which may hold a password, is not."""
+    """The message names the variable, but not its value, which may contain a password."""
     with pytest.raises(ConfigError) as caught:
         environment_proxy(CLOUD, {variable: value})
     assert caught.value.mistakes == (f"{variable}: not usable; expected http://host:port",)
 
 
 def test_a_proxy_is_named_without_its_password() -> None:
-    """As messages show it, with the variable that it comes from."""
+    """A proxy is shown without its password and with the variable that it comes from."""
     proxy = environment_proxy(CLOUD, {"HTTPS_PROXY": PROXY})
     assert str(proxy) == "http://***@proxy.example:3128 (HTTPS_PROXY)"
     assert "pass" not in repr(proxy)

@@ -30,7 +30,7 @@ RENEWAL_MARGIN = 720.0
 
 @dataclass(slots=True)
 class Authority:
-    """The platform's side of a session, and the clock of both. Mutable: a pair lives until it is traded.
+    """The platform's side of a session, and the clock. Mutable: a pair of tokens is valid until it is exchanged.
 
     Attributes:
         live: the only refresh token that is accepted.
@@ -52,7 +52,7 @@ class Authority:
 
     @property
     def clock(self) -> Clock:
-        """Both clocks; people set the first."""
+        """Both clocks; the first may be set."""
         return Clock(lambda: self.now + self.jump, lambda: self.now - NOW)
 
     def open(self) -> Session:
@@ -61,7 +61,7 @@ class Authority:
         return Session.open(self.file, clock=self.clock)
 
     def sign_in(self, name: str) -> None:
-        """Do what a person does: get a new token and put it into the file."""
+        """Sign in again, as a person would: put a new token into the file."""
         self.live = f"rt-{MARKER}-{name}"
         self.file.write_text(self.live + "\n")
 
@@ -71,7 +71,7 @@ class Authority:
         return self.file.read_text().strip()
 
     async def refresh(self, token: SecretStr) -> Tokens:
-        """Trade a token as the platform does."""
+        """Exchange a token as the platform does."""
         self.sent.append(token.get_secret_value())
         self.asked.set()
         accepted = self.failure is None and self.sent[-1] == self.live
@@ -111,7 +111,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 async def failure(session: Session, authority: Authority) -> PlatformError:
-    """What the session says in place of a JWT; free of tokens wherever one looks."""
+    """The session's error in place of a JWT, which contains no token anywhere."""
     with pytest.raises(PlatformError) as caught:
         await token_of(session, authority)
     assert MARKER not in everything_in(caught.value)
@@ -122,7 +122,7 @@ async def failure(session: Session, authority: Authority) -> PlatformError:
 
 
 async def test_the_new_token_is_saved_before_its_jwt_is_used(authority: Authority) -> None:
-    """A trade puts the new refresh token into the file, with the mode it had, and nothing stays beside it."""
+    """An exchange puts the new refresh token into the file, keeps its mode, and leaves no other file behind."""
     session = authority.open()
     assert (session.kind, session.renews, session.expires_at, session.loaded_at) == ("jwt", True, None, NOW)
     authority.file.chmod(0o640)
@@ -135,7 +135,7 @@ async def test_the_new_token_is_saved_before_its_jwt_is_used(authority: Authorit
 
 
 async def test_a_link_stays_a_link(authority: Authority, tmp_path: Path) -> None:
-    """What is replaced is the file that the link leads to."""
+    """If the path is a link, the file that it leads to is replaced."""
     link = tmp_path / "link"
     link.symlink_to(authority.file)
     session = Session.open(link, clock=authority.clock)
@@ -146,7 +146,7 @@ async def test_a_link_stays_a_link(authority: Authority, tmp_path: Path) -> None
 
 
 async def test_a_jwt_is_renewed_ahead_of_its_end(authority: Authority) -> None:
-    """It serves for four fifths of its life; then the next request renews it."""
+    """A JWT is used for four fifths of its lifetime; then the next request renews it."""
     session = authority.open()
     await token_of(session, authority)
     authority.now = NOW + LIFETIME - RENEWAL_MARGIN - 1
@@ -158,7 +158,7 @@ async def test_a_jwt_is_renewed_ahead_of_its_end(authority: Authority) -> None:
 
 
 async def test_the_life_of_a_jwt_counts_from_before_the_trade(authority: Authority) -> None:
-    """A slow answer does not make a JWT look younger than it is."""
+    """The lifetime of a JWT counts from the start of the exchange."""
     session = authority.open()
     authority.gate.clear()
     waiting = asyncio.create_task(session.token(authority.refresh))
@@ -170,7 +170,7 @@ async def test_the_life_of_a_jwt_counts_from_before_the_trade(authority: Authori
 
 
 async def test_a_jwt_of_unknown_life_is_renewed_when_it_is_refused(authority: Authority) -> None:
-    """Without expires_in and without a claim no end is made up; a 401 tells it."""
+    """Without expires_in and without an `exp`, the expiry is unknown until a 401."""
     authority.expires_in = None
     session = authority.open()
     token = await token_of(session, authority)
@@ -181,7 +181,7 @@ async def test_a_jwt_of_unknown_life_is_renewed_when_it_is_refused(authority: Au
 
 
 async def test_a_refused_jwt_is_renewed(authority: Authority) -> None:
-    """After a 401 the JWT is traded; a request that was refused with the old one gets the new one without a trade."""
+    """After a 401 the JWT is renewed; another request refused with the old one gets the new one without an exchange."""
     session = authority.open()
     old = await token_of(session, authority)
     authority.now += RETRY_DELAY
@@ -192,7 +192,7 @@ async def test_a_refused_jwt_is_renewed(authority: Authority) -> None:
 
 
 async def test_a_jwt_that_is_refused_at_once_is_not_traded(authority: Authority) -> None:
-    """A platform that refuses whatever it gives costs one trade in a while, not one with every request."""
+    """A platform that refuses its own JWTs causes an exchange only from time to time, not at every request."""
     session = authority.open()
     token = await token_of(session, authority)
     authority.now += RETRY_DELAY - 1
@@ -201,7 +201,7 @@ async def test_a_jwt_that_is_refused_at_once_is_not_traded(authority: Authority)
 
 
 async def test_requests_that_wait_share_one_trade(authority: Authority) -> None:
-    """However many requests want a JWT, of whatever team: one trade."""
+    """However many requests of whatever teams need a JWT, there is one exchange."""
     session = authority.open()
     tokens = await asyncio.gather(*(token_of(session, authority) for _ in range(20)))
     assert (set(tokens), len(authority.sent)) == ({f"eyJ{MARKER}-1"}, 1)
@@ -211,7 +211,7 @@ async def test_requests_that_wait_share_one_trade(authority: Authority) -> None:
 
 
 async def test_a_cancelled_request_does_not_lose_the_token(authority: Authority) -> None:
-    """A poll that ends while the platform trades changes nothing: the answer is saved, and the next one joins in."""
+    """If a poll is cancelled during an exchange, the answer is still saved, and the next poll shares it."""
     session = authority.open()
     authority.gate.clear()
     first = asyncio.create_task(session.token(authority.refresh))
@@ -227,7 +227,7 @@ async def test_a_cancelled_request_does_not_lose_the_token(authority: Authority)
 
 
 async def test_settling_waits_for_the_file(authority: Authority) -> None:
-    """Who closes or reloads waits for the trade under way; after that nobody can trade."""
+    """Closing waits for an exchange under way; after that there are no more."""
     session = authority.open()
     authority.gate.clear()
     asked = asyncio.create_task(session.token(authority.refresh))
@@ -246,7 +246,7 @@ async def test_settling_waits_for_the_file(authority: Authority) -> None:
 
 
 async def test_who_cannot_wait_says_what_may_be_lost(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    """A trade that is cut off is loud: the token in the file may be dead."""
+    """An interrupted exchange is logged as an error, because the token in the file may be invalid."""
     session = authority.open()
     authority.gate.clear()
     asked = asyncio.create_task(session.token(authority.refresh))
@@ -265,7 +265,7 @@ async def test_who_cannot_wait_says_what_may_be_lost(authority: Authority, caplo
 async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
     authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A platform that cannot trade is asked again in growing pauses; the JWT serves on until then."""
+    """Failed exchanges are repeated after growing pauses; the JWT is used meanwhile."""
     session = authority.open()
     token = await token_of(session, authority)
     authority.failure = ConnectFailed("POST /auth/refresh: no connection")
@@ -293,7 +293,7 @@ async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
 
 
 async def test_the_wait_that_the_platform_asks_for_is_kept(authority: Authority) -> None:
-    """Retry-After holds for trades as well, and is told to the teams."""
+    """Retry-After applies to exchanges too, and is passed on to the teams."""
     session = authority.open()
     authority.failure = RateLimited("POST /auth/refresh: 429", retry_after=500.0)
     for _ in range(5):
@@ -305,7 +305,7 @@ async def test_the_wait_that_the_platform_asks_for_is_kept(authority: Authority)
 
 
 async def test_a_dead_token_is_sent_once(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    """A refused refresh token is rarely tried again until somebody signs in; the log has one line."""
+    """A refused refresh token is rarely tried again until somebody signs in, and is logged once."""
     session = authority.open()
     authority.live = "another"
     errors = set()
@@ -324,7 +324,7 @@ async def test_a_dead_token_is_sent_once(authority: Authority, caplog: pytest.Lo
 
 
 async def test_a_token_that_somebody_put_there_is_taken_at_once(authority: Authority) -> None:
-    """Signing in again takes effect with the next request, whatever life the old JWT has left."""
+    """Signing in again takes effect at the next request, however long the old JWT is valid."""
     session = authority.open()
     await token_of(session, authority)
     authority.sign_in("other-user")
@@ -336,7 +336,7 @@ async def test_a_token_that_somebody_put_there_is_taken_at_once(authority: Autho
 
 
 async def test_a_file_that_vanishes_is_a_failure_when_the_jwt_ends(authority: Authority) -> None:
-    """A missing file costs nothing while the JWT lives; then it is named."""
+    """A missing file does no harm while the JWT is valid; then the error names it."""
     session = authority.open()
     token = await token_of(session, authority)
     authority.file.unlink()
@@ -361,7 +361,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Fill:
 async def test_on_a_full_disk_the_jwt_serves_and_the_token_is_kept(
     authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A token that cannot be written stays in memory, unused, and is written when there is room. One line tells."""
+    """A token that cannot be written is kept in memory, unused, until it can be; one line is logged."""
     session = authority.open()
     fill_disk()
     token = await token_of(session, authority)
@@ -386,7 +386,7 @@ async def test_on_a_full_disk_the_jwt_serves_and_the_token_is_kept(
 
 
 async def test_a_late_write_is_no_trade(authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When there is room again the token is written, and the JWT lives on."""
+    """When there is space again, the token is written, and the JWT stays in use."""
     session = authority.open()
     fill_disk()
     token = await token_of(session, authority)
@@ -399,7 +399,7 @@ async def test_a_late_write_is_no_trade(authority: Authority, fill_disk: Fill, m
 async def test_settling_writes_what_was_not_written(
     authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last chance before the end is taken."""
+    """At shutdown, an unwritten token is written if possible."""
     session = authority.open()
     fill_disk()
     await token_of(session, authority)
@@ -410,7 +410,7 @@ async def test_settling_writes_what_was_not_written(
 
 
 async def test_signing_in_again_ends_a_full_disks_trouble(authority: Authority, fill_disk: Fill) -> None:
-    """A token that somebody puts into the file goes before one that could not be written there."""
+    """A token that somebody puts into the file takes precedence over one that could not be written."""
     session = authority.open()
     fill_disk()
     await token_of(session, authority)
@@ -420,7 +420,7 @@ async def test_signing_in_again_ends_a_full_disks_trouble(authority: Authority, 
 
 
 async def test_a_session_shows_itself_nowhere(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither repr nor log hold a token."""
+    """Neither repr nor log contains a token."""
     caplog.set_level(logging.DEBUG)
     session = authority.open()
     await token_of(session, authority)
@@ -429,7 +429,7 @@ async def test_a_session_shows_itself_nowhere(authority: Authority, caplog: pyte
 
 
 def test_a_session_that_cannot_be_is_a_configuration_mistake(authority: Authority) -> None:
-    """Mistakes are told before anything is sent."""
+    """Mistakes are reported before any request is sent."""
     authority.file.write_text("")
     with pytest.raises(ConfigError, match="is empty; expected a refresh token"):
         authority.open()
@@ -440,7 +440,7 @@ def test_a_session_that_cannot_be_is_a_configuration_mistake(authority: Authorit
 
 @dataclass(slots=True)
 class Wire:
-    """A session and its client, of a server that trades. Mutable."""
+    """A session and its client, with a server that exchanges tokens. Mutable."""
 
     session: Session
     platform: Platform
@@ -499,7 +499,7 @@ PAIR = f'"refresh_token": "rt-{MARKER}-1"'
 async def test_answers_that_are_no_pair_of_tokens(
     server: Server, wire: Wire, authority: Authority, answer: tuple[int, str], saved: str, reason: str
 ) -> None:
-    """Each is counted under its reason, on the refresh's own path, and quotes nothing; a refresh token is kept."""
+    """Each failure counts under its reason and the path of the refresh, and quotes nothing; a refresh token is kept."""
     server.script = answering(*answer)
     async with aclosing(wire.platform) as platform:
         client = platform.team("render", wire.session, "019abc12")
@@ -516,7 +516,7 @@ async def test_answers_that_are_no_pair_of_tokens(
 
 @pytest.mark.parametrize("lifetime", ["null", '"3600"', "0", "-5", "true", "1e400", "9" * 400, "NaN"])
 async def test_a_pair_with_an_odd_lifetime_is_used(server: Server, wire: Wire, lifetime: str) -> None:
-    """The end of the JWT is unknown then, not made up, and the refresh token is not lost."""
+    """With an invalid lifetime the JWT's expiry is unknown, and the refresh token is not lost."""
     body = "{" + PAIR + f', "access_token": "eyJ{MARKER}", "expires_in": {lifetime}}}'
 
     async def script(request: web.BaseRequest) -> web.StreamResponse:
@@ -534,7 +534,7 @@ async def test_a_pair_with_an_odd_lifetime_is_used(server: Server, wire: Wire, l
 
 
 async def test_a_refusal_renews_and_asks_once_more(server: Server, wire: Wire) -> None:
-    """After a 401 the request goes out again with the new JWT, once; a second 401 is the answer."""
+    """After a 401 the request is sent once more, with the new JWT; a second 401 is final."""
     pairs = iter(range(1, 100))
 
     async def script(request: web.BaseRequest) -> web.StreamResponse:
@@ -556,7 +556,7 @@ async def test_a_refusal_renews_and_asks_once_more(server: Server, wire: Wire) -
 
 
 async def test_no_failure_of_a_request_leads_to_the_jwt(server: Server, wire: Wire) -> None:
-    """The JWT that was refused is in no frame of the error, also when its renewal fails."""
+    """The refused JWT is in no frame of the error, even if its renewal fails."""
     traded: list[bool] = []
 
     async def script(request: web.BaseRequest) -> web.StreamResponse:
@@ -578,7 +578,7 @@ async def test_no_failure_of_a_request_leads_to_the_jwt(server: Server, wire: Wi
 
 
 async def test_a_missing_access_token_keeps_the_refresh_token(authority: Authority) -> None:
-    """What was answered has replaced the old token, whatever else is missing; the next trade goes on from there."""
+    """A new refresh token replaces the old one whatever else is missing, and is used for the next exchange."""
     session = authority.open()
     answers = iter([pair(f"rt-{MARKER}-x"), pair(f"rt-{MARKER}-y", f"eyJ{MARKER}", 60.0)])
     sent = []
@@ -595,7 +595,7 @@ async def test_a_missing_access_token_keeps_the_refresh_token(authority: Authori
 
 
 async def test_a_refusal_that_passes_ends_no_session(authority: Authority) -> None:
-    """A platform that restarts may refuse what it knows soon after: the token in the file is tried again, rarely."""
+    """A restarting platform may refuse a valid token, so the one in the file is tried again from time to time."""
     session = authority.open()
     live, authority.live = authority.live, "not loaded yet"
     asked = []
@@ -613,7 +613,7 @@ async def test_a_refusal_that_passes_ends_no_session(authority: Authority) -> No
 
 @pytest.mark.parametrize("jump", [-1e6, -90.0, 90.0, 1e6])
 async def test_a_clock_that_is_set_stops_no_renewal(authority: Authority, jump: float) -> None:
-    """Renewal goes by a clock that nobody sets, before and after a failure; only what people read follows the other."""
+    """Renewal uses the monotonic clock, before and after a failure; only displayed times use the wall clock."""
     session = authority.open()
     await token_of(session, authority)
     authority.failure = ConnectFailed("POST /auth/refresh: no connection")
@@ -632,7 +632,7 @@ async def test_a_clock_that_is_set_stops_no_renewal(authority: Authority, jump: 
 
 
 async def test_a_pair_may_be_created(server: Server, wire: Wire) -> None:
-    """Some servers answer 201 to a POST that makes something."""
+    """A 201 is accepted too, because some servers answer a POST with it."""
     made = json.dumps({"refresh_token": f"rt-{MARKER}-1", "access_token": f"eyJ{MARKER}", "expires_in": 3600})
 
     async def script(request: web.BaseRequest) -> web.StreamResponse:

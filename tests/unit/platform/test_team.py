@@ -14,7 +14,7 @@ from fixtures import FakeClient
 async def test_a_large_answer_is_decoded_beside_the_loop(
     monkeypatch: pytest.MonkeyPatch, list_name: str, *, large: bool
 ) -> None:
-    """Decoding megabytes takes longer than scrapes can wait: that is done in a thread, and all else without one."""
+    """Only large answers are decoded in a thread, because that would block the event loop for too long."""
     threads: list[threading.Thread] = []
     decoder = "decode_agents" if list_name == "agent_list" else "decode_tasks"
     decode = getattr(wire, decoder)

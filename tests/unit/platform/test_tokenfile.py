@@ -49,7 +49,7 @@ def opened(path: Path, *, lock: bool = True) -> TokenFile:
 
 
 def refusal(path: Path) -> str:
-    """What is wrong with the file."""
+    """The error message about the file."""
     with pytest.raises(UnusableError) as caught:
         TokenFile.open(path, lock=True)
     assert MARKER not in everything_in(caught.value)
@@ -74,7 +74,7 @@ def token_in(file: TokenFile) -> str:
     ],
 )
 def test_a_crash_leaves_a_whole_token(path: Path, step: str, found: str) -> None:
-    """Killed at any step of a rotation, the file holds a whole token; from when the new one is whole, that one."""
+    """After a kill at any step of a rotation the file has a complete token: the new one, once that is complete."""
     done = subprocess.run([sys.executable, "-c", CRASH, path, step, NEW], check=False)
     assert done.returncode == (0 if step == "rename" else 9)
     assert path.read_text() in {OLD + "\n", NEW + "\n"}
@@ -87,14 +87,14 @@ def test_a_crash_leaves_a_whole_token(path: Path, step: str, found: str) -> None
 
 @pytest.mark.parametrize("left", ["", NEW[:5], NEW, "\n", f"{NEW}\n{NEW}\n", "é\n"])
 def test_what_a_crash_left_half_written_is_dropped(path: Path, left: str) -> None:
-    """Only a whole line is a token."""
+    """Only a complete line is a token."""
     (path.parent / ".operator.new").write_text(left)
     assert token_in(opened(path)) == OLD
     assert not (path.parent / ".operator.new").exists()
 
 
 def test_what_a_crash_left_before_somebody_signed_in_is_dropped(path: Path) -> None:
-    """A token that was put there later is the newer one."""
+    """A token that somebody put into the file after a crash is the newer one."""
     left = path.parent / ".operator.new"
     left.write_text(NEW + "\n")
     os.utime(left, ns=(1, path.stat().st_mtime_ns - 1))
@@ -103,7 +103,7 @@ def test_what_a_crash_left_before_somebody_signed_in_is_dropped(path: Path) -> N
 
 
 def test_who_only_looks_changes_nothing(path: Path) -> None:
-    """Without the lock the files stay as they are: a rotation may be under way."""
+    """Without the lock nothing is recovered, because a rotation may be under way."""
     left = path.parent / ".operator.new"
     left.write_text(NEW + "\n")
     file = opened(path, lock=False)
@@ -113,7 +113,7 @@ def test_who_only_looks_changes_nothing(path: Path) -> None:
 
 
 def test_a_file_has_one_user(path: Path, tmp_path: Path) -> None:
-    """Whoever comes second is refused, by whatever path, until the first lets go; looking is allowed."""
+    """A second opener is refused, by whatever path, until the first releases the file; reading is allowed."""
     first = opened(path)
     link = tmp_path / "link"
     link.symlink_to(path)
@@ -129,7 +129,7 @@ def test_a_file_has_one_user(path: Path, tmp_path: Path) -> None:
 
 
 def test_another_process_is_refused(path: Path) -> None:
-    """The lock holds between processes and ends with the one that has it, however it ends."""
+    """The lock works between processes, and ends with its process, however that ends."""
     code = (
         "import os, sys; from pathlib import Path; from exporter.platform.tokenfile import TokenFile;"
         "print(TokenFile.open(Path(sys.argv[1]), lock=True), flush=True); os._exit(9)"
@@ -157,14 +157,14 @@ def test_another_process_is_refused(path: Path) -> None:
     ],
 )
 def test_a_file_without_a_refresh_token_is_refused(path: Path, content: bytes, problem: str) -> None:
-    """The line names the file and what is wrong; it quotes nothing, and the lock is free again."""
+    """The error names the file and the problem, quotes nothing, and the lock is released."""
     path.write_bytes(content)
     for _ in range(2):
         assert refusal(path) == f"{path}: {problem}; {WANTED}"
 
 
 def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
-    """A missing file, a folder, a pipe, links in a circle and impossible names are told apart; nothing blocks."""
+    """A missing file, a folder, a pipe, circular links and impossible names have their own messages; nothing blocks."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
@@ -187,20 +187,20 @@ def test_a_folder_that_cannot_be_written_is_refused(path: Path, monkeypatch: pyt
 
 
 def test_a_lock_that_cannot_be_made_is_refused(path: Path) -> None:
-    """Without a lock nobody would notice the second process."""
+    """If the lock file cannot be made, the file is refused, because a second process would not be noticed."""
     (path.parent / ".operator.lock").symlink_to(path.parent / "elsewhere")
     assert refusal(path).startswith(f"{path.parent / '.operator.lock'}: cannot be written (")
 
 
 def test_a_mounted_file_is_known_by_its_mount(path: Path) -> None:
-    """Containers mount single files, over which nothing can be renamed."""
+    """A file that is mounted on its own is refused, because it cannot be replaced."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     assert _is_mount_point(Path(mounts[-1]))
     assert not _is_mount_point(path)
 
 
 def test_a_failed_write_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be done is said in words; the old token stays and nothing is left beside it."""
+    """If writing fails, the error is raised, the old token is unchanged and no other file is left."""
     file = opened(path)
     for name in ("open", "fdopen", "fchmod", "fsync"):
         with monkeypatch.context() as broken:
@@ -216,7 +216,7 @@ def test_a_failed_write_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_others_changes_are_told_from_ours(path: Path) -> None:
-    """Our own rotation is no news, nor is a touch; another token is, once."""
+    """Neither our own rotation nor a touch counts as replaced; another token does, once."""
     file = opened(path)
     file.replace(SecretStr(NEW))
     assert not file.touched()
@@ -229,7 +229,7 @@ def test_others_changes_are_told_from_ours(path: Path) -> None:
 
 
 def test_a_file_that_was_deleted_is_made_again(path: Path) -> None:
-    """The token that is alive must not be lost; nobody else may read it."""
+    """If the file was removed, the new token is written anyway, readable only by its owner."""
     file = opened(path)
     path.unlink()
     file.replace(SecretStr(NEW))
@@ -238,7 +238,7 @@ def test_a_file_that_was_deleted_is_made_again(path: Path) -> None:
 
 
 def test_a_file_that_others_may_read_is_warned_about(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The mode is kept, as somebody chose it, but not without a word."""
+    """The mode is kept, but a world-readable file causes a warning."""
     path.chmod(0o644)
     opened(path)
     assert [record.getMessage() for record in caplog.records] == [
@@ -248,7 +248,7 @@ def test_a_file_that_others_may_read_is_warned_about(path: Path, caplog: pytest.
 
 
 def test_a_rotated_token_may_look_like_a_key(path: Path) -> None:
-    """Of what the platform gives one in thousands begins like a key; a key that somebody put there is a mistake."""
+    """A refresh token from a rotation may look like a key; a key that somebody put there is a mistake."""
     rotated = f"sk-{MARKER}-rotated"
     file = opened(path)
     file.replace(SecretStr(rotated))
@@ -263,7 +263,7 @@ def test_a_rotated_token_may_look_like_a_key(path: Path) -> None:
 
 
 def test_a_crash_during_such_a_rotation_loses_nothing(path: Path) -> None:
-    """It is finished at the next start, like any other."""
+    """An interrupted rotation to a token that looks like a key is finished at the next start too."""
     rotated = f"dk-{MARKER}-rotated"
     crashed = subprocess.run([sys.executable, "-c", CRASH, path, "replace", rotated], check=False)
     assert crashed.returncode == 9

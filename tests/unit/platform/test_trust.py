@@ -1,4 +1,4 @@
-"""Whose certificates the platform may show: what a bundle holds is an anchor, and the bundle may change."""
+"""Trusted authorities: every certificate of a bundle is an anchor, and the bundle may change."""
 
 import datetime as dt
 import ssl
@@ -31,7 +31,7 @@ class Certified:
 
     @property
     def pem(self) -> bytes:
-        """The certificate as a bundle has it."""
+        """The certificate in PEM, as in a bundle."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
@@ -65,7 +65,7 @@ def make(
 
 
 def serving_with(leaf: Certified, folder: Path, *chain: Certified) -> ssl.SSLContext:
-    """What a server needs that shows this certificate, and those between it and the root."""
+    """The TLS context of a server with this certificate and its intermediate ones."""
     pem = folder / "server.pem"
     key = leaf.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -77,7 +77,7 @@ def serving_with(leaf: Certified, folder: Path, *chain: Certified) -> ssl.SSLCon
 
 
 async def reason(tls: ssl.SSLContext, trust: Trust, host: str = "127.0.0.1") -> str | None:
-    """Ask the server there; why that failed, or None."""
+    """Request something from the server; return why it failed, or None."""
     async with raw_platform(healthy, tls=tls) as platform:
         base_url = platform.base_url.replace("127.0.0.1", host)
         async with Wiring(credential(), trust=trust).client(base_url) as client:
@@ -89,7 +89,7 @@ async def reason(tls: ssl.SSLContext, trust: Trust, host: str = "127.0.0.1") -> 
 
 
 async def test_an_issuing_authority_alone_is_an_anchor(tmp_path: Path) -> None:
-    """The root that signed it may be nobody's business."""
+    """An issuing authority is trusted without its root."""
     root = make("root")
     issuing = make("issuing", root)
     leaf = make("leaf", issuing, authority=False)
@@ -99,7 +99,7 @@ async def test_an_issuing_authority_alone_is_an_anchor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lacks", ["critical", "constraints"])
 async def test_an_old_root_is_an_anchor(tmp_path: Path, lacks: str) -> None:
-    """One without critical constraints, or without key identifiers, is what a company has; it is trusted by name."""
+    """A private root without critical constraints or key identifiers is trusted, because the bundle names it."""
     root = make("root", critical=lacks != "critical")
     leaf = make("leaf", root, authority=False)
     (tmp_path / "ca.pem").write_bytes(root.pem)
@@ -111,14 +111,14 @@ async def test_an_old_root_is_an_anchor(tmp_path: Path, lacks: str) -> None:
 
 
 async def test_the_certificate_of_the_platform_itself_is_an_anchor(tmp_path: Path) -> None:
-    """One that nobody signed, put into the bundle."""
+    """A self-signed server certificate is trusted if it is in the bundle."""
     leaf = make("leaf", authority=False)
     (tmp_path / "ca.pem").write_bytes(leaf.pem)
     assert await reason(serving_with(leaf, tmp_path), Trust(tmp_path / "ca.pem")) is None
 
 
 async def test_a_name_in_the_subject_alone_proves_nothing(tmp_path: Path) -> None:
-    """A certificate without a subject alternative name is refused, as by browsers and Go."""
+    """A certificate without a subject alternative name is refused, like in browsers and Go."""
     root = make("root")
     leaf = make("localhost", root, authority=False, alternative=False)
     (tmp_path / "ca.pem").write_bytes(root.pem)
@@ -129,7 +129,7 @@ async def test_a_name_in_the_subject_alone_proves_nothing(tmp_path: Path) -> Non
 
 
 async def test_a_bundle_that_changed_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A rotated authority is trusted at the next connection; what is no bundle leaves the old one in force."""
+    """A rotated authority is trusted at the next connection; an invalid bundle leaves the old one in use."""
     caplog.set_level("INFO")
     old, new = make("old"), make("new")
     before = serving_with(make("leaf", old, authority=False), tmp_path)
@@ -152,7 +152,7 @@ async def test_a_bundle_that_changed_is_read_again(tmp_path: Path, caplog: pytes
 
 
 async def test_a_reload_reads_the_bundle(tmp_path: Path) -> None:
-    """Also when it looks unchanged; what cannot be used is a mistake then, and changes nothing."""
+    """`reload` reads the bundle even if it looks unchanged; an unusable one is a mistake and changes nothing."""
     bundle = tmp_path / "ca.pem"
     bundle.write_bytes(make("old").pem)
     trust = Trust(bundle)

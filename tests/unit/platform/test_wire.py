@@ -1,4 +1,4 @@
-"""Pages as bytes, right and wrong, and what is made of them."""
+"""Reading pages from bytes, valid and invalid."""
 
 import json
 import sys
@@ -106,7 +106,7 @@ WRONG_AGENT: dict[str, tuple[Any, ...]] = {
 
 
 def table(wrong: Mapping[str, tuple[Any, ...]]) -> list[Any]:
-    """Every field with every wrong value."""
+    """Every field with each kind of wrong value."""
     return [
         pytest.param(field, value, id=f"{field}={str(value)[:20]}")
         for field, values in wrong.items()
@@ -161,7 +161,7 @@ def test_agent_sample() -> None:
 
 
 def test_unknown_keys_are_ignored() -> None:
-    """A field nobody documented changes nothing, wherever it stands."""
+    """An undocumented field changes nothing, wherever it is."""
     more = {"brand_new": [{"deep": None}]}
     item = {**AGENT, **more, "system_stats": {**STATS, **more, "gpu_devices": [{**GPU, **more}]}}
     assert only(agents_of(item)) == only(agents_of(AGENT))
@@ -174,7 +174,7 @@ def test_unknown_keys_are_ignored() -> None:
 
 @pytest.mark.parametrize(("field", "value"), table(WRONG_TASK))
 def test_wrong_field_of_a_task(field: str, value: Any) -> None:
-    """A field of a wrong type or out of range is dropped and counted; nothing else of the page is lost."""
+    """A value of a wrong type or out of range is dropped and counted; nothing else of the page is lost."""
     found = tasks_of({**TASK, field: value}, {**TASK, "id": "t2"})
     assert [item.id for item in found.items if item] == ["t1", "t2"]
     assert found.unknown == {field: 1}
@@ -196,7 +196,7 @@ def test_wrong_field_of_an_agent(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("field", "value"), table(WRONG_STATS))
 def test_wrong_field_of_the_system_stats(field: str, value: Any) -> None:
-    """A wrong value inside a nested object costs neither the object nor the agent."""
+    """A wrong value inside a nested object loses neither the object nor the agent."""
     found = agents_of({**AGENT, "system_stats": {**STATS, field: value}})
     right = only(agents_of(AGENT))
     assert found.unknown == {field: 1}
@@ -206,7 +206,7 @@ def test_wrong_field_of_the_system_stats(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("field", "value"), table(WRONG_GPU))
 def test_wrong_field_of_a_gpu(field: str, value: Any) -> None:
-    """A wrong value of one GPU leaves its other values, its position and its neighbours."""
+    """A wrong value of a GPU affects neither its other values nor its position nor other GPUs."""
     found = agents_of({**AGENT, "system_stats": {**STATS, "gpu_devices": [GPU, {**GPU, field: value}, GPU]}})
     first, second, third = only(found).system_stats.gpu_devices
     assert found.unknown == {field: 1}
@@ -216,7 +216,7 @@ def test_wrong_field_of_a_gpu(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize("value", [1, "x", True, [], [[]]])
 def test_wrong_gpu_keeps_its_place(value: Any) -> None:
-    """A GPU that is no object is dropped; those after it keep their position."""
+    """A GPU that is not an object is dropped; those after it keep their position."""
     found = agents_of({**AGENT, "system_stats": {**STATS, "gpu_devices": [value, GPU]}})
     assert found.unknown == {"gpu_devices": 1}
     assert only(found).system_stats.gpu_devices == [None, wire.GpuDevice("RTX", "cuda", 24e9, 1)]
@@ -224,14 +224,14 @@ def test_wrong_gpu_keeps_its_place(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [1, 1.5, True, [], {}])
 def test_wrong_label_costs_itself(value: Any) -> None:
-    """A label that is no text is dropped and counted; the others stay."""
+    """A label that is not text is dropped and counted; the others are kept."""
     found = agents_of({**AGENT, "agent_labels": ["gpu", value, "a100"]})
     assert (only(found).agent_labels, found.unknown) == (["gpu", None, "a100"], {"agent_labels": 1})
 
 
 @pytest.mark.parametrize("value", [1, "x", True, [], [[]]])
 def test_item_that_is_no_object(value: Any) -> None:
-    """An item that is no object is dropped and counted under its list; the others stay."""
+    """An item that is not an object is dropped and counted under its list; the others are kept."""
     found = agents_of(AGENT, value)
     assert found.unknown == {"agent_list": 1}
     assert found.items[0]
@@ -250,7 +250,7 @@ def test_null_is_a_way_to_leave_out(item: dict[str, Any]) -> None:
 
 
 def test_everything_wrong_but_the_id() -> None:
-    """An agent whose every field but the id is wrong is an agent with that id, and each field is counted."""
+    """An agent of which every field except the id is wrong is an agent with that id, and each field is counted."""
     item = {**{field: values[0] for field, values in WRONG_AGENT.items()}, "agent_id": "a1"}
     found = agents_of(item)
     assert only(found) == wire.Agent(agent_id="a1")
@@ -263,7 +263,7 @@ def test_everything_wrong_but_the_id() -> None:
     [("9999-12-31T23:59:59-14:00", 9999), ("0001-01-01T00:00:00+14:00", 1), ("2025-02-10t14:00:00z", 2025)],
 )
 def test_extreme_times(text: str, year: int) -> None:
-    """A time at the edge of the calendar, and lower-case letters, are RFC 3339."""
+    """Times at the limits of the calendar, and lower-case letters, are valid RFC 3339."""
     found = only(tasks_of({**TASK, "created_at": text}))
     assert found.created_at.year == year
 
@@ -280,7 +280,7 @@ def test_extreme_times(text: str, year: int) -> None:
     ],
 )
 def test_times(text: str, moment: datetime) -> None:
-    """Fractions of any length and any zone are read, and what ISO 8601 allows beside RFC 3339's own form."""
+    """Fractions of any length and any zone are read, and some forms that only ISO 8601 allows."""
     assert only(tasks_of({**TASK, "created_at": text})).created_at == moment
 
 
@@ -291,7 +291,7 @@ def test_times(text: str, moment: datetime) -> None:
     "total", [1.0, 1.5, "1", "", None, -1, True, False, [], {}, 2**63, 10**30, float("nan"), float("inf")], ids=repr
 )
 def test_total_count_that_is_no_whole_number(total: Any) -> None:
-    """A total that is no whole number says nothing about the list: the page is refused, naming the field."""
+    """A page whose total is not a whole number is refused, with the name of the field."""
     with pytest.raises(SchemaMismatch, match="page_meta"):
         wire.decode_agents(page("agent_list", [AGENT], total), 1)
 
@@ -326,17 +326,17 @@ def test_what_is_no_list(body: Any) -> None:
 
 
 def test_a_byte_order_mark_is_no_mistake() -> None:
-    """Some servers begin their JSON with one."""
+    """A byte order mark before the JSON is accepted, because some servers send it."""
     assert wire.decode_agents(b"\xef\xbb\xbf" + page("agent_list", [AGENT], 1), 1).items[0] is not None
 
 
 def test_null_list_is_an_empty_one() -> None:
-    """Some servers write null for a list without items."""
+    """A null list counts as empty, because some servers write empty lists that way."""
     assert wire.decode_agents(page("agent_list", None, 0), 1).items == []
 
 
 def test_null_list_of_many_is_a_contradiction() -> None:
-    """Null beside a total that says otherwise is no empty list: nobody knows who is there."""
+    """A null list with a total above 0 is refused, because its items are unknown."""
     with pytest.raises(SchemaMismatch, match="agent_list is null, but total_count is 42"):
         wire.decode_agents(page("agent_list", None, 42), 1)
     with pytest.raises(SchemaMismatch, match="task_list is null, but total_count is 1"):
@@ -347,7 +347,7 @@ def test_null_list_of_many_is_a_contradiction() -> None:
 
 @pytest.mark.parametrize(("count", "total", "number"), [(1, 0, 1), (2, 1, 1), (1, 100, 2), (3, 102, 2), (1, 5, 7)])
 def test_more_items_than_the_total(count: int, total: int, number: int) -> None:
-    """A page that holds more items than its own total leaves for it contradicts itself."""
+    """A page with more items than its own total allows is refused."""
     with pytest.raises(SchemaMismatch, match=f"page {number} has {count} items of a list of {total}"):
         wire.decode_agents(page("agent_list", [AGENT] * count, total), number)
 
@@ -374,13 +374,13 @@ def test_more_items_than_the_total(count: int, total: int, number: int) -> None:
     ],
 )
 def test_page_size(count: int, total: int, stated: Any, size: int, last: int, missing: int) -> None:
-    """The size in force is ours, unless the platform states a smaller one or sends more."""
+    """The page size is the requested one, unless the platform states a smaller one or sends more."""
     found = wire.decode_agents(page("agent_list", [{}] * count, total, per_page=stated), 1)
     assert (found.per_page, found.last, found.missing) == (size, last, missing)
 
 
 def test_last_page_may_be_short() -> None:
-    """A last page misses nothing when it holds the rest; one behind the end holds nothing."""
+    """A last page with the remaining items lacks nothing; one beyond the end is empty."""
     assert wire.decode_agents(page("agent_list", [AGENT], 101), 2).missing == 0
     assert wire.decode_agents(page("agent_list", [], 101), 2).missing == 1
     assert wire.decode_agents(page("agent_list", [], 101), 3).missing == 0
@@ -404,7 +404,7 @@ def test_last_page_may_be_short() -> None:
     ids=repr,
 )
 def test_status_under_either_name_or_none(stated: dict[str, Any]) -> None:
-    """A task may state its status under either name or not at all; the documented name goes first."""
+    """A task may state its status under either name or not at all; `task_status` takes precedence."""
     assert only(tasks_of({"id": "t1", **stated})).id == "t1"
 
 
@@ -414,7 +414,7 @@ def test_status_under_either_name_or_none(stated: dict[str, Any]) -> None:
     ids=repr,
 )
 def test_status_other_than_asked_for(stated: dict[str, Any]) -> None:
-    """A task of another status shows that the filter was ignored: refused, and no unknown word is repeated."""
+    """A task with another status means that the filter was ignored: the page is refused, without unknown text."""
     with pytest.raises(SchemaMismatch, match="requested running tasks, got one with the status 'queued'"):
         tasks_of(TASK, {"id": "t2", **stated})
     with pytest.raises(SchemaMismatch) as caught:
@@ -445,14 +445,14 @@ def test_status_other_than_asked_for(stated: dict[str, Any]) -> None:
     ids=lambda body: repr(body[:20]),
 )
 def test_what_is_no_json(body: bytes) -> None:
-    """A body that is not JSON is named as that, with no part of it repeated."""
+    """A body that is not JSON is reported as such, without repeating any part of it."""
     for decode in (lambda: wire.decode_agents(body, 1), lambda: wire.decode_tasks(body, 1, "running")):
         with pytest.raises(Undecodable, match=r"^the body is not JSON: .{5,60}$"):
             decode()
 
 
 def test_deep_nesting_in_a_field_nobody_reads() -> None:
-    """Nesting beyond the reader's depth, which differs by Python, costs the page at most; else it costs nothing."""
+    """Nesting that is too deep for the parser, which depends on the Python version, fails at most the page."""
     body = page("agent_list", [AGENT]).replace(b'"a1"', b'"a1","x":' + b"[" * 50_000 + b"]" * 50_000)
     try:
         found = wire.decode_agents(body, 1)
@@ -464,7 +464,7 @@ def test_deep_nesting_in_a_field_nobody_reads() -> None:
 
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_number_of_five_thousand_digits(sign: str) -> None:
-    """A number that no reader takes costs its own field."""
+    """A number that no parser accepts only loses its own field."""
     body = page("agent_list", [AGENT]).replace(b'"running_count": 3', f'"running_count": {sign}{"9" * 5000}'.encode())
     found = wire.decode_agents(body, 1)
     assert found.unknown == {"running_count": 1}
@@ -473,14 +473,14 @@ def test_number_of_five_thousand_digits(sign: str) -> None:
 
 @pytest.mark.parametrize("number", [b"9" * 5000, b"1" + b"0" * 400, b"1e999", b"-1e999", b"NaN", b"Infinity"])
 def test_total_of_absurd_size(number: bytes) -> None:
-    """A total beyond all bounds is a schema mismatch."""
+    """A huge total is a schema mismatch."""
     with pytest.raises(SchemaMismatch, match="page_meta"):
         wire.decode_agents(page("agent_list", [AGENT], 77).replace(b"77", number), 1)
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])
 def test_numbers_json_does_not_have(number: bytes) -> None:
-    """NaN and infinities, which some servers write, cost their own field."""
+    """NaN and infinities, which some servers write, only lose their own field."""
     body = page("agent_list", [AGENT]).replace(b'"vram_free": 1', b'"vram_free": ' + number)
     assert wire.decode_agents(body, 1).unknown == {"vram_free": 1}
 
@@ -497,13 +497,13 @@ def test_numbers_json_does_not_have(number: bytes) -> None:
     ],
 )
 def test_text_that_is_no_unicode(raw: bytes, read: str) -> None:
-    """Invalid UTF-8 and halves of surrogate pairs are replaced; the text, its item and its page stay."""
+    """Invalid UTF-8 and lone surrogates are replaced; the text, its item and its page are kept."""
     found = wire.decode_agents(page("agent_list", [AGENT]).replace(b'"a1"', b'"' + raw + b'"'), 1)
     assert (only(found).agent_id, found.unknown) == (read, {})
 
 
 def test_key_twice() -> None:
-    """Of a key that comes twice the last one counts, as in every JSON reader."""
+    """Of a duplicate key the last value counts, as in every JSON parser."""
     body = page("agent_list", [AGENT]).replace(b'"a1"', b'"a0", "agent_id": "a2"')
     assert only(wire.decode_agents(body, 1)).agent_id == "a2"
 
@@ -512,7 +512,7 @@ def test_key_twice() -> None:
     "item", [b"1", b"{}", b"null", b'"x"', b"[]", b'{"agent_id":1}'], ids=lambda item: item.decode()
 )
 def test_list_without_end(item: bytes) -> None:
-    """A page of more items than any page has is refused, not held in memory mistake by mistake."""
+    """A page with too many items is refused without keeping all of its mistakes in memory."""
     rest = b'":[' + b",".join([item] * 20_000) + b'],"page_meta":{"total_count":20000}}'
     with pytest.raises(SchemaMismatch, match="agent_list"):
         wire.decode_agents(b'{"agent_list' + rest, 1)
@@ -521,7 +521,7 @@ def test_list_without_end(item: bytes) -> None:
 
 
 def test_lists_inside_items_are_bounded() -> None:
-    """Labels and GPUs beyond any real number of them are dropped as one wrong field each."""
+    """A list with an unrealistic number of labels or GPUs is dropped as one wrong field."""
     longest = {**AGENT, "agent_labels": ["a"] * 256, "system_stats": {"gpu_devices": [{}] * 64}}
     assert agents_of(longest).unknown == {}
     longer = {**AGENT, "agent_labels": [1] * 257, "system_stats": {"gpu_devices": [1] * 65}}
@@ -556,7 +556,7 @@ def test_me(answer: Any, teams: Any, flags: Any) -> None:
     ("body", "kind"), [(b"[]", SchemaMismatch), (b"1", SchemaMismatch), (b"", Undecodable), (b"<html>", Undecodable)]
 )
 def test_me_that_is_no_object(body: bytes, kind: type[PlatformError]) -> None:
-    """What is no JSON object is refused."""
+    """An answer that is not a JSON object is refused."""
     with pytest.raises(kind):
         account.decode_me(body)
 
@@ -574,7 +574,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("shape", BOMBS)
 def test_an_answer_of_absurdly_many_values_is_refused_unread(shape: str) -> None:
-    """Building it would take seconds and gigabytes, whatever its shape: nothing of it is built."""
+    """JSON that would take seconds and gigabytes is refused before it is parsed, whatever its shape."""
     listed = b'"agent_list": [' + BOMBS[shape] + b'], "task_list": [], "team_list": []'
     body = b'{"page_meta": {"total_count": 1}, "refresh_token": "a", ' + listed + b"}"
     tracemalloc.start()
@@ -592,12 +592,12 @@ def test_an_answer_of_absurdly_many_values_is_refused_unread(shape: str) -> None
 
 
 def test_a_long_text_is_no_such_answer() -> None:
-    """What counts is how many values there are, not how long one is."""
+    """The limit is on the number of values, not on their length."""
     long_text = {**AGENT, "tool": "x" * 2_000_000}
     assert len(wire.decode_agents(page("agent_list", [long_text]), 1).items) == 1
 
 
 @pytest.mark.parametrize(("agents", "labels", "slow"), [(100, 40, False), (100, 90, True), (1000, 10, True)])
 def test_what_takes_long_is_known_before_it_is_read(agents: int, labels: int, slow: bool) -> None:  # noqa: FBT001  a parameter
-    """An ordinary page is read at once; more values than two of them hold go to a thread."""
+    """An ordinary page is read directly; one with more values than two pages have, in a thread."""
     assert takes_long(page("agent_list", [{"agent_id": "a", "agent_labels": ["x"] * labels}] * agents)) is slow

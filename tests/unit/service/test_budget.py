@@ -54,7 +54,7 @@ async def test_series_per_agent(gpus: int) -> None:
 
 
 async def test_series_per_team() -> None:
-    """The expected series of a team are those that a poll gives it beside its agents."""
+    """The expected series of a team are those that a poll gives it, apart from its agents."""
     client = FakeClient(tasks=dict(full_lists(1)))
     rig = Rig.of(client)
     await rig.poll()
@@ -65,7 +65,7 @@ async def test_series_per_team() -> None:
 
 @pytest.mark.parametrize(("count", "requests"), [(0, LEAST_PER_POLL), (100, LEAST_PER_POLL), (101, MOST_PER_POLL)])
 async def test_requests_per_poll(count: int, requests: int) -> None:
-    """The budget's numbers are what a poll costs with little and with much to read."""
+    """The budget's numbers are the requests of a poll with little and with much to read."""
     lists, filtered = full_lists(count), count > wire.PER_PAGE
     active = {status: lists[status] for status in ACTIVE_TASK_STATUSES}
     client = FakeClient(tasks={**active, PROVISIONING: active["pending"]}, provisioning=filtered)
@@ -91,6 +91,6 @@ def test_requests_per_minute(intervals: tuple[str | None, ...], least: float, mo
 
 @pytest.mark.parametrize(("rate", "short"), [(10, False), (16 / 60, False), (0.2, True)])
 def test_doubt_about_the_rate(rate: float, *, short: bool) -> None:
-    """Fewer requests allowed than needed is told before it is felt."""
+    """A request limit below what is needed causes a warning."""
     told = warnings(settings_of(None, api={"max_requests_per_second": rate}))
     assert any("requests a minute are needed, but" in each for each in told) == short

@@ -19,7 +19,7 @@ def settings(*discover: dict[str, Any], teams: Sequence[dict[str, Any]] = ()) ->
 
 
 def chosen(one: Settings, kind: str = "jwt", **found: Mapping[str, str]) -> tuple[Choice, ...]:
-    """What is chosen when each credential, named by its variable, sees these teams: ids and names."""
+    """The choices if each credential, named by its variable, has these teams: ids and names."""
     discoveries, credentials = {}, {}
     for discover in one.discover:
         teams = tuple(FoundTeam(team_id, name) for team_id, name in found[discover.token_env or ""].items())
@@ -37,12 +37,12 @@ def chosen(one: Settings, kind: str = "jwt", **found: Mapping[str, str]) -> tupl
 
 
 def polled(choices: Sequence[Choice]) -> list[str]:
-    """Which teams are polled with which credential."""
+    """The polled teams by credential."""
     return [f"{team.name} {team.token_env}" for choice in choices for team in choice.teams]
 
 
 def left_out(choices: Sequence[Choice]) -> dict[str, str]:
-    """Who is left out, by id, and why."""
+    """The teams that are left out, by id, with the reason."""
     return {team.team_id: why for choice in choices for team, why in choice.left_out.items()}
 
 
@@ -59,13 +59,13 @@ def left_out(choices: Sequence[Choice]) -> dict[str, str]:
     ],
 )
 def test_who_is_wanted(patterns: dict[str, Any], names: list[str]) -> None:
-    """Patterns are for whole names; all are wanted without any to include, and who is excluded is out."""
+    """Patterns match whole names; without `include` all teams are wanted, except the excluded ones."""
     choices = chosen(settings({"token_env": "ONE", **patterns}), ONE={A: "Render", B: "Render-test", C: "Film"})
     assert polled(choices) == [f"{name} ONE" for name in names]
 
 
 def test_a_found_team_is_configured_like_its_discovery() -> None:
-    """It has the credential and the interval of its discovery, and the platform's id."""
+    """A discovered team has the credential and the interval of its discovery, and the platform's id."""
     one = settings({"token_env": "ONE", "interval": "7s", "token_expires": "2027-01-31"})
     ((team,),) = (choice.teams for choice in chosen(one, ONE={A: "Render"}))
     assert (team.name, team.team_id, team.interval, team.token_env) == ("Render", A, 7.0, "ONE")
@@ -74,7 +74,7 @@ def test_a_found_team_is_configured_like_its_discovery() -> None:
 
 
 def test_a_file_is_handed_on() -> None:
-    """A discovery's files are those of its teams."""
+    """Discovered teams use the files of their discovery."""
     (discover,) = settings({"refresh_token_file": "secrets/operator"}).discover
     team = discover.team("Render", A)
     assert team is not None
@@ -82,7 +82,7 @@ def test_a_file_is_handed_on() -> None:
 
 
 def test_a_configured_name_is_left_to_the_team_that_has_it() -> None:
-    """It may well be the same team, read with a key that does not tell its id; so may the name of a discovery."""
+    """A team with the name of a configured one, or of a discovery, is left out: it may be the same team."""
     one = settings({"token_env": "ONE", "name": "Film"}, teams=[{"name": "Render", "token_env": "KEY"}])
     choices = chosen(one, ONE={A: "Render", B: "Film", C: "Audio"})
     assert polled(choices) == ["Audio ONE"]
@@ -93,7 +93,7 @@ def test_a_configured_name_is_left_to_the_team_that_has_it() -> None:
 
 
 def test_found_teams_of_one_name_both_get_in() -> None:
-    """The one that comes first keeps the name, and each further one bears its id beside it."""
+    """Of teams with the same name the first keeps it, and the others have their id appended."""
     both = settings({"token_env": "ONE"}, {"token_env": "TWO"})
     choices = chosen(both, ONE={A: "Film", B: "Film"}, TWO={"team_01HX": " Film\u00a0", A: "Film"})
     assert polled(choices) == ["Film ONE", f"Film ({B}) ONE", "Film (team_01HX) TWO"]
@@ -102,7 +102,7 @@ def test_found_teams_of_one_name_both_get_in() -> None:
 
 
 def test_a_team_is_polled_once() -> None:
-    """A team that is configured by its id, or seen with two credentials, has one set of series; it is polled."""
+    """A team that is configured by its id, or found with two credentials, is polled once."""
     both = settings({"token_env": "ONE"}, {"token_env": "TWO"}, teams=[{"name": "r", "team_id": A, "token_env": "J"}])
     choices = chosen(both, ONE={A: "Render", B: "Film"}, TWO={B: "Film", C: "Audio"})
     assert (polled(choices), left_out(choices)) == (["Film ONE", "Audio TWO"], {})
@@ -111,13 +111,13 @@ def test_a_team_is_polled_once() -> None:
 
 @pytest.mark.parametrize("name", ["x" * 101, "line\nbreak", "sk-0123456789abcdef", "\u00a0"])
 def test_a_name_that_cannot_be_a_label_is_left_out(name: str) -> None:
-    """What could not be configured is not polled under a name made up; it is told by the team's id."""
+    """A team whose name or id could not be configured is left out, and reported by its id."""
     choices = chosen(settings({"token_env": "ONE"}), ONE={A: name, B: "Film", "a b": "Audio"})
     assert (polled(choices), list(left_out(choices))) == (["Film ONE"], [A, "a b"])
 
 
 def test_a_device_key_reads_one_team() -> None:
-    """The platform lists the teams of the key's user but answers for one of them: with several nothing is polled."""
+    """With a device key and several wanted teams nothing is polled, because the key reads only one of them."""
     found = {A: "Render", B: "Film"}
     choices = chosen(settings({"token_env": "ONE"}), "device", ONE=found)
     assert polled(choices) == []
@@ -127,7 +127,7 @@ def test_a_device_key_reads_one_team() -> None:
 
 
 def test_two_choices_of_one_credential() -> None:
-    """Each takes its own of what the credential sees."""
+    """Two discoveries with the same credential and different patterns each choose their own teams."""
     two = settings(
         {"token_env": "ONE", "include": ["Render"], "interval": "5s"}, {"token_env": "ONE", "exclude": ["Render"]}
     )

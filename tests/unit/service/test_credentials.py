@@ -28,7 +28,7 @@ def refresh_file(tmp_path: Path) -> Path:
 
 
 def test_a_credential_is_opened_once(refresh_file: Path) -> None:
-    """Teams and discoveries that name the same one share it, so that it is renewed once; others have their own."""
+    """Teams and discoveries that name the same credential share it, so it is renewed once."""
     session = {"refresh_token_file": str(refresh_file)}
     one = settings(
         [
@@ -46,7 +46,7 @@ def test_a_credential_is_opened_once(refresh_file: Path) -> None:
 
 
 def test_mistakes_are_told_together(tmp_path: Path) -> None:
-    """A line for each credential that cannot be used, or not for what it is wanted for; none quotes it."""
+    """There is a line for each credential that is unusable, or not for its purpose; none quotes it."""
     with pytest.raises(ConfigError) as caught:
         open_credentials(
             settings(
@@ -76,7 +76,7 @@ def test_mistakes_are_told_together(tmp_path: Path) -> None:
 
 
 def test_a_mistake_lets_go_of_what_was_opened(refresh_file: Path) -> None:
-    """Sessions that were taken before the mistake was found are free again; those of before are kept."""
+    """After a mistake, newly opened sessions are released, and earlier ones are kept."""
     session = {"name": "a", "team_id": TEAM_ID, "refresh_token_file": str(refresh_file)}
     broken = {"name": "b", "token_env": "UNSET"}
     for _ in range(2):
@@ -93,7 +93,7 @@ def test_a_mistake_lets_go_of_what_was_opened(refresh_file: Path) -> None:
 
 
 def test_who_only_checks_takes_nothing(refresh_file: Path) -> None:
-    """Without the lock two can look at once."""
+    """Without the lock two can read a session at once."""
     one = settings([{"name": "a", "team_id": TEAM_ID, "refresh_token_file": str(refresh_file)}])
     for _ in range(2):
         open_credentials(one, ENVIRON, {}, lock=False)
@@ -101,7 +101,7 @@ def test_who_only_checks_takes_nothing(refresh_file: Path) -> None:
 
 
 def test_a_shard_opens_its_own_credentials() -> None:
-    """A part of the teams is what it says, and all parts are all teams; discoveries are everybody's."""
+    """The shards together have all teams, each once; every shard has all discoveries."""
     one = settings([{"name": f"team-{n}", "token_env": f"T{n}"} for n in range(20)], [{"token_env": "DK"}])
     parts = [Shard(number, 3).part(one) for number in range(3)]
     names = [{team.name for team in part.teams} for part in parts]
@@ -113,7 +113,7 @@ def test_a_shard_opens_its_own_credentials() -> None:
 
 
 def test_keys_tell_credentials_apart() -> None:
-    """A file of a key is none of a session, even with the same path."""
+    """A token_file and a refresh_token_file are different credentials, even with the same path."""
     keys = [
         origin_key(settings([{"name": "a", key: "same"}]).teams[0])
         for key in ("token_file", "token_env", "refresh_token_file")
@@ -126,7 +126,7 @@ SESSION = "; configure a session with refresh_token_file"
 
 
 def jwt(expires: float | None) -> str:
-    """A user JWT that ends then, or does not tell."""
+    """A user JWT with this expiry, or without one."""
     claims = {} if expires is None else {"exp": expires}
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
     return f"eyJhbGciOiJub25lIn0.{payload}.x"
@@ -144,13 +144,13 @@ def jwt(expires: float | None) -> str:
     ],
 )
 def test_a_jwt_that_ends_soon_is_told(token: str, told: list[str]) -> None:
-    """Within a day, or long ago: nothing renews what somebody put there."""
+    """A JWT that expires within a day, or has expired, causes a warning."""
     one = settings([{"name": "a", "team_id": TEAM_ID, "token_env": "T"}])
     assert list(warnings(one, open_credentials(one, {"T": token}, {}, lock=False), NOW)) == told
 
 
 def test_the_end_of_a_key_is_told() -> None:
-    """A key cannot tell its end; the configuration can, for teams and for discoveries."""
+    """For keys, `token_expires` causes the same warning, for teams and for discoveries."""
     ends = "2027-01-15T08:00:00Z"
     one = settings(
         [{"name": "a", "token_env": "SK", "token_expires": ends}, {"name": "b", "token_env": "OTHER"}],
@@ -164,7 +164,7 @@ def test_the_end_of_a_key_is_told() -> None:
 
 
 def test_one_key_for_two_teams_is_told() -> None:
-    """A key reads one team whatever it is called here, from one variable or from two; a JWT reads many."""
+    """One key for two teams causes a warning, even from two variables; one JWT does not."""
     teams = [{"name": name, "token_env": variable} for name, variable in (("a", "SK"), ("b", "SAME"), ("c", "OTHER"))]
     teams += [{"name": name, "team_id": TEAM_ID, "token_env": "JWT"} for name in ("d", "e")]
     one = settings(teams)
@@ -175,6 +175,6 @@ def test_one_key_for_two_teams_is_told() -> None:
 
 
 def test_a_session_is_not_told_of(refresh_file: Path) -> None:
-    """It renews itself."""
+    """A session causes no such warning, because it renews itself."""
     one = settings([{"name": "a", "team_id": TEAM_ID, "refresh_token_file": str(refresh_file)}])
     assert list(warnings(one, open_credentials(one, ENVIRON, {}, lock=False), NOW)) == []

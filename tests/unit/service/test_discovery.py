@@ -31,7 +31,7 @@ def client() -> FakeClient:
 
 
 async def test_teams_are_found(client: FakeClient) -> None:
-    """Id and name of each team, the oldest id first whatever the order of the list."""
+    """Teams are found with id and name, sorted by id whatever the order of the list."""
     one = discovery(client)
     assert (one.findings.teams, one.findings.attempted, one.findings.failure) == ((), False, None)
     await one.look()
@@ -42,7 +42,7 @@ async def test_teams_are_found(client: FakeClient) -> None:
 async def test_our_own_mistake_leaves_the_teams_as_they_were(
     client: FakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An unforeseen error fails this attempt: counted, in the log with its traceback, and tried again like others."""
+    """An unforeseen error fails only this attempt: it is counted, logged with its traceback, and tried again."""
 
     def stumble(path: str, _: object) -> None:
         assert path == ME
@@ -83,7 +83,7 @@ async def test_our_own_mistake_leaves_the_teams_as_they_were(
     ],
 )
 async def test_odd_items(client: FakeClient, team_list: Sequence[Any], found: Sequence[str]) -> None:
-    """What has no id is no team; without a name the id stands in; an id counts once."""
+    """Items without an id are ignored, a missing name is replaced by the id, and each id counts once."""
     client.me = {"team_list": team_list}
     one = discovery(client)
     await one.look()
@@ -106,7 +106,7 @@ async def test_odd_items(client: FakeClient, team_list: Sequence[Any], found: Se
     ],
 )
 async def test_an_answer_without_teams_is_no_end_of_all_teams(client: FakeClient, me: Any) -> None:
-    """Ids that are missing, renamed or numbers, or a list suddenly empty, end no team: they are counted as `schema`."""
+    """Missing, renamed or numeric ids, and a list that is suddenly empty, remove no team and count as `schema`."""
     one = discovery(client)
     client.counters.start("discover[0]", (ME,))
     await one.look()
@@ -118,7 +118,7 @@ async def test_an_answer_without_teams_is_no_end_of_all_teams(client: FakeClient
 
 
 async def test_a_list_without_an_end_is_refused(client: FakeClient) -> None:
-    """More than a thousand teams are a mistake or an attack; a thousand are not."""
+    """A thousand teams are accepted, more are refused."""
     one = discovery(client)
     client.me = {"team_list": [{"id": f"{number}"} for number in range(1000)]}
     await one.look()
@@ -129,7 +129,7 @@ async def test_a_list_without_an_end_is_refused(client: FakeClient) -> None:
 
 
 async def test_a_failed_look_keeps_the_teams(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """What was found last is served through failures; a look that succeeds ends them."""
+    """The last known teams are kept through failures, until an attempt succeeds."""
     one = discovery(client)
     await one.look()
     client.failures[ME] = Forbidden("GET /users/me: 403")
@@ -143,7 +143,7 @@ async def test_a_failed_look_keeps_the_teams(client: FakeClient, caplog: pytest.
 
 
 async def test_a_first_look_that_fails_was_a_try(client: FakeClient) -> None:
-    """Readiness waits for an attempt, not for a success."""
+    """A failed attempt counts as an attempt."""
     client.failures[ME] = ServerFailed("GET /users/me: 503")
     one = discovery(client)
     await one.look()
@@ -151,7 +151,7 @@ async def test_a_first_look_that_fails_was_a_try(client: FakeClient) -> None:
 
 
 class Sleeper:
-    """Sleeps as the fake clock does. Mutable: notes how long, and ends the task after some times."""
+    """Advances the fake clock. Mutable: it records the pauses, and ends the task after a number of them."""
 
     def __init__(self, client: FakeClient, times: int) -> None:
         self.client, self.times = client, times
@@ -177,17 +177,17 @@ async def _keep(client: FakeClient, times: int) -> Sleeper:
 
 
 async def test_looks_come_at_their_interval(client: FakeClient) -> None:
-    """Every five minutes, and each is told."""
+    """Teams are requested every five minutes, and each attempt is reported."""
     assert (await _keep(client, 3)).slept == [INTERVAL] * 3
 
 
 async def test_failed_looks_come_sooner_and_then_rarer(client: FakeClient) -> None:
-    """Soon again at first; a platform that keeps failing is asked at most every five minutes."""
+    """After a failure it is tried again soon; if it keeps failing, at most every five minutes."""
     client.failures[ME] = ServerFailed("GET /users/me: 503")
     assert (await _keep(client, 7)).slept == [RETRY, RETRY, 45.0, 90.0, 180.0, 225.0, 225.0]
 
 
 async def test_a_wait_that_the_platform_asks_for_is_kept(client: FakeClient) -> None:
-    """Retry-After holds for looks, too."""
+    """Retry-After applies to discoveries too."""
     client.failures[ME] = RateLimited("GET /users/me: 429", retry_after=700.0)
     assert (await _keep(client, 2)).slept == [700.0, 700.0]

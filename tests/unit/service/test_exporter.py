@@ -44,7 +44,7 @@ async def test_reload_is_noted() -> None:
 
 
 async def test_teams_are_replaced() -> None:
-    """Teams that are gone take their series and counters along; those that stay keep theirs."""
+    """Removed teams lose their series and counters; the others keep theirs."""
     clock, counters = FakeClock(), ApiCounters()
     store = SeriesStore(clock.clock.monotonic)
     exporter = Exporter(Schedule(clock.clock), store=store, counters=counters, clock=clock.clock)
@@ -86,7 +86,7 @@ async def test_scrape_of_many_teams(*, openmetrics: bool) -> None:
 
 
 async def test_a_scrape_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a limit of processes, with however many teams, the exposition is there."""
+    """A scrape works without a thread, for example under a limit of processes, however many teams there are."""
     clock, counters = FakeClock(), ApiCounters()
     store = SeriesStore(clock.clock.monotonic)
     exporter = Exporter(Schedule(clock.clock), store=store, counters=counters, clock=clock.clock)
@@ -106,7 +106,7 @@ def lines(exposition: Exposition) -> list[str]:
 
 
 async def test_new_team_of_the_same_name() -> None:
-    """A team made anew under an old name shows nothing of the old one's data."""
+    """A new team with an old name shows none of the old one's data."""
     rig = Rig.of(FakeClient(agents=[{"agent_id": "a"}]))
     assert (await rig.poll()).series("cyberun_agent_info")
     rig.exporter.set_teams([make_team(rig.client)], stale_after=120.0)
@@ -116,7 +116,7 @@ async def test_new_team_of_the_same_name() -> None:
 
 
 async def test_probe() -> None:
-    """A probe polls now and gives that team alone, without what concerns the whole process."""
+    """A probe polls now and returns only that team's metrics, without those of the process."""
     rig = Rig.of(FakeClient(agents=[{"agent_id": "a"}]))
     found = read(await rig.exporter.probe("render", openmetrics=False, timeout=60.0))
     assert teams_of(found) == {"render"}
@@ -135,7 +135,7 @@ async def test_probes_share_a_poll() -> None:
 
 
 async def test_probe_of_a_platform_that_hangs() -> None:
-    """A probe ends in time and says that the team is down; the poll goes on and serves the next one."""
+    """A probe ends in time with the team down; the poll continues and serves the next probe."""
     client = FakeClient(agents=[{"agent_id": "a"}])
     rig = Rig.of(client)
     await rig.poll()

@@ -18,7 +18,7 @@ def settings(**sections: Any) -> Settings:
 
 
 class Rig:
-    """A reloader whose service and web file are fakes. Mutable: tests say what is wrong; what is applied is noted."""
+    """A reloader with a fake service and web file. Mutable: tests set failures, and what is applied is recorded."""
 
     def __init__(self) -> None:
         self.settings = settings()
@@ -70,7 +70,7 @@ class Rig:
 
 
 async def test_both_files_take_effect() -> None:
-    """A reload reads the settings and the web configuration; the metric says that it went well."""
+    """A reload reads the settings and the web configuration, and the metric shows success."""
     rig = Rig()
     assert await rig.reloader.reload() == ()
     assert (rig.applied, rig.noted) == (["settings", "web"], [True])
@@ -78,7 +78,7 @@ async def test_both_files_take_effect() -> None:
 
 @pytest.mark.parametrize("part", ["settings", "web", "credential"])
 async def test_a_mistake_anywhere_changes_nothing(part: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the settings nor the web configuration; each mistake is a line, for the caller and in the log."""
+    """With a mistake nothing is applied; each mistake is a line, for the caller and in the log."""
     rig = Rig()
     rig.wrong = {part}
     assert await rig.reloader.reload() == (f"{part}: wrong",)
@@ -90,7 +90,7 @@ async def test_a_mistake_anywhere_changes_nothing(part: str, caplog: pytest.LogC
 
 
 async def test_a_web_file_that_was_written_is_read() -> None:
-    """By itself, without the settings; one that was not is left alone."""
+    """A changed web configuration is applied without the settings; an unchanged one is not read."""
     rig = Rig()
     await rig.reloader.renew()
     assert (rig.applied, rig.noted) == ([], [])
@@ -100,7 +100,7 @@ async def test_a_web_file_that_was_written_is_read() -> None:
 
 
 async def test_a_web_file_does_not_hide_mistakes_in_the_settings() -> None:
-    """The last reload failed until a reload succeeds, whatever becomes of the web configuration meanwhile."""
+    """A failed reload stays visible until a reload succeeds, even if the web configuration is renewed meanwhile."""
     rig = Rig()
     rig.written = True
     rig.wrong = {"settings"}
@@ -116,7 +116,7 @@ async def test_a_web_file_does_not_hide_mistakes_in_the_settings() -> None:
 
 
 async def test_a_broken_web_file_is_noted_until_it_can_be_used() -> None:
-    """Mended, it takes effect, and the metric is well again."""
+    """A corrected web configuration takes effect, and the metric shows success again."""
     rig = Rig()
     rig.written = True
     rig.wrong = {"web"}
@@ -128,7 +128,7 @@ async def test_a_broken_web_file_is_noted_until_it_can_be_used() -> None:
 
 
 async def test_what_needs_a_restart_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the exporter listens is settled at the start."""
+    """Changes of the web section, which need a restart, cause a warning."""
     monkeypatch.setattr(log, "configure", lambda *_: None)  # it would take the log away from here
     caplog.set_level(logging.WARNING)
     rig = Rig()
@@ -141,7 +141,7 @@ async def test_what_needs_a_restart_is_said(monkeypatch: pytest.MonkeyPatch, cap
 
 @pytest.mark.parametrize("part", ["settings", "web", "credential"])
 async def test_an_error_of_ours_ends_nothing(part: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever goes wrong while the files are read, what is in force stays; it is counted, and the log has it all."""
+    """Any error while files are read changes nothing; it is counted, and logged with its traceback."""
     rig = Rig()
     rig.wrong, rig.error = {part}, TypeError("cadata should be an ASCII string")
     assert await rig.reloader.reload() == ("an internal error, see the log: TypeError",)
@@ -151,7 +151,7 @@ async def test_an_error_of_ours_ends_nothing(part: str, caplog: pytest.LogCaptur
 
 
 async def test_looking_at_the_web_configuration_ends_nothing() -> None:
-    """Without a thread to look with, the next look tells; an error while it is read is noted."""
+    """Without a thread the check is made the next time; an error while the file is read is recorded."""
     rig = Rig()
     rig.written = True
     rig.wrong, rig.error = {"look"}, RuntimeError("can't start new thread")

@@ -36,7 +36,7 @@ def serving(one: Settings, shard: Shard | None = None) -> Any:
 
 @pytest.fixture
 def session(tmp_path: Path) -> dict[str, Any]:
-    """A team that is read with a session, whose file only one process may hold."""
+    """A team with a session, whose file only one process may have open."""
     path = tmp_path / "operator"
     path.touch(mode=0o600)
     path.write_text("rt-MARKER\n", encoding="utf-8")
@@ -44,7 +44,7 @@ def session(tmp_path: Path) -> dict[str, Any]:
 
 
 def is_free(session: dict[str, Any]) -> bool:
-    """Whether somebody else may take the session now."""
+    """Whether another process could open the session now."""
     try:
         open_credential(settings([session]).teams[0], ENVIRON, lock=True).release()
     except ConfigError:
@@ -70,7 +70,7 @@ UNUSABLE = pytest.mark.parametrize("what", ["proxy", "ca", "credential"])
 async def test_a_start_that_fails_keeps_nothing(
     session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """A bad credential, CA or proxy lets go of the sessions that were taken before it was found."""
+    """After a bad credential, CA or proxy, the sessions that were already opened are released."""
     bad = unusable(what, tmp_path, monkeypatch)
     with pytest.raises(ConfigError):
         async with serving(settings([session, *bad.pop("teams", ())], **bad)):
@@ -82,7 +82,7 @@ async def test_a_start_that_fails_keeps_nothing(
 async def test_a_reload_that_fails_changes_nothing(
     session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """Assembly, teams and schedule are those of before, and what the new configuration had taken is free again."""
+    """After a failed reload assembly, teams and schedule are unchanged, and new resources are released."""
     async with serving(settings(collect={"interval": "7s"})) as service:
         before, team = service.assembly, service.exporter.team("render")
         bad = unusable(what, tmp_path, monkeypatch)
@@ -99,7 +99,7 @@ async def test_a_reload_that_fails_changes_nothing(
 
 
 async def test_what_stays_the_same_is_kept(session: dict[str, Any]) -> None:
-    """Connections, credentials, and teams with their data; other rules are gone by."""
+    """An unchanged configuration keeps connections, credentials and teams with their data; changed rules apply."""
     async with serving(settings([RENDER, session])) as service:
         before, teams = service.assembly, [service.exporter.team(name) for name in ("render", "film")]
         await service.apply(settings([session, RENDER], collect={"max_agents": 5}))
@@ -111,7 +111,7 @@ async def test_what_stays_the_same_is_kept(session: dict[str, Any]) -> None:
 
 
 async def test_a_session_that_is_configured_no_more_is_let_go(session: dict[str, Any]) -> None:
-    """Another process may take it at once."""
+    """A session that is no longer configured can be opened by another process at once."""
     async with serving(settings([RENDER, session])) as service:
         await service.apply(settings())
         await asyncio.gather(*service._retiring)
@@ -120,7 +120,7 @@ async def test_a_session_that_is_configured_no_more_is_let_go(session: dict[str,
 
 
 async def test_other_limits_are_another_connection() -> None:
-    """Whatever changes under `api` needs one; teams keep their data unless the platform is another one."""
+    """Any change under `api` needs new connections; teams keep their data unless the platform changes."""
     async with serving(settings()) as service:
         platform, team = service.assembly.platform, service.exporter.team("render")
         await service.apply(settings(api={"timeout": "20s"}))
@@ -131,7 +131,7 @@ async def test_other_limits_are_another_connection() -> None:
 
 
 async def test_the_schedule_is_stuck_only_after_the_longest_wait() -> None:
-    """A hundred teams at one request a second wait for their permits; the health check must know."""
+    """The health check allows for the wait for permits, for example of a hundred teams at one request a second."""
     teams = [{"name": f"team-{number}", "token_env": "SK"} for number in range(100)]
     async with serving(settings(teams, api={"timeout": "7s", "max_requests_per_second": 1})) as service:
         assert service._schedule.stuck_after == 7 + GRACE + 100 * MOST_PER_POLL
@@ -140,7 +140,7 @@ async def test_the_schedule_is_stuck_only_after_the_longest_wait() -> None:
 
 
 async def test_a_shard_polls_its_own_teams() -> None:
-    """Configured or found, and with one credential for each."""
+    """A shard polls only its own teams, configured or discovered, and needs only their credentials."""
     names = [f"team-{number}" for number in range(20)]
     teams = [{"name": name, "token_env": f"T{number}"} for number, name in enumerate(names)]
     shard = Shard(1, 3)
@@ -153,7 +153,7 @@ async def test_a_shard_polls_its_own_teams() -> None:
 
 
 def find(service: Service, variable: str, teams: dict[str, str]) -> None:
-    """Let a discovery have found these teams: ids and names."""
+    """Make a discovery have found these teams: ids and names."""
     key = next(origin_key(each) for each in service.assembly.settings.discover if each.token_env == variable)
     found = tuple(
         FoundTeam(f"019abc12-4567-7890-abcd-{hash(team_id) % 16**12:012x}", name) for team_id, name in teams.items()
@@ -162,7 +162,7 @@ def find(service: Service, variable: str, teams: dict[str, str]) -> None:
 
 
 async def test_found_teams_outlive_a_reload() -> None:
-    """Another place in the list, other patterns: they stay without a new look, unless the platform is another one."""
+    """With another position or other patterns findings are kept, unless the platform changes."""
     async with serving(settings([], [{"token_env": "DK"}, {"token_env": "JWT"}])) as service:
         find(service, "JWT", {"a": "film"})
         await service._found()
@@ -178,7 +178,7 @@ async def test_found_teams_outlive_a_reload() -> None:
 
 
 async def test_one_credential_is_asked_once() -> None:
-    """Two choices among the teams of one credential share its looks, which are counted under the first one's place."""
+    """Two entries with one credential share its discovery, which is counted under the first one's name."""
     two: list[dict[str, Any]] = [
         {"token_env": "JWT", "include": ["a"]},
         {"token_env": "DK"},
@@ -192,7 +192,7 @@ async def test_one_credential_is_asked_once() -> None:
 
 
 async def test_who_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Not after every look."""
+    """A team that is left out is logged once, not after every attempt."""
     caplog.set_level(logging.WARNING)
     async with serving(settings(discover=[{"token_env": "JWT"}])) as service:
         find(service, "JWT", {"a": "render"})
@@ -204,7 +204,7 @@ async def test_who_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_a_discovery_that_wants_nobody_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """With the names it found, on one line, so that the patterns can be put right."""
+    """A discovery that wants none of its teams logs their names on one line, so that patterns can be corrected."""
     caplog.set_level(logging.WARNING)
     async with serving(settings([], [{"token_env": "JWT", "include": ["nobody"]}])) as service:
         find(service, "JWT", {"a": "render", "b": "film\n"})
@@ -216,7 +216,7 @@ async def test_a_discovery_that_wants_nobody_is_logged_once(caplog: pytest.LogCa
 
 
 async def test_a_reload_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every credential is asked, also those that a reload brings; those that go are not asked any more."""
+    """All discoveries run, also those added by a reload; removed ones stop."""
     asked: list[str] = []
     looked = asyncio.Event()
 
@@ -240,7 +240,7 @@ async def test_a_reload_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_once_nothing_could_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`look` tells whether each credential could be asked."""
+    """`look` returns whether all discoveries succeeded."""
 
     async def look(discovery: Discovery) -> None:
         failure = Unauthorized("401: no") if discovery.name == failing else None
@@ -257,7 +257,7 @@ async def test_once_nothing_could_be_asked(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_reload_reads_the_ca_bundle(tmp_path: Path) -> None:
-    """Connections that do not change otherwise trust the bundle of now; one that cannot be used is a mistake."""
+    """A reload reads the CA bundle again even if connections stay; an unusable bundle is a mistake."""
     bundle = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(bundle))
     api = {"ca_file": str(bundle)}

@@ -7,7 +7,7 @@ from exporter.service.shared import Shared
 
 
 class Resources:
-    """Opens and closes texts. Mutable: notes what it closed, and can be kept waiting."""
+    """Opens and closes texts. Mutable: it records what it closed, and can be blocked."""
 
     def __init__(self) -> None:
         self.opened = 0
@@ -28,7 +28,7 @@ class Resources:
 
 
 async def test_what_two_hold_is_open_until_both_let_go() -> None:
-    """The same resource for both, closed after the last of them; what one alone holds is closed with it."""
+    """Two holders share a resource, which is closed after the last of them."""
     resources = Resources()
     async with resources.shared.holding(lambda known: resources.obtain(known, "ab")) as first:
         async with resources.shared.holding(lambda known: resources.obtain(known, "bc")) as second:
@@ -38,7 +38,7 @@ async def test_what_two_hold_is_open_until_both_let_go() -> None:
 
 
 async def test_a_failure_takes_nothing() -> None:
-    """Whoever cannot have all has nothing, and what others hold stays open."""
+    """A holder that cannot obtain everything holds nothing, and the resources of others stay open."""
     resources = Resources()
     async with resources.shared.holding(lambda known: resources.obtain(known, "a")):
         with pytest.raises(ValueError, match="!"):
@@ -49,7 +49,7 @@ async def test_a_failure_takes_nothing() -> None:
 
 
 async def test_who_wants_it_again_waits_until_it_is_closed() -> None:
-    """A file that is still locked could not be opened."""
+    """A new holder waits until a resource is closed, because a file that is still locked could not be opened."""
     resources = Resources()
 
     async def hold() -> None:

@@ -1,4 +1,4 @@
-"""A source that holds what a test puts into it, and teams in every condition."""
+"""A source whose content a test sets, and teams in every condition."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +17,7 @@ NOW = 1_760_000_000.0  # 2025-10-09 08:53:20 UTC
 
 @dataclass(frozen=True)
 class HeldExposition(Exposition):
-    """An exposition that notes how much of its text was taken."""
+    """An exposition that records how much of its text was read."""
 
     ended: asyncio.Queue[int]
 
@@ -34,7 +34,7 @@ class HeldExposition(Exposition):
 
 @dataclass(slots=True)
 class HeldSource:
-    """Mutable: tests change what it holds."""
+    """Mutable: tests change its content."""
 
     current: ExporterStatus
     text_body: bytes = b"# TYPE cyberun_up gauge\n"
@@ -47,14 +47,14 @@ class HeldSource:
     """Of each body that was let go: how many bytes had been taken from it."""
 
     async def scrape(self, *, openmetrics: bool) -> HeldExposition:
-        """Return what is held for the format, and note what was asked."""
+        """Return the content for the format, and record the request."""
         self.asked.append(openmetrics)
         body = deflate(self.openmetrics_body if openmetrics else self.text_body)
         exposition = Exposition.of(deflate(b""), body)
         return HeldExposition(exposition.gzip, exposition.text_length, self.ended)
 
     async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> HeldExposition:  # noqa: ASYNC109  as the real one
-        """Return the same as `scrape`, and note the team and the time."""
+        """Return the same as `scrape`, and record the team and the timeout."""
         self.probed.append((name, timeout))
         return await self.scrape(openmetrics=openmetrics)
 
@@ -94,7 +94,7 @@ def _collector(name: str, *, error: str | None) -> CollectorStatus:
 
 @pytest.fixture
 def up_team() -> TeamStatus:
-    """A team that is well."""
+    """A healthy team."""
     return TeamStatus(
         name="render",
         team_id="019abc12-4567-7890-abcd-ef1234567891",

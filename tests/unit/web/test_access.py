@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
 async def test_every_path_wants_a_password(source: "HeldSource", path: Path, method: str) -> None:
-    """Without it nothing is told, not even which paths there are; but the two checks answer everybody."""
+    """Without a password every path answers 401, even unknown ones, except the two checks."""
     async with serving(source, AccessControl(path)) as client:
         for place in PATHS if method == "GET" else (*PATHS, *OPEN):
             for headers in ({}, WRONG):
@@ -77,14 +77,14 @@ async def test_every_path_wants_a_password(source: "HeldSource", path: Path, met
 
 
 async def test_readiness_names_no_team_to_strangers(source: "HeldSource", path: Path, new_team: TeamStatus) -> None:
-    """Where passwords are wanted, what needs none tells no names."""
+    """If passwords are required, `/-/ready` names no teams."""
     source.current = type(source.current)("1", 0.0, 0.0, 1.0, None, (new_team,))
     async with serving(source, AccessControl(path)) as client, client.get("/-/ready") as answer:
         assert (answer.status, await answer.text()) == (503, "Not ready.\n")
 
 
 async def test_headers_are_on_every_answer(source: "HeldSource", path: Path) -> None:
-    """The headers of the file are set, instead of those of the page too, also where nothing else is told."""
+    """The file's headers are set, also in place of those of the page, and on 401."""
     write(path, users() + "http_server_config: {headers: {X-Frame-Options: sameorigin}}")
     async with serving(source, AccessControl(path)) as client:
         for place in (*PATHS, *OPEN):
@@ -94,7 +94,7 @@ async def test_headers_are_on_every_answer(source: "HeldSource", path: Path) -> 
 
 
 async def test_headers_are_on_answers_to_what_is_not_http(source: "HeldSource", path: Path) -> None:
-    """Bytes that are not HTTP get the headers of the file too, and no password is asked for."""
+    """Bytes that are not HTTP get an answer with the file's headers, without asking for a password."""
     write(path, users() + "http_server_config: {headers: {X-Frame-Options: sameorigin}}")
     access = AccessControl(path)
     async with listening(make_app(source, access=access), ("127.0.0.1", 0)) as ((_, port),):
@@ -108,7 +108,7 @@ async def test_headers_are_on_answers_to_what_is_not_http(source: "HeldSource", 
 
 
 async def test_what_changes_is_in_force_at_once(source: "HeldSource", path: Path) -> None:
-    """A new password counts on the open connection, the old one no longer."""
+    """A new password is valid on an open connection at once, and the old one no longer."""
     access = AccessControl(path)
     async with serving(source, access) as client:
         assert not access.changed()
@@ -123,7 +123,7 @@ async def test_what_changes_is_in_force_at_once(source: "HeldSource", path: Path
 
 
 async def test_guessing_does_not_lock_out_after_a_reload(source: "HeldSource", path: Path) -> None:
-    """While others guess, a scrape with a known password is answered, also when the file was written meanwhile."""
+    """While others guess, a scrape with a known password is answered, even if the file was rewritten."""
     access = AccessControl(path)
     async with serving(source, access) as client:
         async with client.get("/metrics", headers=RIGHT) as answer:
@@ -146,7 +146,7 @@ async def test_guessing_does_not_lock_out_after_a_reload(source: "HeldSource", p
     ],
 )
 async def test_a_bad_file_changes_nothing(source: "HeldSource", path: Path, text: str | None, mistake: str) -> None:
-    """What was in force stays, and the mistake is told once, until the file is written again."""
+    """After a mistake the old rules stay in use, and the file is not read again until it is written."""
     access = AccessControl(path)
     write(path, text)
     assert access.changed()
@@ -162,7 +162,7 @@ async def test_a_bad_file_changes_nothing(source: "HeldSource", path: Path, text
 
 
 async def test_tls_is_not_turned_on_by_the_way(path: Path, tmp_path: Path) -> None:
-    """Whether TLS is served is decided at the start."""
+    """Turning TLS on or off is a mistake, because it needs a restart."""
     leaf = trustme.CA().issue_cert("localhost")
     leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
     access = AccessControl(path)
@@ -172,7 +172,7 @@ async def test_tls_is_not_turned_on_by_the_way(path: Path, tmp_path: Path) -> No
 
 
 def test_files_that_appear_are_watched(path: Path, tmp_path: Path) -> None:
-    """A certificate that was missing when the file was read is noticed when it comes, and so is a link that moves."""
+    """A certificate that was missing when the file was read is noticed when it appears, and so is a changed link."""
     access = AccessControl(path)
     write(path, "tls_server_config: {cert_file: a, key_file: b}")
     with pytest.raises(ConfigError):
@@ -192,7 +192,7 @@ def test_files_that_appear_are_watched(path: Path, tmp_path: Path) -> None:
 
 
 async def test_a_limit_spares_the_checks(source: "HeldSource", path: Path) -> None:
-    """Beyond the limit requests get 429, but a probe of Kubernetes never does, or it would restart the pod."""
+    """Requests beyond the limit get 429, except probes of Kubernetes, which would otherwise restart the pod."""
     write(path, "rate_limit: {interval: 1h, burst: 2}")
     async with serving(source, AccessControl(path)) as client:
         found = []

@@ -27,7 +27,7 @@ MEGABYTE = 1024 * 1024
 
 
 async def test_metrics_as_text(client: ClientSession, source: "HeldSource") -> None:
-    """Without wishes a client gets the text format, uncompressed, of known length, never from a cache."""
+    """By default a client gets the text format, uncompressed, with its length, and not cacheable."""
     async with client.get("/metrics") as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == TEXT_TYPE
@@ -39,7 +39,7 @@ async def test_metrics_as_text(client: ClientSession, source: "HeldSource") -> N
 
 
 async def test_metrics_as_prometheus_asks(client: ClientSession, source: "HeldSource") -> None:
-    """Prometheus gets OpenMetrics, compressed, with the type the format asks for."""
+    """Prometheus gets OpenMetrics, compressed, with the format's content type."""
     headers = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "Accept-Encoding": "gzip"}
     async with client.get("/metrics", headers=headers) as answer:
         assert answer.headers["Content-Type"] == OPENMETRICS_TYPE
@@ -53,7 +53,7 @@ async def test_metrics_as_prometheus_asks(client: ClientSession, source: "HeldSo
 @pytest.mark.parametrize("length", [0, 1, MEGABYTE, MEGABYTE + 1, 3 * MEGABYTE + 17])
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 async def test_a_body_arrives_whole(client: ClientSession, source: "HeldSource", length: int, coding: str) -> None:
-    """Of any length and in either coding, the bytes that arrive are the bytes that were prepared."""
+    """Whatever the length and coding, exactly the bytes of the exposition arrive."""
     source.text_body = random.Random(1).randbytes(length)  # noqa: S311  data that does not compress, repeatable
     for _ in range(2):  # the second time on the same connection
         async with client.get("/metrics", headers={"Accept-Encoding": coding}) as answer:
@@ -64,7 +64,7 @@ async def test_a_body_arrives_whole(client: ClientSession, source: "HeldSource",
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_head(client: ClientSession, source: "HeldSource", path: str) -> None:
-    """HEAD answers with GET's status and headers and no body, also where the body would be streamed."""
+    """HEAD answers with GET's status and headers without a body, even if the body would be streamed."""
     source.text_body = b"x" * 2 * MEGABYTE
     async with client.get(path) as got, client.head(path) as asked:
         assert asked.status == got.status == 200
@@ -87,7 +87,7 @@ async def test_other_methods(client: ClientSession, path: str, method: str) -> N
 
 @pytest.mark.parametrize("path", ["/nothing", "/metrics/", "/-/reload2", "/%3Cscript%3E"])
 async def test_unknown_paths(client: ClientSession, path: str) -> None:
-    """An unknown path gives 404 and one line of plain text that repeats nothing of the request."""
+    """An unknown path gives 404 and one line of plain text without any part of the request."""
     async with client.get(path) as answer:
         assert answer.status == 404
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -96,7 +96,7 @@ async def test_unknown_paths(client: ClientSession, path: str) -> None:
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])
 async def test_headers_of_every_answer(client: ClientSession, path: str) -> None:
-    """No answer tells which versions run here, is cached or is taken for another type than it says."""
+    """No response reveals versions, may be cached, or may be interpreted as another type."""
     async with client.get(path) as answer:
         assert answer.headers["Server"] == "cyberun-exporter"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -104,7 +104,7 @@ async def test_headers_of_every_answer(client: ClientSession, path: str) -> None
 
 
 async def test_page_runs_nothing(client: ClientSession) -> None:
-    """The page's policy allows its own style, by its hash, and nothing else; nobody may frame it."""
+    """The page's policy allows only its own style, by hash, and no framing."""
     async with client.get("/") as answer:
         html = await answer.text()
     policy = answer.headers["Content-Security-Policy"]
@@ -119,7 +119,7 @@ async def test_page_runs_nothing(client: ClientSession) -> None:
 
 
 async def test_page_with_half_characters(client: ClientSession, source: "HeldSource", down_team: TeamStatus) -> None:
-    """Text that UTF-8 cannot hold does not break the page or the JSON."""
+    """Text that UTF-8 cannot encode does not break the page or the JSON."""
     source.current = replace(source.current, teams=(replace(down_team, name="\ud800"),))
     for path in ("/", "/?team=%ED%A0%80", "/api/v1/status"):
         async with client.get(path) as answer:
@@ -128,7 +128,7 @@ async def test_page_with_half_characters(client: ClientSession, source: "HeldSou
 
 
 async def test_links_of_the_page_lead_somewhere(client: ClientSession) -> None:
-    """Every link to ourselves on the page answers 200."""
+    """Every internal link on the page answers 200."""
     async with client.get("/") as answer:
         links = re.findall('href="[.](/[^"]*)"', await answer.text())
     assert {"/metrics", "/api/v1/status", "/-/healthy", "/-/ready", "/?team=render"} <= set(links)
@@ -140,7 +140,7 @@ async def test_links_of_the_page_lead_somewhere(client: ClientSession) -> None:
 async def test_ready_once_every_team_was_tried(
     client: ClientSession, source: "HeldSource", up_team: TeamStatus, new_team: TeamStatus, down_team: TeamStatus
 ) -> None:
-    """Ready names the teams that were not polled yet; a team that failed was polled."""
+    """`/-/ready` names the teams that were not polled yet; a failed poll counts as polled."""
     source.current = replace(source.current, teams=(up_team, new_team))
     async with client.get("/-/ready") as answer:
         assert answer.status == 503
@@ -151,7 +151,7 @@ async def test_ready_once_every_team_was_tried(
 
 
 async def test_healthy(client: ClientSession, source: "HeldSource") -> None:
-    """Health follows the poll schedule, not the platform."""
+    """Health depends on the poll schedule, not on the platform."""
     async with client.get("/-/healthy") as answer:
         assert (answer.status, await answer.text()) == (200, "Healthy.\n")
     source.alive = False
@@ -160,7 +160,7 @@ async def test_healthy(client: ClientSession, source: "HeldSource") -> None:
 
 
 async def test_telemetry_path(source: "HeldSource") -> None:
-    """The metrics move to the path that is configured, and the page links to them there; "/" replaces the page."""
+    """The metrics are at the configured path, and the page links to it; "/" replaces the page."""
     async with TestClient(TestServer(make_app(source, telemetry_path="/m"))) as client:
         assert (await client.get("/metrics")).status == 404
         assert (await client.get("/m")).headers["Content-Type"] == TEXT_TYPE

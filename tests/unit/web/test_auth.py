@@ -16,7 +16,7 @@ def basic(name: str, password: str) -> list[str]:
 
 
 class Users:
-    """Users and what checks their passwords."""
+    """Users, and the checker of their passwords."""
 
     def __init__(self, hashes: dict[str, str], checker: PasswordChecker | None = None) -> None:
         self.hashes = hashes
@@ -54,12 +54,12 @@ def users() -> Users:
     ],
 )
 async def test_who_is_admitted(users: Users, authorization: list[str], *, admitted: bool) -> None:
-    """Exactly one header with a name there is and its password; the same the second time."""
+    """Only exactly one header with an existing name and its password is accepted, also the second time."""
     assert [await users.admits(authorization) for _ in range(2)] == [admitted, admitted]
 
 
 async def test_a_long_password_counts_as_far_as_bcrypt_reads() -> None:
-    """Only 72 bytes are hashed; what other tools hashed is accepted as they mean it."""
+    """Only 72 bytes are hashed, as by other tools, whose hashes are accepted."""
     users = Users({"prom": hashed("x" * 72)})
     assert await users.admits(basic("prom", "x" * 5000))
     assert not await users.admits(basic("prom", "x" * 71))
@@ -67,7 +67,7 @@ async def test_a_long_password_counts_as_far_as_bcrypt_reads() -> None:
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
-    """Every check that was made: the password and the hash, which holds the cost."""
+    """Every check that was made: the password and the hash, which contains the cost."""
     made: list[tuple[bytes, bytes]] = []
     real = bcrypt.checkpw
 
@@ -80,14 +80,14 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
 
 
 async def test_a_right_password_is_checked_once(users: Users, checks: list[tuple[bytes, bytes]]) -> None:
-    """The hash is computed at the first request; a wrong password is computed each time, and forgets nothing."""
+    """A correct password is hashed only once; a wrong one each time, without forgetting the correct one."""
     for password in ("secret", "secret", "wrong", "wrong", "secret"):
         await users.admits(basic("prom", password))
     assert [password for password, _ in checks] == [b"secret", b"wrong", b"wrong"]
 
 
 async def test_no_password_is_kept(users: Users) -> None:
-    """What is remembered of a right password is a keyed hash."""
+    """Only a keyed hash of a correct password is remembered."""
     await users.admits(basic("prom", "secret"))
     checker = users.checker
     assert "secret" not in repr(vars(checker))
@@ -96,7 +96,7 @@ async def test_no_password_is_kept(users: Users) -> None:
 
 
 async def test_an_unknown_name_costs_what_a_wrong_password_costs(checks: list[tuple[bytes, bytes]]) -> None:
-    """Nobody can measure which names there are: either way one check is made, of a hash of a user's cost."""
+    """Timing does not reveal which names exist: one check of a user's hash is made in either case."""
     known = hashed("secret")
     users = Users({"prom": known})
     for name in ("prom", "nobody"):
@@ -105,7 +105,7 @@ async def test_an_unknown_name_costs_what_a_wrong_password_costs(checks: list[tu
 
 
 async def test_a_flood_of_checks_is_bounded(users: Users) -> None:
-    """Of those who wait too many are turned away, and a right password that is known does not wait."""
+    """Too many waiting checks are refused, and a known correct password does not wait."""
     assert await users.admits(basic("prom", "secret"))
     users.checker._waiting = MAX_WAITING
     with pytest.raises(BusyError):
@@ -114,7 +114,7 @@ async def test_a_flood_of_checks_is_bounded(users: Users) -> None:
 
 
 async def test_a_right_password_outlives_a_reload(users: Users, checks: list[tuple[bytes, bytes]]) -> None:
-    """While its hash stays, a known password is not checked again; one whose hash changed is, and none is added."""
+    """A known password is not checked again while its hash stays, but is if the hash changes."""
     for name, password in (("prom", "secret"), ("jörg", "pass:wört")):
         assert await users.admits(basic(name, password))
     checks.clear()
@@ -128,7 +128,7 @@ async def test_a_right_password_outlives_a_reload(users: Users, checks: list[tup
 
 
 async def test_an_unknown_name_with_a_known_password() -> None:
-    """The hash that stands in for an unknown name admits nobody, not even with its own password."""
+    """The hash that is checked for an unknown name admits nobody, not even with the right password for it."""
     one = Users({"prom": hashed("secret")})
     for _ in range(2):
         assert not await one.admits(basic("nobody", "secret"))
@@ -136,7 +136,7 @@ async def test_an_unknown_name_with_a_known_password() -> None:
 
 
 async def test_no_thread_for_a_check(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a limit of processes the password cannot be checked now, which is no error of ours."""
+    """If no thread can be started, the password cannot be checked now, which is not an internal error."""
 
     async def no_thread(*_: object) -> None:
         raise RuntimeError("can't start new thread")

@@ -59,7 +59,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
     ],
 )
 def test_format(accept: str, openmetrics: bool) -> None:  # noqa: FBT001  a column of the table
-    """OpenMetrics goes to those who name it with no less weight than text; text is the fallback."""
+    """OpenMetrics is sent if it is named with at least the weight of text; text is the fallback."""
     assert prefers_openmetrics(accept) is openmetrics
 
 
@@ -88,7 +88,7 @@ def test_format(accept: str, openmetrics: bool) -> None:  # noqa: FBT001  a colu
     ],
 )
 def test_coding(accept_encoding: str, gzip: bool) -> None:  # noqa: FBT001  a column of the table
-    """Gzip is sent when it is accepted and identity is not named as the better one."""
+    """Gzip is sent if it is accepted, unless identity is named with a greater weight."""
     assert accepts_gzip(accept_encoding) is gzip
 
 
@@ -96,14 +96,14 @@ def test_coding(accept_encoding: str, gzip: bool) -> None:  # noqa: FBT001  a co
 @example("a;q=" + "9" * 5000)
 @example("text/plain;q=0." + "0" * 5000 + "1")
 def test_any_header_has_an_answer(header: str) -> None:
-    """No header makes a scrape fail, whatever bytes it holds."""
+    """No header makes a scrape fail, whatever bytes it contains."""
     assert prefers_openmetrics(header) in {True, False}
     assert accepts_gzip(header) in {True, False}
 
 
 @given(st.binary())
 def test_any_bytes_have_an_answer(header: bytes) -> None:
-    """Headers arrive decoded as UTF-8 with surrogates for what is none."""
+    """Headers are decoded as UTF-8, with surrogates for invalid bytes."""
     text = header.decode("utf-8", "surrogateescape")
     assert prefers_openmetrics(text) in {True, False}
     assert accepts_gzip(text) in {True, False}

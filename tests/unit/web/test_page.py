@@ -16,7 +16,7 @@ EVIL = "</bdi><script>alert('1')</script>\"><b>\u202e\x00\x1b[31m\ud800&amp;"
 
 
 class Outline(HTMLParser):
-    """Collects what a browser would see: tags, attribute names and text."""
+    """Collects the page's tags, attribute names and text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,27 +51,27 @@ def verdict(status: ExporterStatus) -> str:
 
 
 def test_verdict_of_teams_that_are_up(status_of: StatusOf, up_team: TeamStatus) -> None:
-    """When all is well the page says so in one line, whatever the number of teams."""
+    """When everything works the page says so in one line, whatever the number of teams."""
     assert verdict(status_of(up_team)) == "good: render is up"
     assert verdict(status_of(up_team, replace(up_team, name="b"))) == "good: All 2 teams are up"
     assert verdict(status_of()) == "wait: No teams are configured"
 
 
 def test_verdict_names_the_team_that_is_down(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
-    """One team that is down is named with its list, the error in words and the last good time."""
+    """A single team that is down is named with its list, the error and the last success."""
     expected = "bad: film is down since 08:52:20 UTC: tasks: 401: the key was revoked"
     assert verdict(status_of(up_team, down_team)) == expected
 
 
 def test_verdict_of_a_team_that_never_worked(status_of: StatusOf, down_team: TeamStatus) -> None:
-    """Without a good poll no time is made up."""
+    """Without a successful poll no time is shown."""
     tasks, agents = down_team.collectors
     never = replace(down_team, collectors=(replace(tasks, last_success_at=None), agents))
     assert "film is down since it was first polled: tasks: 401" in verdict(status_of(never))
 
 
 def test_verdict_of_withheld_data(status_of: StatusOf, up_team: TeamStatus) -> None:
-    """A team whose last poll was good but is too old is down, and its data is said to be withheld."""
+    """A team whose last successful poll is too old is down, and its data is shown as withheld."""
     tasks, agents = up_team.collectors
     old = status_of(replace(up_team, collectors=(tasks, replace(agents, fresh=False))))
     assert verdict(old) == "bad: render is down since 08:53:00 UTC: agents: no fresh data"
@@ -81,7 +81,7 @@ def test_verdict_of_withheld_data(status_of: StatusOf, up_team: TeamStatus) -> N
 
 
 def test_data_that_is_withheld_because_the_platform_asked_to_wait(status_of: StatusOf, up_team: TeamStatus) -> None:
-    """A wait told for one list holds back the other, whose data then ages without a failure of its own."""
+    """A wait requested for one list holds back the other too, whose data then ages without a failure."""
     waiting = [replace(each, fresh=False, backoff_until=NOW + 60) for each in up_team.collectors]
     said = text(status_of(replace(up_team, collectors=tuple(waiting))))
     assert said.count("The platform asked this team to wait, which holds back both of its lists.") == len(waiting)
@@ -95,13 +95,13 @@ def test_verdict_of_many_down(status_of: StatusOf, down_team: TeamStatus) -> Non
 
 
 def test_verdict_while_starting(status_of: StatusOf, up_team: TeamStatus, new_team: TeamStatus) -> None:
-    """A team that was not polled yet is starting, not down."""
+    """A team that was not polled yet is shown as starting, not as down."""
     assert verdict(status_of(up_team, new_team)) == "wait: Starting: not polled yet: archive"
     assert "✗" not in text(status_of(up_team, new_team))
 
 
 def test_a_team_shows_everything_known(status_of: StatusOf, down_team: TeamStatus) -> None:
-    """State, schedule, credential and each poll are there, the error once however often it came."""
+    """State, schedule, credential and each poll are shown; a repeated error only once."""
     tasks, agents = down_team.collectors
     again = replace(tasks, attempts=(tasks.attempts[0],) * 3, truncated=True)
     team = replace(down_team, collectors=(again, agents), credential_expires_at=1_760_003_600.0, series_dropped=7)
@@ -127,25 +127,25 @@ def test_a_team_shows_everything_known(status_of: StatusOf, down_team: TeamStatu
 
 
 def test_an_expired_credential_is_said(status_of: StatusOf, up_team: TeamStatus) -> None:
-    """A time that has passed is not shown as one to come."""
+    """A past time is not shown as a future one."""
     assert "expired 10 s ago" in text(status_of(replace(up_team, credential_expires_at=1_759_999_990.0)))
 
 
 @pytest.mark.parametrize(("skew", "said"), [(-0.4, False), (None, False), (42.0, True)])
 def test_clock_skew(status_of: StatusOf, skew: float | None, said: bool) -> None:  # noqa: FBT001  a column
-    """A clock that is off by more than a few seconds is mentioned."""
+    """A clock difference of more than a few seconds is mentioned."""
     assert ("platform's clock is 42 s ahead" in text(replace(status_of(), clock_skew=skew))) is said
 
 
 def test_a_refused_configuration_is_said(status_of: StatusOf) -> None:
-    """When a reload failed, the page says since when the running configuration is in use."""
+    """After a failed reload the page says from when the configuration in use is."""
     refused = replace(status_of(), last_reload_ok=False, last_reload_ok_at=1_759_990_000.0)
     assert "has mistakes (see the log); the one from 06:06:40 UTC is still in use" in text(refused)
     assert "mistakes" not in text(status_of())
 
 
 def test_the_first_line_is_the_fleet(status_of: StatusOf, up_team: TeamStatus) -> None:
-    """Each team says in its line what waits, what runs, and how many GPUs are in use; what is not known is never 0."""
+    """Each team's line has waiting and running tasks and GPUs in use; an unknown number is never 0."""
     fleet = FleetStatus(tasks_waiting=1200, tasks_running=6, agents=1, gpus_in_use=5, gpu_capacity=8)
     assert "render ✓ up 1,200 waiting 6 running 1 agent 5 of 8 GPUs in use" in text(
         status_of(replace(up_team, fleet=fleet))
@@ -155,7 +155,7 @@ def test_the_first_line_is_the_fleet(status_of: StatusOf, up_team: TeamStatus) -
 
 
 def test_healthy_teams_are_folded(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
-    """What is well takes a line; what is down is unfolded, its failing list first, unless that is too much."""
+    """Healthy teams take a line; a few teams that are down are unfolded, with the failing list first."""
     whole = "".join(page.render(status_of(up_team, down_team), "/metrics"))
     assert re.findall(r'<details class="card (\w+)"( open)?>', whole) == [("bad", " open"), ("good", "")]
     many = status_of(*(replace(down_team, name=f"t{number}") for number in range(page.OPEN_TEAMS + 3)))
@@ -163,7 +163,7 @@ def test_healthy_teams_are_folded(status_of: StatusOf, up_team: TeamStatus, down
 
 
 def test_what_is_down_says_why(status_of: StatusOf, down_team: TeamStatus) -> None:
-    """A team that is down says why even where nothing but its line is visible; where it is unfolded, once is enough."""
+    """A team that is down shows why, even if only its line is visible; unfolded, only once."""
     for shown in (page.OPEN_TEAMS, page.FULL_TEAMS):
         teams = status_of(*(replace(down_team, name=f"t{number}") for number in range(shown + 1)))
         folded = text(teams).split("JSON", 1)[1].split(f" t{shown} ", 1)[1]
@@ -172,14 +172,14 @@ def test_what_is_down_says_why(status_of: StatusOf, down_team: TeamStatus) -> No
 
 
 def test_names_are_sorted_as_people_sort(status_of: StatusOf, down_team: TeamStatus) -> None:
-    """Numbers in names count as numbers, in the cards and in the line above them."""
+    """Names are sorted by the value of their numbers, in the cards and in the verdict."""
     said = text(status_of(*(replace(down_team, name=name) for name in ("team-10", "team-2", "7", "team", "team-2b"))))
     assert "5 of 5 teams are down: 7, team, team-2 and 2 more" in said
     assert re.findall(r"(\S+) ✗ down", said) == ["7", "team", "team-2", "team-2b", "team-10"]
 
 
 def test_the_failing_list_stands_first(status_of: StatusOf, up_team: TeamStatus) -> None:
-    """Whichever list fails, its error and what to do are read before the other list."""
+    """Whichever list fails, its error and advice come before the other list."""
     tasks, agents = up_team.collectors
     attempt = replace(agents.attempts[0], reason="tls", error="TLS failed: unknown authority", items=None)
     failing = replace(agents, attempts=(attempt, *agents.attempts[1:]), success=False, failures_in_a_row=1)
@@ -189,7 +189,7 @@ def test_the_failing_list_stands_first(status_of: StatusOf, up_team: TeamStatus)
 
 
 def test_one_list_that_is_held_back(status_of: StatusOf, up_team: TeamStatus) -> None:
-    """Each list says when it is polled next, and the one that is held back says nothing else."""
+    """Each list shows when it is polled next; one that is held back shows only until when."""
     tasks, agents = up_team.collectors
     held = replace(up_team, collectors=(tasks, replace(agents, backoff_until=NOW + 60)))
     said = text(status_of(held), "render")
@@ -201,7 +201,7 @@ def test_one_list_that_is_held_back(status_of: StatusOf, up_team: TeamStatus) ->
 
 
 def test_an_error_of_ours_leads_to_the_log(status_of: StatusOf, down_team: TeamStatus) -> None:
-    """A reason that is no platform's has advice as well."""
+    """An internal error has advice too."""
     tasks, agents = down_team.collectors
     ours = replace(tasks, attempts=(replace(tasks.attempts[0], reason="internal", error="an error of the exporter"),))
     said = text(status_of(replace(down_team, collectors=(ours, agents))))
@@ -236,12 +236,12 @@ FAILING = replace(DISCOVERY, success=False, reason="auth", error="GET /users/me:
 def test_verdict_of_discoveries(
     status_of: StatusOf, up_team: TeamStatus, discovery: DiscoveryStatus, teams: int, expected: str
 ) -> None:
-    """Never green and never "no teams" while it is not known which teams there are."""
+    """The page is neither green nor says "no teams" while the teams are not known."""
     assert verdict(replace(status_of(*[up_team] * teams), discoveries=(discovery,))) == expected
 
 
 def test_each_discovery_is_shown(status_of: StatusOf, up_team: TeamStatus) -> None:
-    """What was found, who is left out and why, and what to do about a failure; what is fine stands below the teams."""
+    """Discoveries show their teams, who is left out and why, and advice; healthy ones are below the teams."""
     left_out = replace(DISCOVERY, name="discover[1]", left_out=(LeftOutTeam("zoo", "the name zoo is taken"),))
     failing = replace(FAILING, name="discover[2]")
     said = text(replace(status_of(up_team), discoveries=(DISCOVERY, left_out, failing)))
@@ -256,7 +256,7 @@ def test_each_discovery_is_shown(status_of: StatusOf, up_team: TeamStatus) -> No
 
 
 def test_credentials_are_masked(status_of: StatusOf, down_team: TeamStatus) -> None:
-    """What the platform repeats of what it was sent does not reach whoever may read the page."""
+    """A credential that the platform repeats is masked on the page."""
     tasks, agents = down_team.collectors
     error = "502: https://bob:hunter2@vault.internal/ refused Bearer rt-0123456789"
     leaking = replace(tasks, attempts=(replace(tasks.attempts[0], error=error),))
@@ -265,7 +265,7 @@ def test_credentials_are_masked(status_of: StatusOf, down_team: TeamStatus) -> N
 
 
 def test_hostile_text_stays_text(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
-    """Names and errors add no tag and no attribute, in any place they are shown, and print as they are."""
+    """Names and errors add no tag and no attribute anywhere, and are shown as they are."""
     tasks, agents = down_team.collectors
     bad = replace(tasks, attempts=tuple(replace(each, error=EVIL, reason=EVIL) for each in tasks.attempts))
     hostile = replace(down_team, name=EVIL, team_id=EVIL, credential_kind=EVIL, collectors=(bad, agents))
@@ -282,13 +282,13 @@ def test_hostile_text_stays_text(status_of: StatusOf, up_team: TeamStatus, down_
 def test_teams_that_are_down_come_first(
     status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus, new_team: TeamStatus
 ) -> None:
-    """At night nobody scrolls for the trouble: down, then starting, then up."""
+    """Teams that are down come first, then those starting, then those up."""
     said = text(status_of(up_team, new_team, replace(down_team, name="zoo"))).split("documentation", 1)[1]
     assert said.index("zoo") < said.index("archive") < said.index("render")
 
 
 def test_thousands_of_teams_stay_quick(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
-    """2,000 teams make a page under 1 MB, in small steps; every team is on it."""
+    """The page of 2,000 teams is under 1 MB, rendered in small steps, and has every team."""
     teams = [replace(up_team, name=f"team-{number:04}") for number in range(2000)]
     pieces = list(page.render(status_of(*teams, down_team), "/metrics"))
     whole = "".join(pieces)
@@ -300,7 +300,7 @@ def test_thousands_of_teams_stay_quick(status_of: StatusOf, up_team: TeamStatus,
 
 
 def test_one_team_alone(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
-    """A link shows one team, unfolded; a name that is not there says so."""
+    """`?team=` shows one team, unfolded; for an unknown name the page says so."""
     status = status_of(up_team, down_team)
     alone = "".join(page.render(status, "/metrics", "render"))
     assert re.findall("<details.*?>", alone) == ['<details class="card good" open>', "<details open>", "<details open>"]

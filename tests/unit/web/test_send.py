@@ -14,19 +14,19 @@ from exporter.web.send import sliced
 
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 16))
 def test_slices_hold_the_same_bytes(parts: list[bytes], size: int) -> None:
-    """However the parts are cut, all bytes come out in order, none in a slice that is too long or empty."""
+    """However the parts are cut, all bytes are sent in order, and no slice is too long or empty."""
     slices = [bytes(each) for each in sliced(parts, size)]
     assert b"".join(slices) == b"".join(parts)
     assert all(len(each) <= size for each in slices)
 
 
 def test_small_parts_travel_together() -> None:
-    """Thousands of small parts make few writes."""
+    """Thousands of small parts cause few writes."""
     assert [len(each) for each in sliced([b"x" * 10] * 1000, 4000)] == [4000, 4000, 2000]
 
 
 class FastReader(web.StreamResponse):
-    """A response whose reader takes everything at once, so that no write ever waits."""
+    """A response whose client reads everything at once, so that no write ever waits."""
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send no headers."""

@@ -19,7 +19,7 @@ ASK = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def drained(reader: asyncio.StreamReader) -> int:
-    """Read until the connection ends, which must be soon; return how many bytes came."""
+    """Read until the connection ends, which must be soon; return the number of bytes."""
     count = 0
     try:
         async with asyncio.timeout(10):
@@ -31,13 +31,13 @@ async def drained(reader: asyncio.StreamReader) -> int:
 
 
 async def let_go(source: "HeldSource") -> int:
-    """Wait until a body is let go; return how much of it was taken."""
+    """Wait until a body is released; return how much of it was read."""
     async with asyncio.timeout(10):
         return await source.ended.get()
 
 
 async def test_reader_that_leaves(port: int, source: "HeldSource", caplog: pytest.LogCaptureFixture) -> None:
-    """A client that disconnects in the middle of a body ends its answer, leaves no trace and hinders nobody."""
+    """A client that disconnects in the middle of a body only ends its own response, without a log line."""
     source.text_body = b"x" * BIG
     for until_then in (0.0, 0.05, 0.3):  # at once, and when we have come to wait for it
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
@@ -57,7 +57,7 @@ async def test_reader_that_leaves(port: int, source: "HeldSource", caplog: pytes
 async def test_reader_that_stands_still(
     port: int, source: "HeldSource", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A client that stops reading loses its connection after a while: it must not hold old data for ever."""
+    """A client that stops reading is disconnected after a while, so that it does not hold old data for ever."""
     monkeypatch.setattr(send, "READER_TIMEOUT", 0.05)
     source.text_body = b"x" * BIG
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
@@ -72,7 +72,7 @@ async def test_reader_that_stands_still(
 async def test_reader_that_is_slow(
     port: int, source: "HeldSource", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A client that goes on reading gets the whole body, however long that takes in all."""
+    """A client that keeps reading gets the whole body, however long that takes."""
     monkeypatch.setattr(send, "READER_TIMEOUT", 2.0)
     source.text_body = b"x" * BIG
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
@@ -96,7 +96,7 @@ async def test_reader_that_is_slow(
     ],
 )
 async def test_bytes_that_are_not_http(port: int, caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
-    """A port scan gets 400 with our headers, without an echo, a version or a line in the log."""
+    """A port scan gets 400 with our headers, without an echo, a version or a log line."""
     with caplog.at_level(logging.DEBUG):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
@@ -113,7 +113,7 @@ async def test_bytes_that_are_not_http(port: int, caplog: pytest.LogCaptureFixtu
 
 
 async def test_large_headers(port: int) -> None:
-    """A browser that sends 60 KB of cookies is answered."""
+    """A browser that sends 60 KB of cookies gets an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: " + b"x" * 60_000 + b"\r\n\r\n")
     assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
@@ -123,7 +123,7 @@ async def test_large_headers(port: int) -> None:
 async def test_a_handler_that_fails_is_told_once(
     port: int, source: "HeldSource", caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of ours is 500 in one line, with our headers, is counted and stands in the log with its traceback."""
+    """An internal error gives 500 in one line, with our headers; it is counted, and logged with its traceback."""
 
     def broken(_: object) -> None:
         raise ArithmeticError
@@ -143,7 +143,7 @@ async def test_a_handler_that_fails_is_told_once(
 
 
 async def test_a_client_that_speaks_no_http_is_no_error_of_ours(port: int, source: "HeldSource") -> None:
-    """Bytes that are not HTTP are the client's mistake and are not counted as the exporter's."""
+    """Bytes that are not HTTP are the client's mistake and not counted as an internal error."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"\x16\x03\x01\r\n\r\n")
     assert b" 400 " in await reader.readline()
@@ -152,7 +152,7 @@ async def test_a_client_that_speaks_no_http_is_no_error_of_ours(port: int, sourc
 
 
 async def test_the_port_is_freed_when_the_block_ends(source: "HeldSource") -> None:
-    """Port 0 yields the real port, which a second server can have afterwards but not before."""
+    """Port 0 yields the real port, which a second server can use afterwards but not before."""
     async with listening(make_app(source), ("127.0.0.1", 0)) as addresses:
         assert len(addresses) == 1
         with pytest.raises(OSError, match=r"(?i)address already in use"):
@@ -163,7 +163,7 @@ async def test_the_port_is_freed_when_the_block_ends(source: "HeldSource") -> No
 
 
 async def test_the_end_waits_for_no_reader_for_long(source: "HeldSource") -> None:
-    """An answer that nobody takes delays the end by seconds, not by the minute that aiohttp would give it."""
+    """A response that nobody reads delays the shutdown by seconds, not by aiohttp's minute."""
     source.text_body = b"x" * BIG
     async with listening(make_app(source), ("127.0.0.1", 0)) as ((_, port),):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
@@ -175,7 +175,7 @@ async def test_the_end_waits_for_no_reader_for_long(source: "HeldSource") -> Non
 
 
 async def test_the_end_lets_an_answer_finish(source: "HeldSource") -> None:
-    """An answer under way when the end begins arrives whole."""
+    """A response under way at shutdown arrives completely."""
     source.text_body = b"x" * BIG
     async with listening(make_app(source), ("127.0.0.1", 0)) as ((_, port),):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
@@ -188,7 +188,7 @@ async def test_the_end_lets_an_answer_finish(source: "HeldSource") -> None:
 
 
 def test_a_lack_of_descriptors_is_told_now_and_then() -> None:
-    """Of the hundreds of lines that asyncio writes then, one a minute is left, in words; others pass."""
+    """Of asyncio's many lines about missing descriptors one per minute is logged, reworded; others are kept."""
     now = [1000.0]
     thin = AcceptErrorThrottle(lambda: now[0])
 

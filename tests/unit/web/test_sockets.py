@@ -33,14 +33,14 @@ def answers(family: socket.AddressFamily, port: int) -> bool:
 @pytest.mark.skipif(not HAS_IPV6, reason="no IPv6 here")
 @pytest.mark.parametrize("host", [None, "::"])
 async def test_every_interface_is_one_port_in_both_families(stack: ExitStack, host: str | None) -> None:
-    """Without a host, or with that of all of IPv6, IPv4 is served by the same socket: `:0` is one port."""
+    """Without a host, or with `::`, one socket serves IPv4 and IPv6, so `:0` is a single port."""
     [(_, port)] = await opened(stack, host)
     assert answers(socket.AF_INET, port)
     assert answers(socket.AF_INET6, port)
 
 
 async def test_every_interface_without_ipv6(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no IPv6, every interface is those of IPv4."""
+    """Without IPv6, every interface means those of IPv4."""
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     [(host, port)] = await opened(stack, None)
     assert host == "0.0.0.0"  # noqa: S104  every interface is meant
@@ -56,7 +56,7 @@ async def test_an_address_of_ipv4_is_that_alone(stack: ExitStack) -> None:
 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
-    """Let every name have these addresses."""
+    """Make every name resolve to these addresses."""
 
     async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
         families = [socket.AF_INET6 if ":" in host else socket.AF_INET for host in hosts]
@@ -78,7 +78,7 @@ async def test_a_name_listens_on_all_its_addresses(stack: ExitStack, monkeypatch
 async def test_a_name_listens_on_the_addresses_that_work(
     stack: ExitStack, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """An address that this machine does not have costs itself; without any other the error is told."""
+    """An address that this machine lacks is skipped; if there is no other, the error is raised."""
     resolve(monkeypatch, "::1", "127.0.0.1")
     real = socket.create_server
 
@@ -96,7 +96,7 @@ async def test_a_name_listens_on_the_addresses_that_work(
 
 
 async def test_an_address_in_use_is_an_error(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A port that somebody else has is no address that is missing, and what was opened before is closed."""
+    """A port in use is not treated like a missing address, and sockets opened before are closed."""
     [(_, port)] = await opened(stack, "127.0.0.1")
     resolve(monkeypatch, "127.0.0.2", "127.0.0.1")
     with pytest.raises(OSError, match=rf"^cannot listen on localhost:{port}: Address already in use$"):
@@ -110,5 +110,5 @@ async def test_an_address_in_use_is_an_error(stack: ExitStack, monkeypatch: pyte
     [(Address("::", 10042), "[::]:10042"), (Address("127.0.0.1", 80), "127.0.0.1:80"), (Address("::1", 1), "[::1]:1")],
 )
 def test_address(address: Address, text: str) -> None:
-    """An address of IPv6 stands in brackets."""
+    """An IPv6 address is shown in brackets."""
     assert str(address) == text

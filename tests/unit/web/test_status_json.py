@@ -29,7 +29,7 @@ def document(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus, ne
 
 
 def paths(value: Any, at: str = "") -> Iterator[str]:
-    """Yield every key with the way to it: `teams[].name`."""
+    """Yield the path of every key, such as `teams[].name`."""
     if isinstance(value, dict):
         for key, below in value.items():
             yield at + key
@@ -40,13 +40,13 @@ def paths(value: Any, at: str = "") -> Iterator[str]:
 
 
 def test_documented_keys_are_the_real_ones(document: dict[str, Any]) -> None:
-    """docs/http-api.md lists every key of the answer and no other."""
+    """The page `docs/http-api.md` lists exactly the keys of the response."""
     documented = re.findall(r"^\| `([a-z_.\[\]]+)` \|", DOCS.read_text("utf-8"), re.MULTILINE)
     assert sorted(documented) == sorted(set(paths(document)))
 
 
 def test_values_are_those_of_the_status(status_of: StatusOf, up_team: TeamStatus, down_team: TeamStatus) -> None:
-    """The answer is the status itself, field by field, and what is computed from it."""
+    """The response is the status, field by field, and the properties computed from it."""
     status = status_of(up_team, down_team)
     document = rendered(status)
     plain = json.loads(json.dumps(asdict(status)))
@@ -57,7 +57,7 @@ def test_values_are_those_of_the_status(status_of: StatusOf, up_team: TeamStatus
 
 
 def test_what_is_computed(document: dict[str, Any]) -> None:
-    """Up, attempted, held back and ready are there for programs, so that none has to work them out."""
+    """`up`, `attempted`, `backoff_until` and `ready` are included, so programs need not compute them."""
     states = {team["name"]: (team["up"], team["attempted"], team["backoff_until"]) for team in document["teams"]}
     assert states == {
         "render": (True, True, None),
@@ -73,7 +73,7 @@ def test_no_teams(status_of: StatusOf) -> None:
 
 
 def test_credentials_in_errors_are_masked(status_of: StatusOf, down_team: TeamStatus) -> None:
-    """What the platform repeats of what it was sent does not reach whoever may read the status."""
+    """A credential that the platform repeats is masked in the JSON."""
     tasks, agents = down_team.collectors
     error = "502: https://bob:hunter2@vault.internal/ refused Bearer rt-0123456789"
     leaking = replace(tasks, attempts=(replace(tasks.attempts[0], error=error),))

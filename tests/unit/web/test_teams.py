@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     ],
 )
 def test_the_scrape_timeout_less_a_margin(header: str, seconds: float) -> None:
-    """A probe ends before whoever asks gives up; what makes no sense counts as not said."""
+    """A probe ends before the scrape timeout; a meaningless header counts as missing."""
     assert scrape_timeout(header) == seconds
 
 
 async def test_a_probe_is_of_one_configured_team(client: ClientSession, source: "HeldSource") -> None:
-    """Only a name there is gets polled."""
+    """Only existing names are polled."""
     found = []
     for query in ("", "?team=", "?team=a&team=render", "?team=film", "?team=http://127.0.0.1/", "?team=render"):
         async with client.get(f"/probe{query}", headers={"X-Prometheus-Scrape-Timeout-Seconds": "3"}) as answer:
@@ -55,7 +55,7 @@ async def test_a_probe_is_of_one_configured_team(client: ClientSession, source: 
 async def test_discovery_lists_the_teams(
     client: ClientSession, source: "HeldSource", status_of: Callable[..., ExporterStatus], up_team: TeamStatus
 ) -> None:
-    """A target for each team, at the address that was asked, whatever characters its name has."""
+    """There is a target for each team at the request's address, whatever characters its name has."""
     source.current = status_of(up_team, replace(up_team, name='Ä "&\\渲'))
     async with client.get("/sd", headers={"Host": "exporter.example:1"}) as answer:
         assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
@@ -69,7 +69,7 @@ async def test_discovery_lists_the_teams(
 
 
 async def test_reload_where_it_is_not_enabled(client: ClientSession) -> None:
-    """403 says how to enable it, 405 that it takes POST or PUT."""
+    """403 says how to enable reloads, and 405 that they need POST or PUT."""
     for method, status in (("POST", 403), ("PUT", 403), ("GET", 405), ("HEAD", 405)):
         async with client.request(method, "/-/reload") as answer:
             assert answer.status == status
@@ -79,7 +79,7 @@ async def test_reload_where_it_is_not_enabled(client: ClientSession) -> None:
 
 @pytest.mark.parametrize(("mistakes", "status", "text"), [((), 200, "Reloaded.\n"), (("a", "b"), 500, "a\nb\n")])
 async def test_reload_tells_the_mistakes(source: "HeldSource", mistakes: Sequence[str], status: int, text: str) -> None:
-    """A line each, or that it is done."""
+    """The response has a line for each mistake, or says that it is done."""
     calls = []
 
     async def reload() -> Sequence[str]:

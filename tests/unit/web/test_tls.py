@@ -58,7 +58,7 @@ class Files:
     def client(
         self, *names: str, ca: trustme.CA | None = None, version: ssl.TLSVersion | None = None
     ) -> ssl.SSLContext:
-        """A client, with a certificate for these names if there are any, that speaks one version if one is given."""
+        """A client with a certificate for these names, if any, that uses one version, if given."""
         context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         if names:
             (ca or self.ca).issue_cert(*names).configure_cert(context)
@@ -86,7 +86,7 @@ async def serving(access: AccessControl) -> AsyncIterator[int]:
 
 
 async def ask(port: int, context: ssl.SSLContext) -> tuple[str, str]:
-    """The status of a request, or "refused" where the connection ends instead, and the suite of TLS."""
+    """The status of a request, or "refused" if the connection ends instead, and the TLS suite."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
         suite: str = writer.get_extra_info("cipher")[0]
@@ -116,14 +116,14 @@ V1, V2, V3 = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv
     ],
 )
 async def test_versions(files: Files, tls: dict[str, str], served: list[ssl.TLSVersion]) -> None:
-    """The versions between the two are served, no others; below 1.2 only where it is asked for."""
+    """Only the versions between the two are served; below 1.2 only if the file asks for it."""
     async with serving(AccessControl(files.write(tls))) as port:
         answers = {version: await status(port, files.client(version=version)) for version in (V1, V2, V3)}
     assert [version for version, line in answers.items() if line == "200"] == served, answers
 
 
 async def test_suites(files: Files) -> None:
-    """Of TLS 1.2 only the chosen suites are served."""
+    """With TLS 1.2 only the chosen suites are served."""
     tls = {"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"]}
     async with serving(AccessControl(files.write(tls))) as port:
         _, suite = await ask(port, files.client(version=V2))
@@ -135,7 +135,7 @@ async def test_suites(files: Files) -> None:
 
 @pytest.mark.parametrize(("prefers", "cipher"), [(True, "AES256-GCM-SHA384"), (False, "AES128-GCM-SHA256")])
 async def test_whose_order_counts(files: Files, *, prefers: bool, cipher: str) -> None:
-    """The server's order of suites or the client's, as the file says."""
+    """The server's or the client's order of suites is used, as the file says."""
     suites = [
         f"TLS_ECDHE_{key}_WITH_AES_{rest}" for rest in ("256_GCM_SHA384", "128_GCM_SHA256") for key in ("ECDSA", "RSA")
     ]
@@ -149,7 +149,7 @@ async def test_whose_order_counts(files: Files, *, prefers: bool, cipher: str) -
 
 
 async def test_one_curve(files: Files) -> None:
-    """Only the curve that is named is served."""
+    """Only the configured curve is served."""
     async with serving(AccessControl(files.write({"curve_preferences": ["CurveP384"]}))) as port:
         answers = {}
         for curve in ("secp384r1", "prime256v1"):
@@ -160,7 +160,7 @@ async def test_one_curve(files: Files) -> None:
 
 
 async def test_a_required_certificate_is_required(files: Files) -> None:
-    """Without a certificate, or with one of another authority, no request is answered; in either version."""
+    """Without a certificate, or with another authority's, no request is answered, in either TLS version."""
     tls = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}
     async with serving(AccessControl(files.write(tls))) as port:
         for version in (V2, V3):
@@ -170,7 +170,7 @@ async def test_a_required_certificate_is_required(files: Files) -> None:
 
 
 async def test_a_certificate_if_given(files: Files) -> None:
-    """None is needed, a wrong one is refused."""
+    """With VerifyClientCertIfGiven no certificate is needed, but a wrong one is refused."""
     tls = {"client_auth_type": "VerifyClientCertIfGiven", "client_ca": (files.folder / "ca.pem").read_text()}
     async with serving(AccessControl(files.write(tls))) as port:
         assert await status(port, files.client()) == "200"
@@ -180,7 +180,7 @@ async def test_a_certificate_if_given(files: Files) -> None:
 
 @pytest.mark.parametrize("allowed", ["prom.example", "10.0.0.1", "2001:DB8:0:0::1", "ops@example.com"])
 async def test_allowed_names(files: Files, allowed: str) -> None:
-    """Any name of the certificate may be the one that is allowed; with another one nothing is answered."""
+    """Any name of the certificate may be the allowed one; without an allowed name requests get 403."""
     tls = {
         "client_auth_type": "RequireAndVerifyClientCert",
         "client_ca_file": "ca.pem",
@@ -194,7 +194,7 @@ async def test_allowed_names(files: Files, allowed: str) -> None:
 
 
 def test_names_of_a_certificate() -> None:
-    """DNS, IP, URI and e-mail names count, nothing else of the certificate."""
+    """Only DNS, IP, URI and e-mail names of the certificate count."""
     names = (
         ("DNS", "a"),
         ("IP Address", "2001:DB8:0:0:0:0:0:1"),
@@ -242,7 +242,7 @@ BROKEN: dict[str, tuple[Callable[[Files], object], str]] = {
 
 
 def test_letters_around_an_inline_authority(files: Files) -> None:
-    """A comment in any script above a certificate is fine; what it breaks is a mistake."""
+    """A comment in any script above a certificate is accepted; a damaged certificate is a mistake."""
     pem = (files.folder / "ca.pem").read_text()
     tls = {"client_auth_type": "RequireAndVerifyClientCert"}
     AccessControl(files.write({**tls, "client_ca": f"# Zertifikat für Jörg 漢字\n{pem}"}))
@@ -254,7 +254,7 @@ def test_letters_around_an_inline_authority(files: Files) -> None:
 def test_a_file_that_vanishes_while_it_is_read(
     files: Files, monkeypatch: pytest.MonkeyPatch, key: str, file: str
 ) -> None:
-    """A certificate that was there when it was checked and is gone when it is loaded is a mistake like any other."""
+    """A certificate that disappears between check and loading is a mistake like any other."""
     path = files.write({"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "ca.pem"})
 
     def vanish(_: object) -> tuple[()]:
@@ -271,7 +271,7 @@ def test_a_file_that_vanishes_while_it_is_read(
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_unusable_files_are_mistakes(files: Files, case: str) -> None:
-    """A file that cannot be used is named, with what is wrong; nothing is asked on the terminal."""
+    """An unusable file is named with its problem, and nothing is asked on the terminal."""
     path = files.write({"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "ca.pem"})
     change, mistake = BROKEN[case]
     change(files)
@@ -282,7 +282,7 @@ def test_unusable_files_are_mistakes(files: Files, case: str) -> None:
 
 
 async def test_targets_are_scraped_as_they_were_asked_for(files: Files, source: "HeldSource") -> None:
-    """Over TLS the service discovery says so: Prometheus would ask the port in the clear."""
+    """Over TLS the service discovery sets the scheme, because Prometheus would otherwise use plain HTTP."""
     access = AccessControl(files.write())
     app = make_app(source, access=access)
     async with (

@@ -9,7 +9,7 @@ NOW = 1_760_000_000.0
 
 @given(st.text(st.characters()))
 def test_escaped_text_is_only_text(text: str) -> None:
-    """Whatever the text, no markup, no control character and no direction override is left of it."""
+    """Whatever the text, no markup, control character or direction override remains."""
     escaped = words.escape(text)
     assert not set(escaped) & set("<>\"'")
     assert escaped.isprintable()
@@ -17,12 +17,12 @@ def test_escaped_text_is_only_text(text: str) -> None:
 
 
 def test_hidden_characters_are_shown() -> None:
-    """What does not print is shown as its escape, so that two names that look alike can be told apart."""
+    """Unprintable characters are shown as escapes, so that two similar names can be distinguished."""
     assert words.visible("a\u202eb\x00\n\ud800é") == "a\\u202eb\\x00\\n\\ud800é"
 
 
 def test_long_text_is_cut() -> None:
-    """A text of 10 MB costs a page a few hundred characters."""
+    """A text of 10 MB takes a few hundred characters on a page."""
     assert words.visible("x" * 10_000_000) == "x" * (words.MAX_TEXT - 1) + "…"
     assert words.visible("x" * words.MAX_TEXT) == "x" * words.MAX_TEXT
 
@@ -42,7 +42,7 @@ def test_long_text_is_cut() -> None:
     ],
 )
 def test_span(seconds: float, said: str) -> None:
-    """A length of time is said in the largest unit of which there are at least two."""
+    """A time span is shown in the largest unit of which it has at least two."""
     assert words.span(seconds) == said
 
 
@@ -62,16 +62,16 @@ def test_duration(seconds: float, said: str) -> None:
     ],
 )
 def test_utc(moment: float, said: str) -> None:
-    """A moment carries its date unless it is today's; one that no calendar holds is still said."""
+    """A time has its date unless it is today; one outside the calendar is still shown."""
     assert words.utc(moment, NOW) == said
 
 
 def test_until() -> None:
-    """A moment that has come is now, never negative."""
+    """A time that has passed is shown as now, never negative."""
     assert [words.until(NOW + delta, NOW) for delta in (90, 0.2, -50)] == ["in 90 s", "now", "now"]
 
 
 def test_listed() -> None:
-    """A long list is named in part and counted in whole."""
+    """Of a long list some names are shown, and the others counted."""
     assert words.listed(["a", "b"], 2) == "a, b"
     assert words.listed(["a", "b", "c\n"], 1) == "a and 2 more"
