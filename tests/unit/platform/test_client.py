@@ -350,7 +350,7 @@ NO_HTTP = "the answer is not valid HTTP, or its headers are too large"
 async def test_a_broken_connection_is_one_failed_request(
     server: Server, client: Client, script: Script, words: str
 ) -> None:
-    """aiohttp does not repeat the request itself."""
+    """The request is not repeated by aiohttp itself."""
     server.script = script
     error = await client.failure()
     assert (error.reason, str(error)) == ("connect", f"GET /r/tasks: {words}")
