@@ -270,14 +270,14 @@ async def test_each_team_is_polled_by_one_shard(
         platform.add_team(name)
     shards = [
         await exporter_factory(
-            {"api": {**API, "base_url": base_url}, "collect": {"interval": "1s"}},
+            {"api": {**API, "base_url": base_url, "timeout": "30s"}, "collect": {"interval": "1s"}},
             arguments=[f"--shard={shard}", "--total-shards=3"],
         )
         for shard in range(3)
     ]
     found, polled = [], Counter[str]()
     for shard in shards:
-        await shard.wait_ready()
+        await shard.wait_ready(within=60)
         samples = await shard.samples()
         found.append({each["team_name"] for each in samples.series("cyberun_up")})
         targets = await shard.json("/sd")

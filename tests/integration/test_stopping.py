@@ -14,8 +14,9 @@ from support import ExporterFactory, RunningExporter, wait_until
 from support.exporter import SCRIPT
 from support.sessions import SignedIn
 
-IN_TIME = 5.0
-"""Seconds from SIGTERM to the end, as documented."""
+IN_TIME = 20.0
+"""Seconds from SIGTERM to the end: 5 are documented, on a machine that does nothing else; what must not be waited for
+takes a minute."""
 UNRESOLVABLE = """
 import socket, sys, time
 from exporter.cli import main
@@ -64,8 +65,8 @@ async def test_a_name_that_is_being_resolved_is_not_waited_for(
         stdout=asyncio.subprocess.DEVNULL,
     )
     assert process.stderr is not None
-    while b"resolving" not in await asyncio.wait_for(process.stderr.readline(), 30):
-        pass
+    while b"resolving" not in (line := await asyncio.wait_for(process.stderr.readline(), 60)):
+        assert line, "it ended before"
     assert await terminated(process) == code
 
 
