@@ -1,5 +1,8 @@
 """A soak test: faults on and off, teams and agents that come and go, reloads, scrapes of every kind.
 
+The platform misbehaves, and so does the wire: a relay cuts answers into chunks of a byte, breaks them or sends them
+twice. Nobody reads the log. One team is always there: its requests are counted on both sides.
+
 Memory, asyncio tasks and file descriptors of the exporter are noted every second. In the calm phases at the start and
 at the end the same things happen, so they can be compared: the goal is no growth. The slope is that of all samples
 between. The number of seconds is the only argument; 60 without it.
@@ -13,17 +16,19 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parent))
 import aiohttp
 import yaml
 from rig import report
-from rig.servers import free_port
+from rig.process import Sample, doing, sample, slope
+from rig.servers import free_port, get
+from rig.wire_faults import PLATFORM_FAULTS, Relay
 
 from exporter import log
 from exporter.cli.serve import serve
@@ -44,29 +49,13 @@ LIFETIME = 20.0
 MORE_MEMORY = 0.10
 MORE = 5
 """What counts as flat: part of the memory; tasks and descriptors."""
-FAULTS = (
-    "status=500",
-    "status=401",
-    "status=429/2",
-    "hang",
-    "hang_body",
-    "reset",
-    "reset_body",
-    "truncated",
-    "html",
-    "empty",
-    "endless",
-    "gzip_bomb=64MiB",
-    "total=+7",
-    "duplicate",
-    "hostile=text",
-    "latency=700ms",
-)
+REQUESTS = 'cyberun_exporter_api_requests_total{team_name="team-0"'
 PATHS = ("/r/tasks", "/r/agents", "/agents", "/users/me", "/auth/refresh", "*")
 
 
-def _export(config: str, tasks: Connection) -> None:
-    """The real exporter, in a process that also reports how many tasks its loop has."""
+def _export(config: str, tasks: Connection, stderr: Connection) -> None:
+    """The real exporter, in a process that also reports how many tasks its loop has. Nobody reads its log."""
+    os.dup2(stderr.fileno(), 2)
 
     def read() -> Settings:
         return load(Path(config), {})
@@ -78,7 +67,7 @@ def _export(config: str, tasks: Connection) -> None:
 
     async def main() -> None:
         counting = asyncio.create_task(count())
-        log.configure("error", "logfmt")
+        log.configure("info", "logfmt")
         await serve(read(), {}, Shard(), read)
         counting.cancel()
 
@@ -90,6 +79,7 @@ class Rig:
     """Everything that takes part. Mutable."""
 
     platform: SimulatedPlatform
+    relay: Relay
     folder: Path
     base_url: str
     pid: int = 0
@@ -109,7 +99,7 @@ class Rig:
             "collect": {"interval": "1s", "stale_after": "10s", "agent_memory": "20s", "agent_labels": True},
             "teams": configured,
             "discover": [{"refresh_token_file": "operator", "exclude": [each["name"].title() for each in configured]}],
-            "log": {"level": "error"},
+            "log": {"level": "info"},
             "web": {"listen_address": f"127.0.0.1:{self.port}", "enable_lifecycle": True},
         }
         (self.folder / "config.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -118,6 +108,10 @@ class Rig:
         """Have it read anew."""
         os.kill(self.pid, signal.SIGHUP)
         self.reloads += 1
+
+
+def _relay(url: str) -> Relay:
+    return Relay(urlsplit(url).port or 0, random.Random(7))  # noqa: S311  as above
 
 
 def _platform(folder: Path) -> SimulatedPlatform:
@@ -155,12 +149,15 @@ async def _keep_scraping(rig: Rig) -> None:
 async def _trouble(rig: Rig) -> None:
     """Faults on and off, teams and agents that come and go, reloads; good and bad ones."""
     rng = rig.rng
+    rig.relay.spoilt = 0.05
     while True:
         rig.platform.faults.clear()
         for _ in range(rng.randrange(4)):
             team = rng.choice(["*", *rig.platform.teams])
             with suppress(ValueError):
-                rig.platform.faults.parse(f"{team}:{rng.choice(PATHS)}:{rng.choice(FAULTS)}#{rng.randrange(1, 20)}")
+                fault = rng.choice(PLATFORM_FAULTS)
+                times = "" if "#" in fault else f"#{rng.randrange(1, 20)}"
+                rig.platform.faults.parse(f"{team}:{rng.choice(PATHS)}:{fault}{times}")
         lucky = rig.platform.teams[rng.choice(list(rig.platform.teams))]
         newcomers = lucky.add_agents(5, prefix=f"spot-{rng.randrange(10**9)}-", gpus=2)
         lucky.add_tasks(20, status="completed")
@@ -187,27 +184,11 @@ def _members(rig: Rig, count: int) -> None:
 
 def _calm(rig: Rig) -> None:
     rig.platform.faults.clear()
+    rig.relay.spoilt = 0.0
     _members(rig, TEAMS)
     (rig.folder / "team-0.key").write_text(rig.platform.teams["team-0"].token, encoding="utf-8")
     rig.write_config(teams=TEAMS)
     rig.reload()
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The exporter at one moment."""
-
-    at: float
-    memory: float
-    """MiB."""
-    tasks: int
-    descriptors: int
-
-
-def _sample(pid: int, now: float, tasks: int) -> Sample:
-    proc = Path(f"/proc/{pid}")
-    pages = int((proc / "statm").read_text(encoding="ascii").split()[1])
-    return Sample(now, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, tasks, sum(1 for _ in (proc / "fd").iterdir()))
 
 
 async def _measure(rig: Rig, tasks: Connection, seconds: float) -> list[Sample]:
@@ -218,27 +199,8 @@ async def _measure(rig: Rig, tasks: Connection, seconds: float) -> list[Sample]:
         await asyncio.sleep(1)
         while tasks.poll():
             latest = tasks.recv()
-        samples.append(_sample(rig.pid, loop.time(), latest))
+        samples.append(sample(rig.pid, loop.time(), latest))
     return samples
-
-
-def _slope(samples: list[Sample], what: Callable[[Sample], float]) -> float:
-    """Growth in an hour, by least squares."""
-    return statistics.linear_regression([each.at / 3600 for each in samples], [what(each) for each in samples]).slope
-
-
-@asynccontextmanager
-async def _doing(*what: Awaitable[None]) -> AsyncIterator[None]:
-    tasks = [asyncio.ensure_future(each) for each in what]
-    try:
-        yield
-        for task in tasks:
-            if task.done():
-                task.result()  # what ended by itself failed
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _soak(seconds: float) -> bool:
@@ -248,12 +210,14 @@ async def _soak(seconds: float) -> bool:
         user = platform.access.add_user("operator", [])
         (folder / "operator").touch(mode=0o600)
         (folder / "operator").write_text(user.refresh_token, encoding="utf-8")
-        async with platform.serve() as base_url:
-            rig = Rig(platform, folder, base_url, port=free_port())
+        async with platform.serve() as url, (relay := _relay(url)).serve() as port:
+            base_url = url.replace(f":{urlsplit(url).port}", f":{port}")
+            rig = Rig(platform, relay, folder, base_url, port=free_port())
             rig.write_config(teams=TEAMS)
             context = multiprocessing.get_context("spawn")
             here, there = context.Pipe()
-            process = context.Process(target=_export, args=(str(folder / "config.yaml"), there))
+            unread, stderr = context.Pipe(duplex=False)
+            process = context.Process(target=_export, args=(str(folder / "config.yaml"), there, stderr))
             process.start()
             rig.pid = process.pid or 0
             try:
@@ -261,21 +225,23 @@ async def _soak(seconds: float) -> bool:
             finally:
                 process.terminate()
                 await asyncio.to_thread(process.join)
+        unread.close()
         print(f"exit code {process.exitcode}; {rig.scrapes} requests, {rig.reloads} reloads")
         return flat and process.exitcode == 0
 
 
 async def _compared(rig: Rig, tasks: Connection, seconds: float) -> bool:
     await asyncio.sleep(3)
-    async with _doing(_keep_scraping(rig)):
-        async with _doing(_trouble(rig)):
+    async with doing(_keep_scraping(rig)):
+        async with doing(_trouble(rig)):
             await _measure(rig, tasks, WARM)
         _calm(rig)
         start = (await _measure(rig, tasks, CALM))[5:]
-        async with _doing(_trouble(rig)):
+        async with doing(_trouble(rig)):
             rough = await _measure(rig, tasks, seconds)
         _calm(rig)
         end = (await _measure(rig, tasks, CALM))[5:]
+    all_counted = await _all_counted(rig)
     rows = []
     for name, what in (
         ("memory (MiB)", lambda each: each.memory),
@@ -290,12 +256,26 @@ async def _compared(rig: Rig, tasks: Connection, seconds: float) -> bool:
                 "calm start": float(before),
                 "calm end": float(after),
                 "highest": float(max(map(what, rough))),
-                "slope per hour": _slope(rough, what),
+                "slope per hour": slope(rough, what),
                 "flat": "yes" if flat else "NO",
             }
         )
     report("soak", rows)
-    return all(row["flat"] == "yes" for row in rows)
+    return all_counted and all(row["flat"] == "yes" for row in rows)
+
+
+async def _all_counted(rig: Rig) -> bool:
+    """Whether the exporter counted as many requests of the team that is always there as arrived."""
+    key = f"Bearer {rig.platform.teams['team-0'].token}"
+    for _ in range(100):  # one may be under way
+        text = (await asyncio.to_thread(get, rig.port, "/metrics")).decode()
+        received = rig.relay.received[key]
+        counted = sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(REQUESTS))
+        if counted == received:
+            break
+        await asyncio.sleep(0.1)
+    print(f"requests of team-0: {counted:.0f} counted, {received} received")
+    return counted == received
 
 
 def main() -> int:
