@@ -1,10 +1,10 @@
 """How polls, scrapes and memory grow with agents and teams, over TCP: the cost per agent or team must not rise.
 
-The baseline of each line is the one above it: ten times the agents or teams should take ten times the time of a poll,
-and no longer steps of the event loop. A full garbage collection is such a step, and walks what is kept of each team
-between polls. Each fleet has its own process, so that its memory is measured alone.
+The baseline of each line is the one above it: with ten times the agents or teams, a poll should take ten times as
+long, and no step of the event loop should get longer. A full garbage collection is such a step: it walks everything
+that is kept of each team between polls. Each fleet has its own process, so that its memory is measured alone.
 Everything is polled at once, twice; the second poll is measured, with its connections open. The simulated platform
-shares the machine and is the slower of the two when there are many teams, so CPU time tells more than the seconds of
+shares the machine and is the slower of the two when there are many teams, so CPU time says more than the seconds of
 a poll.
 """
 
@@ -32,7 +32,7 @@ CONCURRENCY = 32
 
 
 async def scrape(exporter: Exporter) -> tuple[float, int, int]:
-    """Seconds of CPU time of one scrape without its sending, bytes of its text, and bytes as gzip."""
+    """CPU seconds of one scrape (without sending it), the bytes of its text, and its bytes as gzip."""
     began = time.process_time()
     answer = await exporter.scrape(openmetrics=True)
     return time.process_time() - began, answer.text_length, sum(map(len, answer.gzip))
@@ -63,13 +63,13 @@ async def _measure(base_url: str, fleet: Fleet, platform: int) -> dict[str, obje
             "poll s": took,
             "requests": warm.number,
             "CPU ms/request": cpu / warm.number * 1e3,
-            "platform's": theirs / warm.number * 1e3,
+            "platform's CPU ms/request": theirs / warm.number * 1e3,
             "connections, first poll": first.connections,
-            "next": warm.connections,
-            "longest step's CPU ms": longest.cpu * 1e3,
-            "full collection's": collection * 1e3,
-            "scrape that joins, CPU ms": joining * 1e3,
-            "next scrape": again * 1e3,
+            "connections, next poll": warm.connections,
+            "longest step, CPU ms": longest.cpu * 1e3,
+            "full collection, CPU ms": collection * 1e3,
+            "first scrape after a poll, CPU ms": joining * 1e3,
+            "next scrape, CPU ms": again * 1e3,
             "resident MB": resident() / 1e6,
         }
 

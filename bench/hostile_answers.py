@@ -1,8 +1,8 @@
 """What a hostile platform costs: the longest pause of the event loop and the memory of one page, by an answer's shape.
 
-The page is that of the agents; tasks are read as usual. Each shape has a process of its own. The pause is the
-CPU time that the process spends while a task that wants to run every millisecond waits, so it counts steps of the loop
-and whatever else holds the interpreter, but not what other programs do. Of several rounds the least counts.
+The page is one of agents; tasks are read as usual. Each shape is measured in its own process. The pause is the CPU
+time that the process spends while a task that wants to run every millisecond waits, so it counts steps of the loop and
+whatever else holds the interpreter, but not what other programs do. The lowest of several rounds is what counts.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 def page(items: bytes, *, total: int = 1) -> bytes:
-    """An answer that is as good as can be, but for its items."""
+    """An answer that is correct except for its items."""
     return b'{"page_meta": {"total_count": %d}, "agent_list": [%s]}' % (total, items)
 
 
@@ -96,7 +96,7 @@ BODIES: Final[Mapping[str, Callable[[], bytes]]] = {
     "long texts of many agents": lambda: _many(1000, agent(filled(b'"tool": "', b"x", b'"', 1000))),
     "many long numbers": lambda: page(agent(filled(b'"x": [', b"7" * 4000 + b",", b"7]"))),
 }
-"""By shape; sent with gzip."""
+"""Bodies by shape; sent with gzip."""
 
 
 def _chunks(body: bytes) -> bytes:
@@ -118,7 +118,7 @@ RAW: Final[Mapping[str, Callable[[], bytes]]] = {
     "a header without end": lambda: HEAD + b"X-More: " + b"x" * 16 * MIB,
     "a gzip bomb": _bomb,
 }
-"""By shape: all that is sent."""
+"""Complete answers by shape, with their headers."""
 
 
 def answer(shape: str) -> bytes:
@@ -195,7 +195,7 @@ def _measure(base_url: str, ready: Connection) -> None:
 
 
 def rows(shapes: Iterator[str]) -> Iterator[Mapping[str, object]]:
-    """What each of them costs."""
+    """What each shape costs."""
     for shape in shapes:
         with started(_serve, shape) as base_url, started(_measure, base_url) as (pause, peak, result, seconds):
             fine = pause <= MOST_PAUSE and peak / 1e6 <= MOST_MEMORY
@@ -210,7 +210,7 @@ def rows(shapes: Iterator[str]) -> Iterator[Mapping[str, object]]:
 
 
 def main() -> int:
-    """0 when every shape stays within the bounds."""
+    """0 if every shape stays within the bounds."""
     chosen = [shape for shape in (*BODIES, *RAW) if not sys.argv[1:] or any(word in shape for word in sys.argv[1:])]
     found = list(rows(iter(chosen)))
     report("hostile_answers", found)

@@ -1,9 +1,9 @@
 """What decoding a page of 100 tasks or agents costs, compared with plain pydantic.
 
 Much of the CPU time of a poll goes here. The baselines read the same fields into straightforward pydantic models, from
-the bytes and through `json.loads`. They do less: they enforce no limits, and their texts are not cleaned for labels. We
-read a page with one wrong field twice and keep the rest; the baselines lose such a page. The memory is the peak of one
-call beside the body.
+the bytes and through `json.loads`. They do less: they enforce no limits, and do not clean texts for labels. We read a
+page with one wrong field twice and keep the rest; the baselines lose such a page. The memory is the peak of one call,
+without the body.
 """
 
 import gc
@@ -126,9 +126,9 @@ class Kind:
     decode: Callable[[bytes], Any]
     values: Callable[[Any], object]
     right: bytes
-    """Stands in a good page."""
+    """Part of a good page."""
     wrong: bytes
-    """Is put in its place."""
+    """What replaces it."""
 
 
 KINDS = {
@@ -150,7 +150,7 @@ KINDS = {
 
 
 def ways(kind: Kind, body: bytes) -> Mapping[str, Work]:
-    """What is measured of a page."""
+    """What is measured with a page."""
     decoded, spoilt = kind.decode(body), body.replace(kind.right, kind.wrong, 1)
     return {
         "decode": lambda: kind.decode(body),
@@ -163,7 +163,7 @@ def ways(kind: Kind, body: bytes) -> Mapping[str, Work]:
 
 
 def quickest(works: Mapping[str, Work]) -> Mapping[str, float]:
-    """Seconds of CPU time of the fastest call of each, interleaved so that machine load affects all alike."""
+    """CPU seconds of the fastest call of each, interleaved so that machine load affects all alike."""
     best = dict.fromkeys(works, float("inf"))
     for _ in range(ROUNDS):
         for name, work in works.items():
@@ -174,7 +174,7 @@ def quickest(works: Mapping[str, Work]) -> Mapping[str, float]:
 
 
 def peak(work: Work) -> int:
-    """Most bytes that one call holds."""
+    """The most bytes that one call holds at a time."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -193,9 +193,9 @@ def main() -> None:
         rows += [
             {
                 "page": f"{kind}, {len(body) / 1000:.0f} KB",
-                "way": name,
+                "method": name,
                 "us": seconds * 1e6,
-                "against both": seconds / times["both"],
+                "ratio to 'both'": seconds / times["both"],
                 "peak, KB": peak(works[name]) / 1000,
             }
             for name, seconds in times.items()

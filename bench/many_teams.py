@@ -1,6 +1,6 @@
 """A hundred teams of a hundred agents, polled at once: whether hanging teams delay the others.
 
-The baseline is the same poll without hanging teams. The simulated platform answers in this machine's other process, so
+The baseline is the same poll without hanging teams. The simulated platform runs in another process of this machine, so
 its own CPU time is the latency; poll_cycle.py compares a poll of everything with what network and CPU allow.
 """
 
@@ -24,7 +24,7 @@ CYCLES = 3
 
 
 async def cycle(exporter: Exporter, teams: list[str]) -> float:
-    """Seconds until the last of these teams is polled, while all are."""
+    """Seconds until the last of `teams` is polled, while all teams are."""
     began = time.perf_counter()
     polls = {name: asyncio.create_task(_poll(exporter, name)) for name in names(HEALTHY)}
     await asyncio.gather(*(polls[name] for name in teams))
@@ -53,7 +53,7 @@ async def _measure(base_url: str, teams: list[str]) -> dict[str, float | int]:
                 "last healthy team s": took,
                 "requests": len(sent.requests),
                 "our CPU s": time.process_time() - cpu,
-                "longest step's CPU ms": longest.cpu * 1e3,
+                "longest step, CPU ms": longest.cpu * 1e3,
                 "longest GC ms": longest.collection * 1e3,
             }
             if not best or took < best["last healthy team s"]:
@@ -62,7 +62,7 @@ async def _measure(base_url: str, teams: list[str]) -> dict[str, float | int]:
 
 
 def main() -> None:
-    """Prints a line undisturbed and one with ten teams hanging."""
+    """Prints a line for an undisturbed poll, and one with ten teams hanging."""
     everyone = names(HEALTHY)
     with simulated(HEALTHY) as base_url:
         quiet = asyncio.run(_measure(base_url, everyone))

@@ -16,7 +16,7 @@ FLEETS = (Fleet(10, 100), Fleet(10, 1000), Fleet(50, 1000))
 
 
 def _peak() -> int:
-    """Bytes of resident memory at most so far."""
+    """The peak of resident memory so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

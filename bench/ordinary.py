@@ -1,9 +1,9 @@
 """What an ordinary installation costs: one process for three teams of thirty agents, polled every 15 seconds.
 
-Most users have no more than this, and their main costs are not scrapes but the start, the resident memory, and the
-repeated health check of an image. Each is shown beside Python alone, beside the libraries alone and beside a bare
-aiohttp server, in the same run. Each of five statuses has a full page of tasks, more than usual. CPU time is user and
-system time; memory is what is resident, or was at the peak.
+Most users have no more than this. Their main costs are not scrapes but the start, the resident memory, and the
+repeated health check of an image. Each is compared, in the same run, with Python alone, with the libraries alone and
+with a bare aiohttp server. Each of five statuses has a full page of tasks, more than usual. CPU time is user plus
+system time; memory is resident memory, or its peak.
 """
 
 import os
@@ -29,7 +29,7 @@ LIBRARIES = """
 import aiohttp.web, isal.isal_zlib, prometheus_client, pydantic, yaml
 pydantic.create_model("Model")
 """
-"""Those of `serve`, and what pydantic loads with the first model."""
+"""The libraries of `serve`, and what pydantic loads with the first model."""
 SCRIPT = str(Path(sys.executable).with_name("cyberun-exporter"))
 BARE_SERVER = """
 from aiohttp import web
@@ -48,18 +48,18 @@ silent = [(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
 usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=silent), 0)[2]
 print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 """
-"""Starts a command from a small process: the peak of memory that the system tells includes the one that forked."""
+"""Starts a command from a small process: the peak memory that the system reports includes the parent's at the fork."""
 
 
 def ended(command: list[str]) -> tuple[float, float]:
-    """The median of the CPU seconds, and the most memory in MB, of a command that ends by itself."""
+    """The median CPU seconds and the highest peak memory, in MB, of a command that ends by itself."""
     launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
-    told = [
+    measured = [
         subprocess.run(launch, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603  ours
         for _ in range(REPETITIONS)
     ]
-    times = sorted(float(seconds) for seconds, _ in told)
-    return times[REPETITIONS // 2], max(int(peak) for _, peak in told) / MEGABYTE
+    times = sorted(float(seconds) for seconds, _ in measured)
+    return times[REPETITIONS // 2], max(int(peak) for _, peak in measured) / MEGABYTE
 
 
 def resident(pid: int) -> float:
@@ -76,12 +76,12 @@ def until(done: Callable[[str], bool], port: int, started: float) -> float:
 
 
 def teams_up(exposition: str) -> int:
-    """How many teams have fresh data of both lists."""
+    """How many teams have fresh data from both lists."""
     return len(re.findall(r"^cyberun_up\{.*\} 1$", exposition, re.MULTILINE))
 
 
 def configuration(folder: Path, base_url: str, port: int) -> Path:
-    """The file of an exporter of this fleet."""
+    """Write the configuration of an exporter for this fleet."""
     teams = []
     for name in names(FLEET):
         (folder / name).write_text(token(name), encoding="ascii")
@@ -98,7 +98,7 @@ def configuration(folder: Path, base_url: str, port: int) -> Path:
 
 
 def serve(folder: Path, config: Path, port: int) -> None:
-    """Start the exporter; what it has when, and what it holds and takes from then on; its health check, too."""
+    """Start the exporter; report when it is ready, its memory and CPU time from then on, and its commands' costs."""
     started = time.monotonic()
     with running([SCRIPT, f"--config.file={config}"], folder, port, "/-/healthy") as pid:
         opened, at_first = time.monotonic() - started, resident(pid)
@@ -113,7 +113,7 @@ def serve(folder: Path, config: Path, port: int) -> None:
             "first team after s": first,
             "all teams after s": everything,
             "MB at first": at_first,
-            "MB then": resident(pid),
+            "MB after": resident(pid),
             "CPU s a minute": (cpu_of(pid) - before) / (time.monotonic() - began) * 60,
         }
         report("ordinary_serve", [row])
@@ -121,7 +121,7 @@ def serve(folder: Path, config: Path, port: int) -> None:
 
 
 def commands(config: Path, port: int) -> None:
-    """What the commands cost that end by themselves."""
+    """Report what the commands that end by themselves cost."""
     measured = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "python -c 'import aiohttp'": [sys.executable, "-c", "import aiohttp"],

@@ -2,11 +2,11 @@
 
 An outage: several hundred teams are polled at a short interval, then every request is refused, or hangs, until polls
 are held back, then the platform works again. The requests of each second after that are compared with those of the
-time before the outage: held-back teams that all came at once would be a burst. `max_requests_per_second` bounds
-them besides, in bursts of one second's worth: a single second may show twice as many.
+time before the outage: if all held-back teams came at once, that would be a burst. `max_requests_per_second` bounds
+them too, but allows bursts of one second's worth: a single second may show twice as many.
 
-Too slow a pace: half the requests that the intervals need are allowed. No team may be polled much less than another,
-and it must show in the log and in metrics that the intervals are not kept.
+Too low a rate: only half of the requests that the intervals need are allowed. No team may be polled much less often
+than another, and the log and the metrics must show that the intervals are not kept.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ NEEDED = FLEET.teams * LEAST_PER_POLL / INTERVAL
 """Requests a second."""
 ALLOWED = 1.5 * NEEDED
 OUTAGES = {"status=503": 4 * INTERVAL, "hang": 2 * INTERVAL}
-"""By fault: seconds. Polls are held back from the third failure in a row on; those that hang fail too seldom."""
+"""Seconds by fault. Polls are held back from the third failure in a row on; hanging polls fail too rarely for that."""
 LONGEST_RECOVERY = 60.0
 
 SHORT_OF = Fleet(teams=20, agents=1, tasks=5)
@@ -43,20 +43,20 @@ SHORT_FOR = 24.0
 
 
 async def switch(base_url: str, faults: str) -> None:
-    """Have the platform show these faults and no others."""
+    """Make the platform show these faults and no others."""
     async with aiohttp.ClientSession(base_url.removesuffix("api/v1")) as session:
         await session.delete("_simulate/faults")
         await session.post("_simulate/faults", json={"faults": faults})
 
 
 async def until_up(exporter: Exporter) -> None:
-    """Wait until the last poll of every team went well.
+    """Wait until the last poll of every team succeeded.
 
     Raises:
         TimeoutError: that took too long.
     """
     async with asyncio.timeout(LONGEST_RECOVERY):
-        while not all(team.up for team in exporter.status().teams):  # noqa: ASYNC110  nobody tells when
+        while not all(team.up for team in exporter.status().teams):  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.25)
 
 
@@ -111,10 +111,10 @@ async def ended(polling: asyncio.Task[None]) -> None:
         await polling
 
 
-async def too_slow(base_url: str, told: BufferingHandler) -> dict[str, object]:
-    """The line of a pace that is half of what is needed."""
+async def too_slow(base_url: str, logged: BufferingHandler) -> dict[str, object]:
+    """The line of a request rate that is half of what is needed."""
     needed = SHORT_OF.teams * LEAST_PER_POLL / SHORT_INTERVAL
-    told.flush()
+    logged.flush()
     # Few teams are polled at once, so a poll is short: it is the wait for its turn that takes longer than the interval.
     limits = {"max_requests_per_second": needed / 2, "max_concurrency": 4}
     with traffic() as sent:
@@ -125,7 +125,7 @@ async def too_slow(base_url: str, told: BufferingHandler) -> dict[str, object]:
                 max(collector.attempts[0].duration for collector in team.collectors) for team in exporter.status().teams
             ]
             await ended(polling)
-    # Each poll reads one page of agents; the credential tells whose.
+    # Each poll reads one page of agents; the credential says whose.
     polls = Counter(request.call.secret for request in sent.requests if request.call.path == "/r/agents").values()
     return {
         "teams": SHORT_OF.teams,
@@ -136,20 +136,20 @@ async def too_slow(base_url: str, told: BufferingHandler) -> dict[str, object]:
         "fewest": min(polls),
         "most": max(polls),
         "fewest / most": min(polls) / max(polls),
-        "teams with 'slow poll'": sum(record.getMessage() == "slow poll" for record in told.buffer),
+        "teams with 'slow poll'": sum(record.getMessage() == "slow poll" for record in logged.buffer),
         "with duration > interval": sum(duration > SHORT_INTERVAL for duration in durations),
         "longest duration / interval": max(durations) / SHORT_INTERVAL,
     }
 
 
 def main() -> None:
-    """Prints a line for each outage, and one for too slow a pace."""
-    told = BufferingHandler(1_000_000)
-    logging.basicConfig(handlers=[told])
+    """Prints a line for each outage, and one for too low a request rate."""
+    logged = BufferingHandler(1_000_000)
+    logging.basicConfig(handlers=[logged])
     with simulated(FLEET) as base_url:
         report("outage", [asyncio.run(outage(base_url, fault, lasts)) for fault, lasts in OUTAGES.items()])
     with simulated(SHORT_OF) as base_url:
-        report("too_slow", [asyncio.run(too_slow(base_url, told))])
+        report("too_slow", [asyncio.run(too_slow(base_url, logged))])
 
 
 if __name__ == "__main__":

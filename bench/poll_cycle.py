@@ -1,12 +1,12 @@
 """How long polling every team once takes, compared with what network and CPU allow, and with sequential requests.
 
-The platform answers after a fixed latency. The bound of a cycle is requests / concurrency x latency, or the CPU time of
-our requests, whichever is more: no exporter of this design can be faster. The platform, simulated in a process of its
-own, needs CPU time as well, which is shown. The teams are polled at once, which the schedule never does: it is the
-hardest case for a cycle, as its last teams have the places to themselves.
+The platform answers after a fixed latency. The lower bound of a cycle is requests / concurrency x latency, or the CPU
+time of our requests, whichever is more: no exporter of this design can be faster. The platform, simulated in its own
+process, needs CPU time as well, which is shown. All teams are polled at once, which the schedule never does: this is
+the hardest case for a cycle, because its last teams cannot fill all the concurrent places.
 
-Whatever else runs on the machine, or on its host, adds to a cycle. "Undisturbed" is what it takes at most without that:
-the CPU time of our process and the time in which its event loop waited.
+Whatever else runs on the machine, or on its host, makes a cycle longer. "Undisturbed" is the most it would take without
+that: the CPU time of our process plus the time that its event loop waited.
 
 The baseline is what a simple exporter does: the same requests over one session, one after the other, and `json.loads`.
 The goals: a ratio of at most 1.3, no new connection when warm, and for each team and poll no more requests than three
@@ -34,7 +34,7 @@ from exporter.platform.call import Call
 LATENCY = 0.050
 FAULT = f"*:*:latency={LATENCY * 1e3:.0f}ms"
 FLEETS = (Fleet(100, 100, 150, FAULT), Fleet(100, 1, 5, FAULT))
-"""Much to read, so that CPU time is the bound, and little, so that the network is."""
+"""One has much to read, so CPU time is the bound; the other has little, so the network is."""
 CONCURRENCIES = (8, 32, 128)
 CYCLES = 2
 BASELINE_PART = 10
@@ -54,7 +54,7 @@ class Cycle:
 
 
 async def cycles(base_url: str, fleet: Fleet, concurrency: int) -> Cycle:
-    """The quickest of some, after one that opens the connections."""
+    """The quickest of `CYCLES`, after one that opens the connections."""
     seen = []
     process = platform_process()
     async with exporting(base_url, fleet, max_concurrency=concurrency) as exporter:
@@ -77,7 +77,7 @@ def _clocks(platform: int) -> tuple[float, float, float]:
 
 
 async def one_by_one(base_url: str, calls: Sequence[Call]) -> tuple[float, float]:
-    """Seconds, and seconds of CPU time, of these requests one after the other."""
+    """Seconds and CPU seconds of these requests, one after the other."""
     began, cpu = time.perf_counter(), time.process_time()
     async with aiohttp.ClientSession() as session:
         for call in calls:
@@ -99,15 +99,15 @@ def _row(fleet: Fleet, concurrency: int, cycle: Cycle, baseline: tuple[float, fl
         "bound s": bound,
         "ratio": cycle.took / bound,
         "undisturbed s": undisturbed,
-        "its ratio": undisturbed / bound,
+        "undisturbed ratio": undisturbed / bound,
         "our CPU s": cycle.cpu,
-        "platform's": cycle.platform_cpu,
+        "platform's CPU s": cycle.platform_cpu,
         "new connections": cycle.connections,
         "requests/team": requests / fleet.teams,
-        "at most": 3 + 8 + max(1, math.ceil(fleet.agents / 100)),
-        "one by one s": alone,
-        "times quicker": alone / cycle.took,
-        "its CPU s": alone_cpu,
+        "requests/team, goal": 3 + 8 + max(1, math.ceil(fleet.agents / 100)),
+        "sequential s": alone,
+        "sequential / cycle": alone / cycle.took,
+        "sequential CPU s": alone_cpu,
     }
 
 

@@ -24,7 +24,7 @@ ROUNDS = 5
 
 
 def best(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Seconds of CPU time of the quickest of some calls."""
+    """CPU seconds of the fastest of several calls."""
     times = []
     for _ in range(rounds):
         began = time.process_time()
@@ -44,7 +44,7 @@ def pages() -> list[bytes]:
 
 
 def rendered(agents: list[Agent]) -> Samples:
-    """All of their samples, page by page as a poll adds them."""
+    """All samples of the agents, added page by page as in a poll."""
     samples = Samples()
     for start in range(0, len(agents), wire.PER_PAGE):
         families.add_agents(samples, "bench", agents[start : start + wire.PER_PAGE], with_labels=False)

@@ -1,8 +1,9 @@
 """What one gzip scrape costs the server in CPU time: prepared bytes compared with the client library.
 
-Of it there are two: a collector that builds its families at every scrape, and gauges that are set at every poll (and
-purged first, as things vanish), both written by `generate_latest` and compressed as its own server does. Ours answers
-real requests of a client in another process, over one connection as Prometheus does, and over many at once.
+The client library is used in two ways: a collector that builds its families at every scrape, and gauges that are set
+at every poll (and cleared first, because things vanish). Both are written by `generate_latest` and compressed as the
+library's own server does. The exporter answers real requests from a client in another process, over one connection as
+Prometheus does, and over many at once.
 """
 
 import asyncio
@@ -37,12 +38,12 @@ AGENTS = (100, 370, 3_700)
 CONNECTIONS = (1, 16)
 SCRAPES = 480
 ROUNDS = 3
-"""The best of these counts."""
+"""The best of these is what counts."""
 NAIVE_SCRAPES = 2
 
 
 def cpu(work: Callable[[], object], times: int) -> float:
-    """Seconds of CPU time of one of so many calls."""
+    """CPU seconds of one call, averaged over so many."""
     began = time.process_time()
     for _ in range(times):
         work()
@@ -50,7 +51,7 @@ def cpu(work: Callable[[], object], times: int) -> float:
 
 
 async def cpu_of_scrapes(exporter: Exporter) -> float:
-    """The same of a scrape of ours, without sending it."""
+    """CPU seconds of one scrape of the exporter, without sending it."""
     began = time.process_time()
     for _ in range(SCRAPES):
         await exporter.scrape(openmetrics=False)
@@ -63,7 +64,7 @@ def scrape(registry: CollectorRegistry) -> bytes:
 
 
 def client(port: int, times: int, connections: int) -> None:
-    """Scrapes as Prometheus does, with gzip and kept connections; each connection in a thread of its own."""
+    """Scrapes as Prometheus does, with gzip and kept connections; each connection has its own thread."""
     with ThreadPoolExecutor(connections) as pool:
         list(pool.map(_keep_scraping, [port] * connections, [times // connections] * connections))
 
@@ -76,7 +77,7 @@ def _keep_scraping(port: int, times: int) -> None:
 
 
 async def ours(exporter: Exporter) -> list[float]:
-    """Seconds of this process' CPU time for one scrape over TCP, by the number of connections."""
+    """CPU seconds of this process for one scrape over TCP, for each number of connections."""
     loop = asyncio.get_running_loop()
     best = [math.inf] * len(CONNECTIONS)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -107,9 +108,9 @@ async def _measure(fleet: Fleet, base_url: str) -> dict[str, object]:
         "text MB": len(body) / 1e6,
         "collector ms": slow * 1e3,
         "gauges ms": set_before * 1e3,
-        "their update ms": updated * 1e3,
+        "gauges' update ms": updated * 1e3,
         **{f"ours ms, {n} conn.": seconds * 1e3 for n, seconds in zip(CONNECTIONS, over_tcp, strict=True)},
-        "its bytes ms": prepared * 1e3,
+        "ours without TCP ms": prepared * 1e3,
         **{f"ratio, {n} conn.": slow / seconds for n, seconds in zip(CONNECTIONS, over_tcp, strict=True)},
         "agents rendered": calls.agents / SCRAPES,
         "compressions": calls.compressions / SCRAPES,
@@ -121,9 +122,9 @@ class Calls:
     """What happened so far. Mutable."""
 
     agents: int = 0
-    """Whose lines were made."""
+    """Agents whose lines were rendered."""
     compressions: int = 0
-    """Texts of teams compressed."""
+    """Teams whose text was compressed."""
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 The platform misbehaves, and so does the wire: a relay cuts answers into chunks of a byte, breaks them or sends them
 twice. Nobody reads the log. One team is always there: its requests are counted on both sides.
 
-Memory, asyncio tasks and file descriptors of the exporter are noted every second. In the calm phases at the start and
-at the end the same things happen, so they can be compared: the goal is no growth. The slope is that of all samples
-between. The number of seconds is the only argument; 60 without it.
+The exporter's memory, asyncio tasks and file descriptors are sampled every second. The same things happen in the calm
+phases at the start and at the end, so these can be compared: the goal is no growth. The slope is that of all samples
+between them. The only argument is the number of seconds between them, 60 by default.
 """
 
 import asyncio
@@ -38,17 +38,17 @@ from exporter.demo import FleetLife, SimulatedPlatform
 from exporter.service.shard import Shard
 
 TEAMS = 6
-"""That are always there; as many more come and go."""
+"""Teams that always exist; as many more come and go."""
 AGENTS = 400
 CALM = 15.0
-"""Seconds at the start and at the end: no faults, the same teams."""
+"""Seconds of each calm phase, at the start and at the end: no faults, the same teams."""
 WARM = 10.0
-"""Seconds before the first calm."""
+"""Seconds before the first calm phase."""
 LIFETIME = 20.0
 """Seconds of a JWT."""
 MORE_MEMORY = 0.10
 MORE = 5
-"""What counts as flat: part of the memory; tasks and descriptors."""
+"""Growth that still counts as flat: as a fraction of the memory; as a number of tasks or descriptors."""
 REQUESTS = 'cyberun_exporter_api_requests_total{team_name="team-0"'
 PATHS = ("/r/tasks", "/r/agents", "/agents", "/users/me", "/auth/refresh", "*")
 
@@ -76,7 +76,7 @@ def _export(config: str, tasks: Connection, stderr: Connection) -> None:
 
 @dataclass(slots=True)
 class Rig:
-    """Everything that takes part. Mutable."""
+    """Everything the test works with. Mutable."""
 
     platform: SimulatedPlatform
     relay: Relay
@@ -126,7 +126,7 @@ def _platform(folder: Path) -> SimulatedPlatform:
 
 
 async def _scrape(rig: Rig, session: aiohttp.ClientSession) -> None:
-    """One request of somebody, who now and then leaves in the middle."""
+    """One request from a client that now and then disconnects in the middle."""
     path = rig.rng.choice(("/metrics", "/metrics", "/metrics", "/probe?team=team-1", "/", "/api/v1/status", "/nothing"))
     accept = rig.rng.choice(("text/plain", "application/openmetrics-text;version=1.0.0"))
     headers = {"Accept": accept, "Accept-Encoding": rig.rng.choice(("gzip", "identity"))}
@@ -147,7 +147,7 @@ async def _keep_scraping(rig: Rig) -> None:
 
 
 async def _trouble(rig: Rig) -> None:
-    """Faults on and off, teams and agents that come and go, reloads; good and bad ones."""
+    """Switch faults on and off, add and remove teams and agents, reload good and bad configurations."""
     rng = rig.rng
     rig.relay.spoilt = 0.05
     while True:
@@ -176,7 +176,7 @@ async def _trouble(rig: Rig) -> None:
 
 
 def _members(rig: Rig, count: int) -> None:
-    """Put the user whose teams are discovered into the last teams."""
+    """Make the user whose teams are discovered a member of the last `count` teams."""
     for user in rig.platform.access._sessions.values():  # noqa: SLF001  people have no API
         if user.name == "operator":
             user.teams = list(rig.platform.teams.values())[-count:] if count else []
@@ -252,7 +252,7 @@ async def _compared(rig: Rig, tasks: Connection, seconds: float) -> bool:
         flat = after <= before * (1 + MORE_MEMORY) if name.startswith("memory") else after <= before + MORE
         rows.append(
             {
-                "of the exporter": name,
+                "exporter's": name,
                 "calm start": float(before),
                 "calm end": float(after),
                 "highest": float(max(map(what, rough))),
@@ -279,7 +279,7 @@ async def _all_counted(rig: Rig) -> bool:
 
 
 def main() -> int:
-    """0 when it is no larger at the end than at the start."""
+    """0 if the exporter is no larger at the end than at the start."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     print(f"{seconds:g} s of trouble")
     return 0 if asyncio.run(_soak(seconds)) else 1

@@ -1,9 +1,9 @@
 """What a scrape costs the server, compared with the cheapest one: nginx serving the same bytes as static files.
 
-nginx makes nothing and decides nothing, so its CPU time is that of the way through the kernel: with sendfile, which
-hands over pages of the file system's cache without a copy, and without, when it reads and writes as most programs do.
-An answer without gzip is decompressed as a stream at every scrape; what that alone costs is measured beside and taken
-off before the ratios are formed. The client, in another process, throws away what it reads.
+nginx computes nothing and decides nothing, so its CPU time is that of the way through the kernel: with sendfile, which
+hands over pages of the page cache without a copy, and without it, reading and writing as most programs do.
+An answer without gzip is decompressed as a stream at every scrape; the cost of that alone is measured separately and
+subtracted before the ratios are formed. The client, in another process, discards what it reads.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ from exporter.web.serve import listening
 FLEETS = (Fleet(1, 380), Fleet(2, 1_900), Fleet(10, 1_900))
 """About 1, 10 and 50 MB of text."""
 ROUNDS = 3
-"""The median of these counts. In each every server has its turn."""
+"""The median of these is what counts. Each server has one turn in each round."""
 SECONDS = 1.0
-"""Of scrapes in a turn: some dozen steps of the clock that counts nginx's CPU time."""
+"""How long a turn lasts: several dozen ticks of the clock that counts nginx's CPU time."""
 DECOMPRESSIONS = 10
 RECEIVE = 1024 * 1024
-"""Bytes the client takes at most at once."""
+"""The most bytes the client receives at once."""
 NGINX = """
 daemon off;
-# One process is its own only worker.
+# A single process, which is also the worker.
 master_process off;
 pid nginx.pid;
 error_log stderr;
@@ -62,7 +62,7 @@ http {{
 
 
 def scrapes(port: int, path: str, coding: str) -> list[float]:
-    """Scrapes over one connection until the turn is over; gives the seconds each took."""
+    """Scrapes over one connection until the turn is over; returns the seconds each took."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: {coding}\r\n\r\n".encode()
     took: list[float] = []
     buffer = bytearray(RECEIVE)
@@ -79,7 +79,7 @@ def scrapes(port: int, path: str, coding: str) -> list[float]:
 
 
 def _after_headers(connection: socket.socket, buffer: bytearray) -> int:
-    """Read the headers; gives the bytes of the body that are still to come."""
+    """Read the headers; returns how many bytes of the body are still to come."""
     headers, end = b"", -1
     while end < 0:
         headers += buffer[: connection.recv_into(buffer)]
@@ -98,7 +98,7 @@ class Turn:
 
 
 async def turn(client: Pool, coding: str, port: int, path: str, cpu: Callable[[], float]) -> Turn:
-    """Scrape for a while; `cpu` tells the server's CPU time so far."""
+    """Scrape for a while; `cpu` returns the server's CPU time so far."""
     ask = partial(client.apply, scrapes, (port, path, coding))
     began = cpu()
     took = await asyncio.get_running_loop().run_in_executor(None, ask)
@@ -149,21 +149,21 @@ async def _measure(fleet: Fleet, base_url: str, nginx: str, folder: Path) -> lis
 
 
 def median(turns: Sequence[Turn]) -> Turn:
-    """The medians of each of its numbers."""
+    """The median of each number."""
     return Turn(statistics.median(each.cpu for each in turns), statistics.median(each.wall for each in turns))
 
 
 def _costs(ours: Turn, sendfile: Turn, copy: Turn, plain: float) -> dict[str, object]:
     return {
         "ours CPU ms": ours.cpu * 1e3,
-        "of it decompressing": plain * 1e3,
-        "sendfile": sendfile.cpu * 1e3,
-        "copy": copy.cpu * 1e3,
+        "decompression CPU ms": plain * 1e3,
+        "sendfile CPU ms": sendfile.cpu * 1e3,
+        "copy CPU ms": copy.cpu * 1e3,
         "ours / sendfile": (ours.cpu - plain) / sendfile.cpu,
         "ours / copy": (ours.cpu - plain) / copy.cpu,
         "ours wall ms": ours.wall * 1e3,
-        "sendfile wall": sendfile.wall * 1e3,
-        "copy wall": copy.wall * 1e3,
+        "sendfile wall ms": sendfile.wall * 1e3,
+        "copy wall ms": copy.wall * 1e3,
     }
 
 

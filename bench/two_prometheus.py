@@ -1,9 +1,9 @@
 """Two real Prometheus servers scrape 10,000 agents every 5 seconds: ours, and then a naive exporter of the same series.
 
-Two, because pairs are usual; they have the same configuration, so they ask at the same moment. Ours is the installed
+Two, because pairs are usual; they have the same configuration, so they scrape at the same moment. Ours is the installed
 program, which polls the simulated platform meanwhile. The naive one is what the client library offers: a collector
-behind the library's own threaded server, which polls nothing, while neither ours nor the platform is running.
-Durations are Prometheus' own and include what it does with the samples; only the answer has to be there in time.
+behind the library's own threaded server, which polls nothing; neither ours nor the platform runs meanwhile.
+Durations are those that Prometheus reports and include its own work on the samples; only the answer has to be in time.
 """
 
 import json
@@ -25,7 +25,7 @@ from rig.servers import free_port, get, program, running
 
 FLEET = Fleet(teams=10, agents=1_000)
 INTERVAL = 5
-"""Seconds between two scrapes, and of patience with one; our exporter polls as often."""
+"""Seconds between two scrapes, and the timeout of one; our exporter polls as often."""
 SECONDS = 60
 """Of scrapes of each exporter."""
 REPLICAS = 2
@@ -34,7 +34,7 @@ EXPORTER = Path(sys.executable).with_name("cyberun-exporter")
 
 @contextmanager
 def ours(base_url: str) -> Iterator[int]:
-    """The installed exporter, when it has polled every team; gives its port."""
+    """The installed exporter, once it has polled every team; yields its port."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         for team in names(FLEET):
@@ -60,7 +60,7 @@ def _serve_naive(exposition: str, ready: Connection) -> None:
 
 
 def scraped(prometheus: str, port: int, exporter: str) -> list[dict[str, object]]:
-    """Let the two scrape this port for a while; gives a line for each."""
+    """Let both Prometheus servers scrape this port for a while; returns a line for each."""
     with ExitStack() as stack:
         replicas = []
         for _ in range(REPLICAS):
@@ -94,17 +94,17 @@ def _row(exporter: str, number: int, port: int) -> dict[str, object]:
         "exporter": exporter,
         "Prometheus": number,
         "scrapes": len(up),
-        "of them up": statistics.mean(up),
+        "fraction up": statistics.mean(up),
         # The first one makes every series anew in Prometheus. That takes it seconds, in which it skips scrapes.
         "first s": took[0],
         "median s": statistics.median(took),
-        "worst later s": max(took[1:]),
+        "longest later s": max(took[1:]),
         "samples": int(max(_samples(port, "scrape_samples_scraped"))),
     }
 
 
 def _samples(port: int, metric: str) -> list[float]:
-    """What a Prometheus noted of each scrape."""
+    """What a Prometheus recorded about each scrape."""
     query = urlencode({"query": f"{metric}[{2 * SECONDS}s]"})
     [series] = json.loads(get(port, f"/api/v1/query?{query}"))["data"]["result"]
     return [float(value) for _, value in series["values"]]

@@ -25,19 +25,19 @@ from exporter.service.service import started as started_service
 from exporter.service.shard import Shard
 
 GPUS = 4
-"""Of each agent."""
+"""GPUs of each agent."""
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the simulated platform holds: teams that are alike."""
+    """What the simulated platform holds: teams of the same size."""
 
     teams: int = 1
     agents: int = 0
-    """Of each team."""
+    """Agents of each team."""
     tasks: int = 1000
-    """Of each team, in each of five statuses."""
+    """Tasks of each team in each of five statuses."""
     faults: str = ""
 
 
@@ -70,7 +70,7 @@ def _serve(fleet: Fleet, ready: Connection) -> None:
 
 @contextmanager
 def started(work: Callable[..., None], *about: object) -> Iterator[Any]:
-    """Runs `work(*about, pipe)` in a process of its own until the block ends; gives the first thing it sends."""
+    """Runs `work(*about, pipe)` in its own process until the block ends; yields the first thing it sends."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=work, args=(*about, there), daemon=True)
@@ -84,7 +84,7 @@ def started(work: Callable[..., None], *about: object) -> Iterator[Any]:
 
 @contextmanager
 def simulated(fleet: Fleet) -> Iterator[str]:
-    """A platform with this fleet, in a process of its own; gives the base URL."""
+    """A platform with this fleet, in its own process; yields the base URL."""
     with started(_serve, fleet) as base_url:
         yield base_url
 

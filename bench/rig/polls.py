@@ -17,7 +17,7 @@ from exporter.platform.client import Platform
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request that left."""
+    """A request that was sent."""
 
     at: float
     """Seconds on the monotonic clock."""
@@ -26,19 +26,19 @@ class Sent:
 
 @dataclass(slots=True)
 class Traffic:
-    """What went to the platform so far. Mutable."""
+    """What was sent to the platform so far. Mutable."""
 
     requests: list[Sent] = field(default_factory=list)
-    """Empty unless they are kept."""
+    """Empty unless requests are kept."""
     number: int = 0
-    """Of requests."""
+    """How many requests."""
     connections: int = 0
-    """New ones, whatever became of them."""
+    """How many new connections, whether they succeeded or not."""
 
 
 @contextmanager
 def traffic(*, keep: bool = True) -> Iterator[Traffic]:
-    """Notes every request that this process' exporter sends, and counts new connections, until the block ends.
+    """Records every request that this process' exporter sends, and counts new connections, until the block ends.
 
     Args:
         keep: whether to keep the requests, which every garbage collection then walks.
@@ -70,7 +70,7 @@ def platform_process() -> int:
 
 @dataclass(slots=True)
 class Waiting:
-    """How long the event loop had nothing to do so far. Mutable."""
+    """How long the event loop has been idle so far. Mutable."""
 
     seconds: float = 0.0
 

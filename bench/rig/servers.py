@@ -1,4 +1,4 @@
-"""Programs that the exporter is measured against or with: found, started on loopback, asked, stopped."""
+"""Finds, starts on loopback, queries and stops the programs that the exporter is measured against or with."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 _BESIDE_PATH = ("/usr/sbin", str(Path(__file__).parents[2] / ".tools" / "bin"))
-"""Where Debian has servers, and `make` what the system lacks."""
+"""Where Debian puts servers, and where `make` puts what the system lacks."""
 _START = 60.0
-"""Seconds a program may take until it is ready."""
+"""Seconds a program may take to get ready."""
 
 
 def program(name: str) -> str | None:
-    """The path of a program; None, after a line that says so, where there is none."""
+    """The path of a program, or None (after printing that it is missing)."""
     path = shutil.which(name, path=os.pathsep.join((os.environ["PATH"], *_BESIDE_PATH)))
     if path is None:
         print(f"not measured: {name} is not installed")
@@ -26,7 +26,7 @@ def program(name: str) -> str | None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    """A TCP port of 127.0.0.1 that nothing listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
@@ -49,7 +49,7 @@ def get(port: int, path: str) -> bytes:
 
 @contextmanager
 def running(command: Sequence[str], folder: Path, port: int, ready: str) -> Iterator[int]:
-    """A program in the foreground, from the moment it answers the path `ready` until the block ends; gives its pid.
+    """A program in the foreground, from the moment it answers the path `ready` until the block ends; yields its pid.
 
     Raises:
         RuntimeError: it ended or was not ready in time; the text is what it printed.
@@ -80,7 +80,7 @@ def _answers(process: subprocess.Popen[bytes], port: int, path: str) -> bool:
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of CPU time a process has used, in steps of 10 ms: what counts for this one is `time.process_time`."""
+    """CPU seconds a process has used, in steps of 10 ms; for this process, use `time.process_time`."""
     # The second field is a name in parentheses, which may hold spaces.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
