@@ -252,7 +252,7 @@ async def _compared(rig: Rig, tasks: Connection, seconds: float) -> bool:
         flat = after <= before * (1 + MORE_MEMORY) if name.startswith("memory") else after <= before + MORE
         rows.append(
             {
-                "exporter's": name,
+                "resource": name,
                 "calm start": float(before),
                 "calm end": float(after),
                 "highest": float(max(map(what, rough))),
@@ -279,7 +279,7 @@ async def _all_counted(rig: Rig) -> bool:
 
 
 def main() -> int:
-    """0 if the exporter is no larger at the end than at the start."""
+    """0 if the exporter did not grow and counted every request."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     print(f"{seconds:g} s of trouble")
     return 0 if asyncio.run(_soak(seconds)) else 1
