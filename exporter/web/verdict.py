@@ -63,12 +63,14 @@ def _without_failures(status: ExporterStatus, teams: list[TeamStatus]) -> tuple[
     if waiting:
         return "wait", f"Starting: not polled yet: {listed(waiting, 3)}"
     left_out = sum(len(each.left_out) for each in status.discoveries)
-    rest = f"{left_out} discovered {'team is' if left_out == 1 else 'teams are'} left out"
+    rest = [f"{left_out} discovered {'team is' if left_out == 1 else 'teams are'} left out"] if left_out else []
     if not teams:
-        found = f"No discovered team is polled{f', {rest}' if left_out else ''}"
+        found = ", ".join(["No discovered team is polled", *rest])
         return "wait", found if status.discoveries else "No teams are configured"
+    idle = [each.name for each in status.discoveries if not each.polled and not each.left_out]
+    rest += [f"no team of {listed(idle, 3)} is wanted"] if idle else []
     up = f"{visible(teams[0].name)} is up" if len(teams) == 1 else f"All {len(teams)} teams are up"
-    return ("wait", f"{up}, {rest}") if left_out else ("good", up)
+    return "wait" if rest else "good", ", ".join([up, *rest])
 
 
 def trouble(team: TeamStatus, now: float) -> str:

@@ -6,8 +6,6 @@ import pytest
 from exporter.demo import Call, SimulatedPlatform
 from support import CommandFactory, ExporterFactory, wait_until
 
-pytestmark = pytest.mark.both_ways
-
 FAST = {"max_requests_per_second": 1000, "timeout": "2s"}
 LATE = 0.5
 """Seconds by which a request may arrive late on a busy machine."""

@@ -14,8 +14,6 @@ import yaml
 from exporter.demo import SimulatedPlatform
 from support import ExporterFactory, PrometheusFactory, RunningExporter, Samples, parse_text, wait_until
 
-pytestmark = pytest.mark.both_ways
-
 ROOT = Path(__file__).parents[2]
 API: dict[str, Any] = {"max_requests_per_second": 1000, "max_concurrency": 64, "timeout": "20s"}
 RARELY = {"interval": "1h", "stale_after": "2h"}

@@ -221,6 +221,7 @@ FAILING = replace(DISCOVERY, success=False, reason="auth", error="GET /users/me:
         (FAILING, 0, "bad: Teams cannot be discovered: discover[0]: GET /users/me: 401: no"),
         (FAILING, 1, "bad: Teams cannot be discovered: discover[0]: GET /users/me: 401: no"),
         (replace(DISCOVERY, polled=0), 0, "wait: No discovered team is polled"),
+        (replace(DISCOVERY, polled=0), 1, "wait: render is up, no team of discover[0] is wanted"),
         (
             replace(DISCOVERY, polled=0, left_out=(LeftOutTeam("zoo", "taken"),)),
             0,
