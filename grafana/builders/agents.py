@@ -129,16 +129,15 @@ def _table() -> Panel:
 
 
 def _statuses() -> Panel:
-    connected = SELECT(catalog.AGENT_CONNECTED)
-    ready = f"max by ({AGENT}) ({SELECT.each(catalog.AGENT_STATUS, common.READY)})"
-    # A disconnected agent has no status, and is out of service too.
-    absent = f"1 - ({ready} or 0 * {connected})"
+    out_of_service = f"1 - ({common.ready(SELECT)})"
     about = (
         f"The {_BANDS} agents that were neither idle nor busy for the longest in the time shown. Rows that turn red"
         " together share a cause, such as a site or a network; a single row that keeps changing is a faulty machine."
     )
-    chosen = longest(_BANDS, common.status_codes(SELECT), absent, AGENT)
-    all_in_service = none(connected, {"team_name": ALL, "agent_id": "in service"}, f"{style.IN_SERVICE_CODE}")
+    chosen = longest(_BANDS, common.status_codes(SELECT), out_of_service, AGENT)
+    all_in_service = none(
+        SELECT(catalog.AGENT_CONNECTED), {"team_name": ALL, "agent_id": "in service"}, f"{style.IN_SERVICE_CODE}"
+    )
     query = Line(f"{chosen} or on () {all_in_service}", "{{team_name}} / {{agent_id}}")
     return timeline(Text("Status of the agents longest out of service", about), query, style.AGENT_STATUS)
 

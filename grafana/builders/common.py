@@ -128,12 +128,19 @@ def in_service(select: Selector) -> Panel:
         "Idle and busy agents as a share of all agents that are connected, are expected or were connected within"
         " collect.agent_memory. The others are disconnected, unhealthy, syncing or in interactive use."
     )
-    # Without any agent there is no series of agents, and no ratio.
-    expression = f"sum({select(catalog.AGENTS, READY)}) / (count({select(catalog.AGENT_CONNECTED)}) > 0)"
+    expression = f"avg({ready(select)})"
     leads = links.dashboard(links.AGENTS)
     return number(
         Text("Agents in service", about), expression, Scale("percentunit", style.IN_SERVICE, decimals=0), leads=leads
     )
+
+
+def ready(select: Selector) -> str:
+    """1 for each agent that can take tasks, 0 for all others, disconnected ones too.
+
+    Not from the totals by status: those of two exporters may be of different moments, and count an agent twice.
+    """
+    return f"max by ({AGENT}) ({select.each(catalog.AGENT_STATUS, READY)}) or 0 * {select(catalog.AGENT_CONNECTED)}"
 
 
 def capacity_used(select: Selector) -> Panel:

@@ -4,7 +4,7 @@ from typing import Final
 
 from exporter import catalog
 from grafana.builders import alerts, common, links, style
-from grafana.builders.common import ALL, FAILED, OLDEST, READY, TEAM, TRIED, UNSTARTED
+from grafana.builders.common import ALL, FAILED, OLDEST, TEAM, TRIED, UNSTARTED
 from grafana.builders.frame import Board, Place, Section
 from grafana.builders.grid import BACKGROUND, COLORED, HIDDEN_JOB, JOB, Column, Key, grid, ratio
 from grafana.builders.grid import TEAM as TEAM_KEY
@@ -64,7 +64,6 @@ def _teams() -> Panel:
     running, capacity = _by_team(SELECT(catalog.AGENT_RUNNING_TASKS)), _by_team(SELECT(catalog.AGENT_GPU_CAPACITY))
     failed = _by_team(SELECT.increase_in_range(catalog.TASKS_FINISHED, FAILED))
     tried = _by_team(SELECT.increase_in_range(catalog.TASKS_FINISHED, TRIED))
-    known = f"count by ({TEAM}) ({SELECT(catalog.AGENT_CONNECTED)})"
     waiting = _by_team(SELECT(catalog.TASKS, UNSTARTED))
     columns = [
         Column("Reporting", common.reporting(SELECT), mappings=style.FAILING_ONLY, cell=BACKGROUND),
@@ -101,8 +100,8 @@ def _teams() -> Panel:
             cell=BACKGROUND,
             decimals=1,
         ),
-        Column("Agents", known, unit="short"),
-        ratio("In service", f"{_by_team(SELECT(catalog.AGENTS, READY))} / {known}", style.IN_SERVICE),
+        Column("Agents", f"count by ({TEAM}) ({SELECT(catalog.AGENT_CONNECTED)})", unit="short"),
+        ratio("In service", f"avg by ({TEAM}) ({common.ready(SELECT)})", style.IN_SERVICE),
         ratio("In use", f"{running} / ({capacity} > 0)", style.USE),
     ]
     about = (

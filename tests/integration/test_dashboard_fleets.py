@@ -117,6 +117,28 @@ async def test_a_second_exporter_of_a_fleet_counts_nothing_twice(
             await wait_until(same, within=PATIENCE)
 
 
+async def test_exporters_that_disagree_count_no_agent_twice(
+    two_teams: SimulatedPlatform, exporter_factory: ExporterFactory, prometheus: PrometheusFactory
+) -> None:
+    """An agent that one exporter knows as idle and a later one as busy is one agent in service."""
+    exporters = [
+        await exporter_factory({"collect": {"interval": interval, "stale_after": "2h"}}) for interval in ("1s", "1h")
+    ]
+    for each in exporters:
+        await each.wait_ready(within=PATIENCE)
+    server = await prometheus({"global": GLOBAL, "scrape_configs": [job("cyberun", *exporters)]})
+    for name in ("render", "batch"):
+        for agent in range(1, AGENTS + 1):
+            two_teams.teams[name].update_agent(f"{name}-{agent:02}", status="busy")
+
+    async def in_service() -> tuple[float, ...]:
+        busy = await server.query('sum(max by (team_name) (cyberun_agents{status="busy"}))')
+        share = await number(server, "cyberun-overview", "Agents in service")
+        return (*(series.value for series in busy), *([] if share is None else [share]))
+
+    await settle(in_service, (2 * AGENTS, 1))
+
+
 async def test_equal_names_under_two_jobs_stay_two_rows(
     exporters: list[RunningExporter], prometheus: PrometheusFactory
 ) -> None:
