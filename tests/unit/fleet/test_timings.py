@@ -1,4 +1,4 @@
-"""What one task's way pages in the counters and histograms."""
+"""What the life of a task adds to the counters and histograms."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,27 +14,27 @@ LATER = 1_000_000.0
 
 
 async def started(*items: Item) -> Poller:
-    """A poller after its first poll, on which these tasks were listed."""
+    """A poller after its first poll, in which these tasks were listed."""
     lists = TaskLists()
     lists.put(*items)
     return await Poller(lists).poll()
 
 
 def test_buckets_are_constant_and_reach_from_seconds_to_hours() -> None:
-    """Both histograms have the documented bounds; one that moved would break every quantile across the change."""
+    """Both histograms have the documented bounds: moving one would break every quantile across the change."""
     expected = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
     assert expected == WAIT_BUCKETS == RUN_BUCKETS
 
 
 def test_an_observation_on_a_bound_is_within_it() -> None:
-    """Bounds are inclusive, as `le` says; what is above the last one is counted too."""
+    """Bounds are inclusive, as `le` means; values above the last bound are counted too."""
     histogram = Histogram.empty((1, 5)).observed([0, 1, 1.5, 5, 6])
     assert histogram.counts == (2, 2, 1)
     assert histogram.sum == 13.5
 
 
 async def test_nothing_is_there_before_it_happened() -> None:
-    """Counters and histograms are 0 at the first poll, whatever waits, runs or has ended."""
+    """Counters and histograms are 0 at the first poll, whatever tasks are waiting, running or finished."""
     poller = await started(*history(3), Item("r", "running", 1.0, 2.0), Item("w", "waiting", 1.0))
     samples = poller.samples
     for status in ("completed", "failed", "cancelled"):
@@ -45,7 +45,7 @@ async def test_nothing_is_there_before_it_happened() -> None:
 
 
 async def test_the_wait_counts_when_the_start_is_seen() -> None:
-    """A task's wait is counted at its start, and not again at its end."""
+    """A task's wait is counted when its start is seen, and not again at its end."""
     poller = await started(Item("w", "waiting", LATER))
     poller.lists.move("w", "running", started_at=LATER + 90)
     assert (await poller.poll()).waits == (1, 90.0)
@@ -56,7 +56,7 @@ async def test_the_wait_counts_when_the_start_is_seen() -> None:
 
 
 async def test_the_wait_counts_at_the_end_at_the_latest() -> None:
-    """A task that came and ended between two polls has its wait counted at its end."""
+    """The wait of a task that was created and ended between two polls is counted when its end is seen."""
     poller = await started()
     poller.lists.put(done("quick", LATER, LATER + 10, wait=3.0))
     assert (await poller.poll()).waits == (1, 3.0)
@@ -64,7 +64,7 @@ async def test_the_wait_counts_at_the_end_at_the_latest() -> None:
 
 @pytest.mark.parametrize("status", ["running", "queued"])
 async def test_a_wait_that_was_over_at_the_first_poll_never_counts(status: str) -> None:
-    """A task that had started before the first poll counts when it ends; its wait does not, or every restart would."""
+    """A task that started before the first poll counts when it ends; its wait does not: a restart would recount it."""
     poller = await started(Item("old", status, LATER, LATER + 5))
     await poller.poll()
     poller.lists.move("old", "failed", completed_at=LATER + 20)
@@ -73,7 +73,7 @@ async def test_a_wait_that_was_over_at_the_first_poll_never_counts(status: str) 
 
 
 async def test_a_running_task_whose_start_comes_later_was_over_too() -> None:
-    """A task that ran at the first poll, whatever the platform says of its start then, has no wait to count."""
+    """The wait of a task running at the first poll is not counted, even if its start time only appears later."""
     poller = await started(Item("old", "running", LATER))
     poller.lists.move("old", "running", started_at=LATER + 5)
     await poller.poll()
@@ -82,7 +82,7 @@ async def test_a_running_task_whose_start_comes_later_was_over_too() -> None:
 
 
 async def test_waits_of_running_tasks_that_were_not_read_are_over_too() -> None:
-    """With more running tasks than can be read, none of those that ran at the first poll has its wait counted."""
+    """With more running tasks than can be read, no wait of a task that was running at the first poll is counted."""
     items = [Item(f"a{n:03d}", "running", LATER + n, LATER + n + 1) for n in range(300)]
     poller = await started(*items)
     for item in items:
@@ -92,7 +92,7 @@ async def test_waits_of_running_tasks_that_were_not_read_are_over_too() -> None:
 
 
 async def test_a_task_cancelled_before_it_started_has_neither_wait_nor_run() -> None:
-    """It counts as finished alone."""
+    """A task cancelled before it started only counts as finished."""
     poller = await started(Item("w", "waiting", LATER))
     poller.lists.move("w", "cancelled", completed_at=LATER + 5)
     await poller.poll()
@@ -103,7 +103,7 @@ async def test_a_task_cancelled_before_it_started_has_neither_wait_nor_run() -> 
 @pytest.mark.parametrize("keeps_start", [True, False])
 @pytest.mark.parametrize("seen_between", [True, False])
 async def test_a_retried_task_waits_once(keeps_start: bool, seen_between: bool) -> None:  # noqa: FBT001  passed by name
-    """Running, queued and running again: one wait, up to the start seen first; the retries count at the end."""
+    """A task that runs, is queued and runs again has one wait, up to the first start seen; retries count at its end."""
     poller = await started()
     poller.lists.put(Item("r", "running", LATER, LATER + 10))
     await poller.poll()
@@ -137,7 +137,7 @@ async def test_a_retried_task_waits_once(keeps_start: bool, seen_between: bool) 
 async def test_times_that_are_missing_or_reversed(
     times: Sequence[float | None], waits: int, runs: int, unknown: dict[str, int]
 ) -> None:
-    """A duration without both its times is left out; one below zero too, and is counted; the task counts anyway."""
+    """A duration is left out if a time is missing, or if it is negative, which is counted; the task still counts."""
     poller = await started()
     created, begun, ended = (None if time is None else LATER + time for time in times)
     poller.lists.put(Item("n", "completed", created, begun, ended))
@@ -151,7 +151,7 @@ async def test_times_that_are_missing_or_reversed(
 
 @pytest.mark.parametrize("skew", [-86400.0 * 365, -3600.0, 3600.0, 86400.0 * 365])
 async def test_clocks_may_disagree(skew: float) -> None:
-    """Only the platform's own times are compared, with each other: its clock may be anywhere, and may be set back."""
+    """The platform's times are only compared with each other: its clock may differ from ours, and may be set back."""
     poller = await started(*(replace(item, created_at=1.7e9 + n) for n, item in enumerate(history(150))))
     poller.lists.key = "created_at"
     poller.lists.put(done("n1", 1.8e9 + skew, 1.8e9 + skew + 4, wait=1.0))
@@ -172,7 +172,7 @@ async def test_one_absurd_time_stops_nothing() -> None:
 
 
 async def test_more_running_tasks_than_can_be_read() -> None:
-    """With more running tasks than two pages, each start counts once: those not seen in time count at the end."""
+    """With more than two pages of running tasks, each wait counts once: those not read in time count at the end."""
     first = [Item(f"a{n:03d}", "running", LATER + n, LATER + n + 1) for n in range(300)]
     poller = await started(*first)
     later = [Item(f"b{n:03d}", "running", LATER + 500 + n, LATER + 502 + n) for n in range(150)]
@@ -186,7 +186,7 @@ async def test_more_running_tasks_than_can_be_read() -> None:
 
 
 async def test_forgotten_tasks_are_never_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When more tasks run than are remembered, a wait may be lost, but none is counted again at the end."""
+    """If more tasks run than are remembered, a wait may be lost, but none is counted again at the end."""
     monkeypatch.setattr(activity, "REMEMBERED", 200)
     poller = await started()
     items = [Item(f"b{n:03d}", "running", LATER + n, LATER + 2 + n) for n in range(500)]
@@ -202,7 +202,7 @@ async def test_forgotten_tasks_are_never_counted_twice(monkeypatch: pytest.Monke
 
 
 async def test_a_task_deleted_while_it_ran_is_forgotten() -> None:
-    """It is looked for in two polls, in vain, and then costs nothing."""
+    """A task deleted while it ran is searched for in two polls, without success, and then costs no more requests."""
     poller = await started(*history(250), Item("r", "running", 1500.0, 1501.0))
     poller.lists.remove("r")
     for requests in (5, 5, 3):
@@ -212,7 +212,7 @@ async def test_a_task_deleted_while_it_ran_is_forgotten() -> None:
 
 
 async def test_oldest_and_eligibility_are_read_from_both_ends() -> None:
-    """The oldest tasks are found in a long list whichever way it is sorted, at two requests."""
+    """The oldest tasks of a long list are found with two requests, whichever way it is sorted."""
     for newest_first in (True, False):
         lists = TaskLists(newest_first=newest_first)
         lists.put(*(Item(f"w{n:04d}", "waiting", LATER + n) for n in range(1000)))
