@@ -1,4 +1,4 @@
-"""A simulated platform on a free port, with a clock that stands still until it is set."""
+"""A simulated platform on a free port, with a clock that does not move until it is set."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def team(platform: SimulatedPlatform) -> SimulatedTeam:
 
 @pytest.fixture
 def asker() -> type[Asker]:
-    """Makes something to ask with from a base URL and a session."""
+    """Makes a client from a base URL and a session."""
     return Asker
 
 

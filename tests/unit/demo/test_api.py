@@ -42,7 +42,7 @@ MANAGEMENT = ("/agents",)
 async def test_who_may_ask_what_without_a_team(
     ask: "Asker", platform: SimulatedPlatform, name: str, path: str, status: int
 ) -> None:
-    """Integration keys reach runtime paths only, device keys all; a JWT needs a team except for its user."""
+    """Integration keys only reach runtime paths, device keys reach all; a JWT needs a team except for its user."""
     reply = await ask(path, platform.teams[name].token)
     assert reply.status == status
     assert ("error_message" in reply.json) == (status != 200)
@@ -50,7 +50,7 @@ async def test_who_may_ask_what_without_a_team(
 
 @pytest.mark.parametrize("path", [*RUNTIME, *MANAGEMENT])
 async def test_a_session_is_bound_by_the_header(ask: "Asker", platform: SimulatedPlatform, path: str) -> None:
-    """X-Team-ID chooses among the user's teams; another team is 403."""
+    """X-Team-ID chooses among the user's teams; any other team is answered with 403."""
     batch, render = platform.teams["batch"], platform.teams["render"]
     assert (await ask(path, batch.token, team_id=batch.team_id)).status == 200
     assert (await ask(path, batch.token, team_id=render.team_id)).status == 403
@@ -66,13 +66,13 @@ async def test_the_header_is_ignored_for_keys(ask: "Asker", platform: SimulatedP
 @pytest.mark.parametrize("token", [None, "", "ak-agent", "sk-unknown", "eyJ.unknown.jwt"])
 @pytest.mark.parametrize("path", [*RUNTIME, *MANAGEMENT, "/users/me"])
 async def test_unknown_credentials(ask: "Asker", path: str, token: str | None) -> None:
-    """No, unknown and agent credentials are 401 everywhere."""
+    """Missing, unknown and agent credentials are answered with 401 everywhere."""
     reply = await ask(path, token)
     assert (reply.status, list(reply.json)) == (401, ["error_message"])
 
 
 async def test_revoked_and_expired(ask: "Asker", platform: SimulatedPlatform, clock: "Clock") -> None:
-    """A revoked key is refused by the next request; a JWT when its time is over."""
+    """A revoked key is refused from the next request on; a JWT once it has expired."""
     platform.access.revoke("sk-render")
     assert (await ask("/r/tasks", "sk-render")).status == 401
     batch = platform.teams["batch"]
@@ -90,7 +90,7 @@ async def test_a_second_key(ask: "Asker", platform: SimulatedPlatform, team: Sim
 
 
 async def test_refresh_rotates(ask: "Asker", platform: SimulatedPlatform, clock: "Clock") -> None:
-    """Refreshing gives a new pair; the old refresh token is dead, the old access token lives on."""
+    """Refreshing returns a new pair; the old refresh token is no longer valid, the old access token still is."""
     batch = platform.teams["batch"]
     old_token, old_refresh = batch.token, batch.refresh_token
     clock.now += 60
@@ -106,12 +106,12 @@ async def test_refresh_rotates(ask: "Asker", platform: SimulatedPlatform, clock:
 
 @pytest.mark.parametrize("body", [{}, [], None, {"refresh_token": 5}, {"refresh_token": ""}])
 async def test_refresh_needs_a_token(ask: "Asker", body: object) -> None:
-    """A body without a refresh token is 400."""
+    """A body without a refresh token is answered with 400."""
     assert (await ask.refresh(body)).status == 400
 
 
 def test_a_jwt_says_when_it_expires(platform: SimulatedPlatform, clock: "Clock") -> None:
-    """The middle of the token holds exp in Unix seconds."""
+    """The payload of the token has `exp` in Unix seconds."""
     token = platform.teams["batch"].token
     assert token.startswith("eyJ")
     claims = token.split(".")[1]
@@ -132,7 +132,7 @@ async def test_users_me(ask: "Asker", platform: SimulatedPlatform) -> None:
 
 @pytest.mark.parametrize("status", ["pending", "waiting", "queued", "running", "completed", "failed", "cancelled"])
 async def test_status_filter(ask: "Asker", team: SimulatedTeam, status: str) -> None:
-    """The filter gives the tasks of one status and counts those alone; without it all are listed."""
+    """The filter lists and counts only the tasks of one status; without it, all are listed."""
     mine = team.add_task(status=status)
     team.add_task(status="provisioning")
     reply = await ask("/r/tasks", team.token, status=status)
@@ -143,13 +143,13 @@ async def test_status_filter(ask: "Asker", team: SimulatedTeam, status: str) -> 
 
 @pytest.mark.parametrize("status", ["provisioning", "done", "", "RUNNING"])
 async def test_unknown_filter(ask: "Asker", team: SimulatedTeam, status: str) -> None:
-    """The filter knows seven statuses; all else is 400."""
+    """The filter accepts seven statuses; anything else is answered with 400."""
     reply = await ask("/r/tasks", team.token, status=status)
     assert (reply.status, list(reply.json)) == (400, ["error_message"])
 
 
 async def test_paging(ask: "Asker", team: SimulatedTeam) -> None:
-    """Pages are cut without gap or overlap; past the end they are empty and still tell the total."""
+    """Pages have no gaps or overlaps; past the end they are empty and still state the total."""
     expected = team.add_agents(45)
     seen = []
     for page in range(1, 4):
@@ -167,19 +167,19 @@ async def test_paging(ask: "Asker", team: SimulatedTeam) -> None:
     + [("per_page", value) for value in ("0", "101", "x")],
 )
 async def test_paging_out_of_range(ask: "Asker", team: SimulatedTeam, name: str, value: str) -> None:
-    """Pages start at 1 and hold 1 to 100 items; all else is 400."""
+    """Pages start at 1 and hold 1 to 100 items; anything else is answered with 400."""
     for path in RUNTIME:
         assert (await ask(path, team.token, **{name: value})).status == 400
 
 
 async def test_unknown_paths(ask: "Asker", team: SimulatedTeam) -> None:
-    """Paths and methods outside of the API are 404 with a message."""
+    """Paths and methods outside the API are answered with 404 and a message."""
     for path in ("/nothing", "/auth/refresh", "/../r/tasks"):
         assert (await ask(path, team.token)).status == 404
 
 
 async def test_gzip_only_if_asked(ask: "Asker", team: SimulatedTeam) -> None:
-    """A large answer is compressed for those who accept gzip, and for nobody else."""
+    """A large answer is compressed for clients that accept gzip, and only for them."""
     team.add_tasks(20)
     headers = {"Authorization": f"Bearer {team.token}"}
     bodies = []
@@ -199,7 +199,7 @@ async def test_date_is_simulated(ask: "Asker", team: SimulatedTeam, clock: "Cloc
 
 @pytest.mark.parametrize("field", ["status", None])
 async def test_status_field(asker: AskerOf, field: str | None) -> None:
-    """A task may call its status otherwise or leave it out; the filter works all the same."""
+    """A task may name its status in another field or leave it out; the filter works anyway."""
     platform = SimulatedPlatform(assumed=replace(ASSUMED, status_field=field))
     team = platform.add_team("render")
     team.add_task(status="running")
@@ -211,7 +211,7 @@ async def test_status_field(asker: AskerOf, field: str | None) -> None:
 
 
 async def test_journal(ask: "Asker", platform: SimulatedPlatform, team: SimulatedTeam, clock: "Clock") -> None:
-    """Each request is noted with its time, team, path template, query and status; never with a credential."""
+    """Each request is recorded with its time, team, path template, query and status; never with a credential."""
     await ask("/r/tasks", team.token, status="running")
     await ask("/agents", team.token)
     await ask("/agents", "ak-x")
@@ -228,7 +228,7 @@ async def test_journal(ask: "Asker", platform: SimulatedPlatform, team: Simulate
 
 
 async def test_serving_again_on_the_same_port(asker: AskerOf, platform: SimulatedPlatform, team: SimulatedTeam) -> None:
-    """A platform can go and come back where it was."""
+    """A platform can be stopped and served again at the same address."""
     async with platform.serve() as url:
         port = int(url.split(":")[2].split("/")[0])
     async with platform.serve(port=port) as again, aiohttp.ClientSession() as session:
@@ -243,6 +243,6 @@ async def test_tls_gives_https(platform: SimulatedPlatform) -> None:
 
 
 def test_team_names_are_unique(platform: SimulatedPlatform) -> None:
-    """A second team of a name is a mistake."""
+    """A second team with the same name is a mistake."""
     with pytest.raises(ValueError, match="'render' already"):
         platform.add_team("render")

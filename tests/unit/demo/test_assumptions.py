@@ -15,20 +15,20 @@ pytestmark = pytest.mark.loopback
 
 @pytest.mark.parametrize("names", [(), *((name,) for name in ASSUMPTIONS), ("users_me", "status_field"), ASSUMPTIONS])
 def test_assumptions_can_be_reversed(names: tuple[str, ...]) -> None:
-    """Any of them can be reversed, one or several, which leaves the others as they are."""
+    """Any one or several of the assumptions can be reversed, which leaves the others as they are."""
     expected = asdict(ASSUMED)
     changed = {key for key, value in asdict(reverse(*names)).items() if value != expected[key]}
     assert changed == set(names)
 
 
 def test_an_assumption_that_nobody_made() -> None:
-    """A name that is none of them is refused, and all of them are named."""
+    """An unknown name is refused, and the message lists all assumptions."""
     with pytest.raises(UnknownAssumptionError, match=f"found 'users'; allowed: {', '.join(ASSUMPTIONS)}"):
         reverse("users_me", "users")
 
 
 async def test_labels_on_assignment_alone(ask: "Asker", platform: SimulatedPlatform, team: SimulatedTeam) -> None:
-    """A task shows labels before it has an agent; otherwise only once it has one."""
+    """A task has labels before it has an agent; reversed, only once it has one."""
     team.add_task(status="waiting", labels=["a100"])
     team.add_task(status="running", labels=["a100"], agent_id="gpu-1")
     for assumed, count in ((ASSUMED, 2), (reverse("labels_before_assignment"), 1)):
@@ -48,7 +48,7 @@ async def test_no_account(ask: "Asker", platform: SimulatedPlatform) -> None:
 async def test_limits_of_teams(
     ask: "Asker", platform: SimulatedPlatform, names: tuple[str, ...], *, flat: bool
 ) -> None:
-    """The limits of a team stand by its id, beside its features; otherwise alone."""
+    """A team's limits are found by its id, beside its features; reversed, without features."""
     platform.assumed = reverse(*names)
     limits = {"max_agents": 5, "max_workflows": -1}
     flags = (await ask("/users/me", "dk-research")).json["feature_flags"]
@@ -58,7 +58,7 @@ async def test_limits_of_teams(
 
 
 async def test_provisioning_can_be_asked_for(ask: "Asker", platform: SimulatedPlatform, team: SimulatedTeam) -> None:
-    """The filter refuses `provisioning`; otherwise it gives those tasks."""
+    """The filter refuses `provisioning`; reversed, it lists those tasks."""
     mine = team.add_task(status="provisioning")
     assert (await ask("/r/tasks", team.token, status="provisioning")).status == 400
     platform.assumed = reverse("provisioning_filter")
@@ -67,7 +67,7 @@ async def test_provisioning_can_be_asked_for(ask: "Asker", platform: SimulatedPl
 
 
 async def test_a_total_of_everything(ask: "Asker", platform: SimulatedPlatform, team: SimulatedTeam) -> None:
-    """The total counts what passes the filter; otherwise all tasks, though the page is the same."""
+    """The total counts what passes the filter; reversed, all tasks, although the page is the same."""
     team.add_tasks(3, status="running")
     team.add_tasks(4, status="waiting")
     platform.assumed = reverse("filtered_total")
@@ -79,7 +79,7 @@ async def test_a_total_of_everything(ask: "Asker", platform: SimulatedPlatform, 
 async def test_an_order_that_does_not_last(
     ask: "Asker", platform: SimulatedPlatform, team: SimulatedTeam, path: str
 ) -> None:
-    """The same page twice gives the same items in the same order; otherwise in another one."""
+    """Asking for a page twice returns the same items in the same order; reversed, in another order."""
     team.add_tasks(10)
     team.add_agents(10)
     bodies = []
@@ -95,7 +95,7 @@ async def test_an_order_that_does_not_last(
 @pytest.mark.parametrize("total", [0, 1, 7, 20])
 @pytest.mark.parametrize("by", [0, 1, 5, 23])
 def test_pages_of_a_turned_list(total: int, by: int) -> None:
-    """Turning a list moves its items, and pages of it still have each of them once."""
+    """Rotating a list moves its items, and its pages still have each of them once."""
     items = list(range(total))
     listing = turned(Listing(total, lambda start, count: items[start : start + count]), by)
     pages = [listing.cut(start, 3) for start in range(0, total + 6, 3)]
@@ -104,7 +104,7 @@ def test_pages_of_a_turned_list(total: int, by: int) -> None:
 
 
 def test_ids_of_teams(platform: SimulatedPlatform) -> None:
-    """A team's id is a UUID; otherwise an opaque word."""
+    """A team's id is a UUID; reversed, an opaque word."""
     assert len(platform.add_team("first").team_id) == 36
     platform.assumed = reverse("uuid_team_ids")
     assert platform.add_team("second").team_id.startswith("team_01HX")
@@ -114,7 +114,7 @@ def test_ids_of_teams(platform: SimulatedPlatform) -> None:
 async def test_two_machines_with_one_id(
     ask: "Asker", platform: SimulatedPlatform, team: SimulatedTeam, per_page: str
 ) -> None:
-    """Ids of agents are unique; otherwise the first one comes once more, as the last, and counts."""
+    """Ids of agents are unique; reversed, the first one is listed again at the end, and counted."""
     platform.assumed = reverse("unique_agent_ids")
     assert (await ask("/r/agents", team.token)).json["agent_list"] == []
     team.add_agents(3)

@@ -10,7 +10,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "simulator.md"
 
 
 def rows(heading: str) -> list[str]:
-    """The first column of the table that starts with this row."""
+    """The first column of the table whose header is this row."""
     text = PAGE.read_text()
     table = text[text.index(heading) :].split("\n\n")[0]
     return re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
@@ -21,5 +21,5 @@ def rows(heading: str) -> list[str]:
     [("| kind | value | what happens |", list(KINDS)), ("| value | items |", list(VARIETIES))],
 )
 def test_every_fault_is_documented(heading: str, expected: list[str]) -> None:
-    """The page lists the kinds of faults and of hostile items that there are, and no others."""
+    """The page lists exactly the existing kinds of faults and of hostile items."""
     assert sorted(rows(heading)) == sorted(expected)

@@ -13,7 +13,7 @@ def faults() -> Faults:
 
 
 def test_text_form(faults: Faults) -> None:
-    """The text form says team, path, kind, value and how often; spaces and an empty text are fine."""
+    """The text form states team, path, kind, value and count; spaces and an empty text are accepted."""
     faults.parse("")
     faults.parse("render:/r/tasks:status=500#2, *:/agents:latency=1500ms,batch:*:hang,*:*:redirect=http://x:1/y")
     assert [(fault.team, fault.path, fault.kind, fault.left) for fault in faults] == [
@@ -44,7 +44,7 @@ def test_text_form(faults: Faults) -> None:
     ],
 )
 def test_mistakes_say_what_is_allowed(faults: Faults, text: str, message: str) -> None:
-    """A mistake names what was found and what is allowed, and switches nothing on."""
+    """The message of a mistake names what was found and what is allowed; no fault is switched on."""
     with pytest.raises(FaultError) as caught:
         faults.parse("*:*:empty," + text)
     assert str(caught.value) == message
@@ -52,7 +52,7 @@ def test_mistakes_say_what_is_allowed(faults: Faults, text: str, message: str) -
 
 
 def test_unknown_kinds(faults: Faults) -> None:
-    """An unknown kind is answered with the list of all."""
+    """The message about an unknown kind lists all kinds."""
     with pytest.raises(FaultError, match=r"unknown fault 'fire'; allowed: latency, .*, items"):
         faults.set("fire")
 
@@ -78,13 +78,13 @@ def test_unknown_kinds(faults: Faults) -> None:
     ],
 )
 def test_values_that_do_not_fit(faults: Faults, kind: str, value: Any) -> None:
-    """Every kind refuses what it cannot use."""
+    """Every kind refuses a value that it cannot use."""
     with pytest.raises(FaultError, match=f"{kind} cannot be .*; allowed: "):
         faults.set(kind, value=value)
 
 
 def test_setting_replaces_and_clearing_chooses(faults: Faults) -> None:
-    """The same kind for the same team and path is replaced; clearing takes all or what was chosen."""
+    """A fault of the same kind, team and path is replaced; clearing removes all faults or the chosen ones."""
     faults.set("status", team="render", value=500)
     faults.set("status", team="render", value=503)
     faults.set("status", path=TASKS, value=404)
@@ -97,7 +97,7 @@ def test_setting_replaces_and_clearing_chooses(faults: Faults) -> None:
 
 
 def test_counted_faults_go_off(faults: Faults) -> None:
-    """A fault with a count strikes so many fitting requests and no others."""
+    """A fault with a count affects that many matching requests and no others."""
     faults.set("hang", team="render", times=2)
     struck = [bool(faults.strike(team, TASKS)) for team in ("batch", None, "render", "render", "render")]
     assert struck == [False, False, True, True, False]
@@ -105,7 +105,7 @@ def test_counted_faults_go_off(faults: Faults) -> None:
 
 
 def test_nobody_is_struck_by_everybodys_faults(faults: Faults) -> None:
-    """A request without a known team is struck by faults for all teams."""
+    """A request without a known team is affected by faults for all teams."""
     faults.set("empty")
     assert faults.strike(None, "/auth/refresh") == {"empty": True}
 

@@ -24,7 +24,7 @@ BROKEN = (aiohttp.ClientError, ConnectionError)
 
 @pytest.fixture
 async def raw(ask: "Asker", team: SimulatedTeam) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session that neither unpacks nor follows, on a platform with 30 waiting tasks and 5 agents."""
+    """A session that neither decompresses nor follows redirects, on a platform with 30 waiting tasks and 5 agents."""
     team.add_tasks(30, status="waiting")
     team.add_tasks(10, status="running")
     team.add_agents(5)
@@ -57,7 +57,7 @@ def plain(body: bytes) -> Any:
 async def test_status(
     raw: aiohttp.ClientSession, platform: SimulatedPlatform, value: Any, status: int, retry_after: str | None
 ) -> None:
-    """A status is answered with its Retry-After in either form, for the path and team it was set for."""
+    """A status is answered, with its Retry-After in either form, for the path and team it was set for."""
     platform.faults.set("status", team="render", path=TASKS, value=value)
     response, _ = await get(raw)
     assert (response.status, response.headers.get("Retry-After")) == (status, retry_after)
@@ -69,7 +69,7 @@ async def test_status(
 
 
 async def test_latency(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """The answer comes later, but whole."""
+    """The answer comes late, but complete."""
     platform.faults.set("latency", value="80ms")
     started = time.monotonic()
     _, body = await get(raw)
@@ -78,7 +78,7 @@ async def test_latency(raw: aiohttp.ClientSession, platform: SimulatedPlatform) 
 
 
 async def test_drip(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """The body comes in small parts over a long time, but whole."""
+    """The body comes in small parts over a long time, but complete."""
     platform.faults.set("drip", value="2ms")
     started = time.monotonic()
     _, body = await get(raw)
@@ -90,7 +90,7 @@ async def test_drip(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> 
 async def test_hangs_end_with_the_server(
     platform: SimulatedPlatform, team: SimulatedTeam, kind: str, *, headers_seen: bool
 ) -> None:
-    """A request hangs as long as the server runs, before or within the body, and breaks at once when it stops."""
+    """A request hangs, before or within the body, as long as the server runs, and breaks at once when it stops."""
     team.add_tasks(20, status="waiting")
     platform.faults.set(kind)
     statuses = []
@@ -112,7 +112,7 @@ async def test_hangs_end_with_the_server(
 
 
 async def test_hang_ends_with_the_client(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """A client may give up a hanging request: nothing of it stays but an entry without status in the journal."""
+    """A client may give up a hanging request: only an entry without a status remains, in the journal."""
     await get(raw)
     tasks = len(asyncio.all_tasks())
     platform.faults.set("hang", times=1)
@@ -127,7 +127,7 @@ async def test_hang_ends_with_the_client(raw: aiohttp.ClientSession, platform: S
 
 @pytest.mark.parametrize("kind", ["reset", "reset_body"])
 async def test_resets(raw: aiohttp.ClientSession, platform: SimulatedPlatform, kind: str) -> None:
-    """The connection breaks before or within the answer; the next one works."""
+    """The connection breaks before or within the answer; the next connection works."""
     platform.faults.set(kind)
     with pytest.raises(BROKEN):
         await get(raw)
@@ -140,7 +140,7 @@ async def test_resets(raw: aiohttp.ClientSession, platform: SimulatedPlatform, k
     [("empty", b""), ("html", b"<!doctype html>"), ("truncated", b'{"task_list": [')],
 )
 async def test_not_json(raw: aiohttp.ClientSession, platform: SimulatedPlatform, kind: str, content: bytes) -> None:
-    """Status 200 with a complete body that is no JSON."""
+    """The status is 200, with a complete body that is not JSON."""
     platform.faults.set(kind)
     response, body = await get(raw)
     body = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
@@ -151,7 +151,7 @@ async def test_not_json(raw: aiohttp.ClientSession, platform: SimulatedPlatform,
 
 
 async def test_endless(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """The body does not end, however much is read."""
+    """The body never ends, however much is read."""
     platform.faults.set("endless")
     async with raw.get("/api/v1/r/tasks") as response:
         assert "Content-Encoding" not in response.headers
@@ -163,7 +163,7 @@ async def test_endless(raw: aiohttp.ClientSession, platform: SimulatedPlatform) 
 
 
 async def test_gzip_bomb(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """A small body that unpacks to a large one: valid gzip and valid JSON for who can hold it."""
+    """A small body decompresses to a large one: valid gzip and valid JSON for a client with enough memory."""
     platform.faults.set("gzip_bomb", value="16MiB")
     response, body = await get(raw)
     assert response.headers["Content-Encoding"] == "gzip"
@@ -175,7 +175,7 @@ async def test_gzip_bomb(raw: aiohttp.ClientSession, platform: SimulatedPlatform
 
 @pytest.mark.parametrize("encoding", ["gzip", "br"])
 async def test_wrong_encoding(raw: aiohttp.ClientSession, platform: SimulatedPlatform, encoding: str) -> None:
-    """The header claims an encoding that the body has not."""
+    """The header claims an encoding that the body does not have."""
     platform.faults.set("encoding", value=encoding)
     response, body = await get(raw)
     assert response.headers["Content-Encoding"] == encoding
@@ -183,7 +183,7 @@ async def test_wrong_encoding(raw: aiohttp.ClientSession, platform: SimulatedPla
 
 
 async def test_redirect(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """A redirect within the server; whoever follows is in the journal."""
+    """The answer redirects within the server; the journal shows a client that follows."""
     platform.faults.set("redirect")
     response, _ = await get(raw)
     assert (response.status, response.headers["Location"]) == (302, "/_simulate/elsewhere")
@@ -221,7 +221,7 @@ async def test_date(raw: aiohttp.ClientSession, platform: SimulatedPlatform, clo
     ],
 )
 async def test_total(raw: aiohttp.ClientSession, platform: SimulatedPlatform, lie: str, total: object) -> None:
-    """The total lies; the items stay."""
+    """The total is wrong; the items are unchanged."""
     platform.faults.set("total", value=lie)
     answer = plain((await get(raw))[1])
     assert answer["page_meta"].get("total_count", "nothing") == total
@@ -229,7 +229,7 @@ async def test_total(raw: aiohttp.ClientSession, platform: SimulatedPlatform, li
 
 
 async def test_ignore_filter(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """Tasks of all statuses come, and are counted."""
+    """Tasks of all statuses are listed and counted."""
     platform.faults.set("ignore_filter")
     answer = plain((await get(raw, per_page="100"))[1])
     assert {task["task_status"] for task in answer["task_list"]} == {"waiting", "running"}
@@ -242,7 +242,7 @@ async def test_ignore_filter(raw: aiohttp.ClientSession, platform: SimulatedPlat
 async def test_per_page(
     raw: aiohttp.ClientSession, platform: SimulatedPlatform, kind: str, asked: int, served: int
 ) -> None:
-    """The page size is another than asked for, and pages are cut by it."""
+    """The page size differs from the requested one, and pages are cut by it."""
     platform.faults.set(kind, value=7)
     first, second = [plain((await get(raw, per_page=str(asked), current_page=page))[1])["task_list"] for page in "12"]
     assert (len(first), len(second)) == (served, served)
@@ -253,7 +253,7 @@ async def test_per_page(
 async def test_shift(
     raw: aiohttp.ClientSession, platform: SimulatedPlatform, shift: int, total: int, distinct: int
 ) -> None:
-    """Items that arrive before the next page repeat some, items that leave hide some; the total follows."""
+    """Items added before the next page repeat some items, removed ones hide some; the total follows."""
     platform.faults.set("shift", value=shift)
     pages = [plain((await get(raw, per_page="10", current_page=page))[1]) for page in "12"]
     assert [page["page_meta"]["total_count"] for page in pages] == [30, total]
@@ -261,7 +261,7 @@ async def test_shift(
 
 
 async def test_duplicate(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """Some items of the page come twice."""
+    """Some items of the page are listed twice."""
     platform.faults.set("duplicate", value=2)
     items = plain((await get(raw))[1])["task_list"]
     assert (len(items), len({task["id"] for task in items})) == (22, 20)
@@ -269,7 +269,7 @@ async def test_duplicate(raw: aiohttp.ClientSession, platform: SimulatedPlatform
 
 @pytest.mark.parametrize(("value", "nameless"), [("3", 3), ("all", 20)])
 async def test_no_id(raw: aiohttp.ClientSession, platform: SimulatedPlatform, value: str, nameless: int) -> None:
-    """Some or all items have no id."""
+    """Some or all items lack an id."""
     platform.faults.set("no_id", value=value)
     items = plain((await get(raw))[1])["task_list"]
     assert sum("id" not in task for task in items) == nameless
@@ -295,7 +295,7 @@ async def agents(session: aiohttp.ClientSession) -> list[Any]:
 async def test_hostile_items_keep_their_id(
     raw: aiohttp.ClientSession, platform: SimulatedPlatform, team: SimulatedTeam, variety: str
 ) -> None:
-    """Hostile items are other than the true ones in all but their id."""
+    """Hostile items differ from the true ones in everything but their id."""
     true = team.agents().cut(0, 5)
     platform.faults.set("hostile", value=variety)
     items = await agents(raw)
@@ -304,7 +304,7 @@ async def test_hostile_items_keep_their_id(
 
 
 async def test_hostile_values(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """Each variety brings what it names."""
+    """Each kind of hostile item contains what its name says."""
 
     async def first(variety: str) -> Any:
         platform.faults.set("hostile", value=variety)
@@ -327,7 +327,7 @@ async def test_hostile_values(raw: aiohttp.ClientSession, platform: SimulatedPla
 
 
 async def test_hostile_nesting(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """Arrays nest deeper than parsers go."""
+    """Arrays nest deeper than parsers accept."""
     platform.faults.set("hostile", value="nesting")
     async with raw.get("/api/v1/r/agents") as response:
         body = gzip.decompress(await response.read())
@@ -337,7 +337,7 @@ async def test_hostile_nesting(raw: aiohttp.ClientSession, platform: SimulatedPl
 
 
 async def test_hostile_ids(raw: aiohttp.ClientSession, platform: SimulatedPlatform) -> None:
-    """Ids are of wrong types, and items are no objects."""
+    """Ids have wrong types, and items are not objects."""
     platform.faults.set("hostile", value="ids")
     assert [item["agent_id"] for item in await agents(raw)] == [7, {}, [], "", " "]
     platform.faults.set("hostile", value="not_objects")
@@ -384,7 +384,7 @@ async def test_control_over_http(raw: aiohttp.ClientSession, platform: Simulated
     ],
 )
 async def test_control_refuses(raw: aiohttp.ClientSession, platform: SimulatedPlatform, body: str) -> None:
-    """A fault that cannot be read is 400 and says why."""
+    """A fault that cannot be parsed is answered with 400 and the reason."""
     async with raw.post("/_simulate/faults", data=body) as response:
         assert response.status == 400
         assert (await response.json())["error_message"]

@@ -31,7 +31,7 @@ def put(team: SimulatedTeam, task_id: str, created: Any, completed: Any = None) 
     ],
 )
 def test_order(team: SimulatedTeam, order: Order, expected: list[str]) -> None:
-    """Each order sorts as it says, also when fractions of a second decide and when it is set afterwards."""
+    """Each order sorts as its name says, even if only fractions of a second differ or it is set afterwards."""
     put(team, "b", "2025-02-10T14:00:00.5Z", "2025-02-10T15:00:00Z")
     put(team, "a", T0, "2025-02-10T15:00:02Z")
     put(team, "c", "2025-02-10T14:00:01Z", "2025-02-10T15:00:01Z")
@@ -52,7 +52,7 @@ def test_moving_a_task_changes_its_list(team: SimulatedTeam) -> None:
 
 
 def test_hand_written_tasks_may_hold_anything(team: SimulatedTeam) -> None:
-    """Fields other than the id may be missing or wrong: such tasks sort first and can be taken away again."""
+    """Fields other than the id may be missing or wrong: such tasks sort first and can be removed again."""
     for number, created in enumerate((None, 5, {"x": 1}, "2025")):
         put(team, str(number), created)
     team.put_task({"id": "bare"})
@@ -63,7 +63,7 @@ def test_hand_written_tasks_may_hold_anything(team: SimulatedTeam) -> None:
 
 
 def test_put_tasks_replaces(team: SimulatedTeam) -> None:
-    """Putting many replaces those that were there, and the last of equal ids wins."""
+    """Putting many tasks replaces those with the same ids; of equal ids in one call, the last wins."""
     put(team, "a", T0)
     team.put_tasks(
         [{"id": "b", "created_at": T0}, {"id": "a", "task_status": "x"}, {"id": "a", "task_status": "failed"}]
@@ -74,7 +74,7 @@ def test_put_tasks_replaces(team: SimulatedTeam) -> None:
 
 
 def test_agents(team: SimulatedTeam) -> None:
-    """Agents are listed by id; those that leave are gone; what was put in is copied."""
+    """Agents are listed by id; removed ones are gone; what was put in was copied."""
     team.add_agents(3, gpus=2, status="busy")
     given = {"agent_id": "a"}
     team.put_agent(given)
@@ -91,7 +91,7 @@ def test_agents(team: SimulatedTeam) -> None:
 
 
 class Counted(list[Any]):
-    """A list that counts what is taken out of it, and is not gone through."""
+    """A list that counts the items taken out of it, and cannot be iterated."""
 
     taken = 0
 

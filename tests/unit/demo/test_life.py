@@ -31,7 +31,7 @@ def lived(*, seed: int = 1, cuts: int = 1, seconds: float = 300) -> list[Any]:
 
 
 def test_repeatable() -> None:
-    """The same seed gives the same life, however time is cut; another seed another one."""
+    """The same seed gives the same life, however time is divided into steps; another seed gives another life."""
     once = lived()
     assert once == lived(cuts=1)
     assert once == lived(cuts=97)
@@ -39,7 +39,7 @@ def test_repeatable() -> None:
 
 
 def test_teams_do_not_depend_on_each_other() -> None:
-    """A team's life is the same whichever other teams there are, given as many agents."""
+    """A team with the same number of agents has the same life, whichever other teams there are."""
 
     def render(others: int) -> Any:
         platform = SimulatedPlatform(clock=lambda: START)
@@ -51,7 +51,7 @@ def test_teams_do_not_depend_on_each_other() -> None:
 
 
 def test_time_does_not_go_back() -> None:
-    """Advancing to the past changes nothing."""
+    """Advancing to a time in the past changes nothing."""
     platform = SimulatedPlatform(clock=lambda: START)
     team = platform.add_team("render")
     life = FleetLife([team], agents=3, seed=1, start=START)
@@ -61,7 +61,7 @@ def test_time_does_not_go_back() -> None:
 
 
 def test_timeline_order() -> None:
-    """Events happen in the order of their time, equal ones in the order they were set, each at its own time."""
+    """Events happen in the order of their times, simultaneous ones in the order they were set, each at its own time."""
     timeline = Timeline(100)
     seen: list[tuple[str, float]] = []
     for name, after in (("late", 5), ("first", 2), ("second", 2), ("never", 50)):
@@ -73,7 +73,7 @@ def test_timeline_order() -> None:
 
 @pytest.fixture(scope="module")
 def frames() -> list[dict[str, tuple[list[Any], list[Any]]]]:
-    """An hour of the demonstration fleet, once every ten seconds."""
+    """An hour of the demonstration fleet, sampled every ten seconds."""
     now = START
     platform = demo_platform(clock=lambda: now)
 
@@ -97,7 +97,7 @@ Frames = list[dict[str, tuple[list[Any], list[Any]]]]
 
 
 def test_every_status_is_seen(frames: Frames) -> None:
-    """Within an hour every documented status of tasks and agents shows up in every team, and no other."""
+    """Within an hour, exactly the documented statuses of tasks and agents appear in every team."""
     for name in ("render", "research", "batch"):
         tasks = {task["task_status"] for frame in frames for task in frame[name][0]}
         agents = {agent["agent_status"] for frame in frames for agent in frame[name][1]}
@@ -106,7 +106,7 @@ def test_every_status_is_seen(frames: Frames) -> None:
 
 
 def test_tasks_go_the_documented_way(frames: Frames) -> None:
-    """Between two looks a task only moves along; going back means a retry; what ended stays as it ended."""
+    """Between two samples, a task only moves forward; going back means a retry; a finished task never changes."""
     rank = {status: min(position, 4) for position, status in enumerate(STATUSES)}
     for before, after in pairwise(frames):
         for name in before:
