@@ -10,7 +10,7 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from exporter.catalog import Kind
+from exporter.catalog import CATALOG, Kind, Scope
 from support.programs import content
 from support.rules import (
     ALERTS,
@@ -70,6 +70,17 @@ async def test_unit_tests_pass() -> None:
 async def test_example_configurations_are_accepted(name: str) -> None:
     """Prometheus accepts both example configurations, with the rules they load."""
     await promtool("check", "config", name)
+
+
+def test_probe_scrapes_keep_what_no_probe_has() -> None:
+    """Beside probes, the exporter's own scrape keeps every metric that is about no team; the chart's does the same."""
+    example = yaml.safe_load((FOLDER / "prometheus-probe.yml").read_text(encoding="utf-8"))
+    kept = example["scrape_configs"][1]["metric_relabel_configs"][0]["regex"].strip()
+    chart = FOLDER.parent / "helm" / "cyberun-exporter" / "templates" / "_monitoring.tpl"
+    assert kept in chart.read_text(encoding="utf-8").splitlines()
+    own = [metric for metric in CATALOG if metric.scope is Scope.EXPORTER and "team_name" not in metric.label_names]
+    samples = [f"{each.name}_bucket" if each.kind is Kind.HISTOGRAM else each.name for each in own]
+    assert [name for name in samples if not re.fullmatch(kept, name)] == []
 
 
 @pytest.fixture(scope="module", name="unit_tests")

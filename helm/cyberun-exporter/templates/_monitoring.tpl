@@ -58,7 +58,7 @@ basicAuth:
 
 {{/* The metrics that only a scrape of all teams has, as prometheus/prometheus-probe.yml of the repository keeps them. */}}
 {{- define "cyberun-exporter.ownMetrics" -}}
-process_.*|python_info|cyberun_discovery_.*|cyberun_exporter_(build_info|clock_skew_seconds|config_.*|unknown_values_total|api_request_seconds_.*)
+process_.*|python_info|cyberun_discovery_.*|cyberun_exporter_(build_info|clock_skew_seconds|config_.*|internal_errors_total|log_lines_dropped_total|unknown_values_total|api_request_seconds_.*)
 {{- end -}}
 
 {{/* The `job` of the ScrapeConfig's targets. */}}
