@@ -1,4 +1,4 @@
-"""What may happen on the wire between the exporter and a platform: a relay that spoils connections and answers."""
+"""A relay between the exporter and a platform that damages connections and answers, as networks may."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 WHOLE: Final = 1024 * 1024
-"""Bytes of an answer that are held to be spoilt; what is longer passes."""
+"""The most bytes of an answer that are buffered to be damaged; longer answers pass unchanged."""
 PLATFORM_FAULTS = (
     "status=500",
     "status=401",
@@ -35,15 +35,15 @@ PLATFORM_FAULTS = (
     "date=+1h",
     "latency=700ms",
 )
-"""What the simulated platform itself may do."""
+"""Faults of the simulated platform itself."""
 FAULTS: Final = ("tiny chunks", "broken chunk", "informational", "late duplicate", "cut", "reset when reused", "slow")
 
 
 class Relay:
-    """Passes requests on, each over a connection of its own, and spoils some of the answers. Mutable.
+    """Passes requests on, each over its own connection, and damages some of the answers. Mutable.
 
     Attributes:
-        spoilt: the share of answers that are.
+        spoilt: the fraction of answers that are damaged.
         received: requests so far, by the credential they carried.
     """
 
@@ -55,7 +55,7 @@ class Relay:
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[int]:
-        """Serve until the block ends; gives the port."""
+        """Serve until the block ends; yields the port."""
         server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
         try:
             yield server.sockets[0].getsockname()[1]

@@ -228,7 +228,7 @@ def _repeated_names(teams: tuple[TeamSettings, ...]) -> Iterator[Clash]:
     first: dict[str, int] = {}
     for i, team in enumerate(teams):
         if first.setdefault(team.name, i) != i:
-            yield ("teams", i, "name"), f"the name of teams[{first[team.name]}] again", "a name of its own"
+            yield ("teams", i, "name"), f"the name of teams[{first[team.name]}] again", "a unique name"
 
 
 def _taken_names(teams: tuple[TeamSettings, ...], discover: tuple[Discover, ...]) -> Iterator[Clash]:
@@ -236,4 +236,4 @@ def _taken_names(teams: tuple[TeamSettings, ...], discover: tuple[Discover, ...]
     first = {team.name: f"teams[{i}]" for i, team in enumerate(teams)}
     for i, each in enumerate(discover):
         if each.name is not None and (taken := first.setdefault(each.name, f"discover[{i}]")) != f"discover[{i}]":
-            yield ("discover", i, "name"), f"the name of {taken} again", "a name of its own"
+            yield ("discover", i, "name"), f"the name of {taken} again", "a unique name"

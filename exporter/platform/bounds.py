@@ -1,7 +1,7 @@
-"""Bounds what the JSON of one answer may hold, before anything is built from it.
+"""Limits what the JSON of one answer may hold, before any Python objects are built from it.
 
-A list takes a hundred times its bytes in memory, and one emoji makes a text take four times as much. What is counted
-here is counted in the bytes as they came, whatever their shape.
+In memory, a list can take a hundred times its bytes, and one emoji makes a text take four times as much. Everything
+here is therefore counted in the bytes as received, whatever the shape of the JSON.
 """
 
 from hashlib import blake2s
@@ -10,17 +10,17 @@ from typing import Final
 from exporter.errors import SchemaMismatch
 
 MAX_VALUES: Final = 60_000
-"""Most values in one answer: a dozen pages of agents. More are refused before any of them is built."""
+"""The most values in one answer: a dozen pages of agents. More are refused before any object is built."""
 MAX_BYTES: Final = 4 * 1024 * 1024
-"""Most bytes in one answer, long texts aside: some thirty pages of agents."""
+"""The most bytes in one answer, not counting long texts: about thirty pages of agents."""
 MAX_TEXT: Final = 1024
-"""Bytes from which a text in an answer beyond `MAX_BYTES` is long."""
+"""In an answer larger than `MAX_BYTES`, a text with more bytes than this is long."""
 SLOW_VALUES: Final = 8_000
 """An answer with this many values is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
 SLOW_BYTES: Final = 512 * 1024
 """An answer of this size, in bytes, is read in a thread: four pages of agents."""
 QUOTES_PER_VALUE: Final = 4
-"""Those of a key and its text."""
+"""The quotes of a key and its text."""
 _QUOTE: Final = b'"'
 _BACKSLASH: Final = b"\\"
 _BLOCK: Final = 64
@@ -28,15 +28,15 @@ _BLOCK: Final = 64
 
 
 def takes_long(body: bytes) -> bool:
-    """Whether reading it may take longer than the event loop can wait."""
+    """Whether reading the body may block the event loop for too long."""
     return len(body) >= SLOW_BYTES or _values_in(body) >= SLOW_VALUES
 
 
 def bounded(body: bytes) -> bytes:
-    """JSON that can be built in some milliseconds and megabytes.
+    """The body as JSON that can be read within some milliseconds and megabytes.
 
     Returns:
-        The body; a larger one with its long texts shortened, each to a text that is still its own.
+        The body itself, or if it is too large, with its long texts shortened so that different ones stay different.
 
     Raises:
         SchemaMismatch: it has more than `MAX_VALUES` values, or more than `MAX_BYTES` that are not long texts.
@@ -70,7 +70,7 @@ def _shortened(body: bytes) -> bytes:
 
 
 def _end_of_text(body: bytes, begin: int) -> int:
-    """Where the quote is that ends the text; -1 where none does."""
+    """Where the quote is that ends the text; -1 if there is none."""
     end = body.find(_QUOTE, begin)
     while end >= 0 and _backslashes(body, begin, end) % 2 == 1:
         end = body.find(_QUOTE, end + 1)
@@ -78,7 +78,7 @@ def _end_of_text(body: bytes, begin: int) -> int:
 
 
 def _backslashes(body: bytes, begin: int, end: int) -> int:
-    """How many there are right before `end`."""
+    """How many backslashes are directly before `end`."""
     count = 0
     while True:
         tail = body[max(begin, end - count - _BLOCK) : end - count]
@@ -89,7 +89,7 @@ def _backslashes(body: bytes, begin: int, end: int) -> int:
 
 
 def _beginning(body: bytes, begin: int) -> bytes:
-    """What can be shown of a long text: whole characters, before the first escape."""
+    """The part of a long text that is kept: whole characters, before the first escape."""
     return body[begin : begin + MAX_TEXT // 2].partition(_BACKSLASH)[0].decode("utf-8", "ignore").encode()
 
 

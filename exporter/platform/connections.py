@@ -6,8 +6,8 @@ by TCP keep-alive, or recognised when it breaks before the first byte of an answ
 because the platform's address may have changed. Received data is parsed in small steps, so tiny chunks cannot block
 the event loop.
 
-It stands between a connection's transport and aiohttp, in the place that asyncio's own TLS takes: aiohttp is a protocol
-to it, and takes it for the transport. So it uses nothing of aiohttp's that is private.
+It sits between a connection's transport and aiohttp, where asyncio's own TLS would: to it, aiohttp is a protocol; to
+aiohttp, it is the transport. So it uses no private parts of aiohttp.
 """
 
 import asyncio
@@ -144,10 +144,10 @@ class WatchedConnection(asyncio.Protocol):
         if self._unparsed or self._loop.time() - self._made_at > AGE_LIMIT:
             self._handler.force_close()
 
-    # What the transport tells its protocol
+    # What the transport calls
 
     def data_received(self, data: bytes) -> None:
-        """Have data parsed, at most `_STEP` bytes at once; data that nobody awaits ends the connection."""
+        """Have data parsed, at most `_STEP` bytes at a time; data that no request waits for ends the connection."""
         if self._idle:
             self.abort()
             return

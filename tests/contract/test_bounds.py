@@ -24,7 +24,7 @@ IDENTITY = {
     Part.API_FIELD: ("field",),
     Part.DISCOVERY: ("discovery",),
 }
-"""The labels that say which part of the fleet a series is about; the last one tells it from its like."""
+"""The labels that say which part of the fleet a series is about; the last one identifies the part itself."""
 PARTS = {Part.TEAM: 1, Part.AGENT: AGENTS, Part.WORKFLOW: WORKFLOWS + 1}
 """How many parts the team of this test has; the workflows beyond those allowed share one more."""
 

@@ -167,7 +167,7 @@ def test_mistakes_are_refused_in_words(values: dict[str, Any], words: str) -> No
 def test_old_kubernetes_has_no_shards(capfd: pytest.CaptureFixture[str]) -> None:
     """Pods learn their ordinal from a label that Kubernetes 1.27 does not set, so the chart refuses to shard there."""
     for version, refused in {"v1.27.9": True, "v1.28.0": False}.items():
-        helm_python.lint(CHART, case("sharding"), kube_version=version)  # which tells refusals to the log
+        helm_python.lint(CHART, case("sharding"), kube_version=version)  # which logs refusals
         assert ("needs Kubernetes 1.28" in capfd.readouterr().err) is refused
 
 

@@ -1,4 +1,4 @@
-"""The real program with a wall clock that jumps: what takes time is told by a clock that nobody sets."""
+"""The real program with a wall clock that jumps: durations come from a clock that cannot be set."""
 
 import os
 from collections.abc import Callable

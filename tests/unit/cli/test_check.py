@@ -66,7 +66,7 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_depends_on_a_discovery(
     capsys: pytest.CaptureFixture[str], sections: dict[str, object], requests: str, series: str
 ) -> None:
-    """What discovered teams cost is told for one of them, over all intervals: how many there are is not known."""
+    """The cost of discovered teams is stated for one team, over all intervals: their number is not known."""
     discover = [{"token_env": "FILM", "interval": "15s"}, {"token_env": "AUDIO"}]
     check(settings(discover=discover, **sections), ENVIRON, Shard())
     lines = capsys.readouterr().out.splitlines()

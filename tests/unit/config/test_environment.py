@@ -162,7 +162,7 @@ def test_a_team_in_a_variable_is_named_by_its_place() -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, {"CYBERUN_EXPORTER_TEAMS": "[{name: a, token_env: A}, {name: a, token_env: B}]"})
     assert caught.value.mistakes == (
-        f"{P}TEAMS: teams[1].name: found the name of teams[0] again; allowed: a name of its own",
+        f"{P}TEAMS: teams[1].name: found the name of teams[0] again; allowed: a unique name",
     )
 
 

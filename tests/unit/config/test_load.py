@@ -101,7 +101,7 @@ def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path, text: str) 
 
 
 def test_merge_keys_and_anchors_are_no_repeated_keys(tmp_path: Path) -> None:
-    """A key that overrides a merged one stands once in its own mapping."""
+    """A key that overrides a merged one appears once in its own mapping."""
     file = tmp_path / "c.yaml"
     file.write_text(
         "teams:\n- &a {name: a, token_env: A, interval: 5s}\n- &b {<<: *a, name: b}\n"

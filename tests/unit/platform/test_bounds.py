@@ -1,4 +1,4 @@
-"""What one answer may hold: bounded before anything of it is built, and a long text costs only itself."""
+"""Limits of one answer: they apply before objects are built, and a long text costs only that text."""
 
 import json
 import tracemalloc
@@ -17,13 +17,13 @@ LIMIT = 16 * 1024 * 1024
 
 
 def agents(*items: Any) -> bytes:
-    """A page of them."""
+    """A page of these agents."""
     meta = {"total_count": len(items)}
     return json.dumps({"page_meta": meta, "agent_list": items}, ensure_ascii=False).encode()
 
 
 def long(begin: str, unit: str, end: str = "", size: int = LIMIT - 4096) -> str:
-    """A text of about that many bytes."""
+    """A text of about `size` bytes."""
     return begin + unit * (size // len(unit.encode())) + end
 
 
@@ -41,7 +41,7 @@ def long(begin: str, unit: str, end: str = "", size: int = LIMIT - 4096) -> str:
     ids=("ASCII", "Latin", "Chinese", "emoji", "one emoji", "backslashes", "punctuation"),
 )
 def test_a_long_text_costs_only_itself(text: str) -> None:
-    """It is shortened before it is built: four times the answer would be held otherwise, for one emoji in it."""
+    """A long text is shortened before it is built; otherwise one emoji would make it take four times the memory."""
     body = agents({"agent_id": "a", "tool": text, "gpu_capacity": 7})
     tracemalloc.start()
     [agent] = wire.decode_agents(body, 1).items
@@ -56,7 +56,7 @@ def test_a_long_text_costs_only_itself(text: str) -> None:
 
 @pytest.mark.parametrize("where", ["agent_id", "agent_status", "running_count", "last_heartbeat", "more"])
 def test_a_long_text_anywhere(where: str) -> None:
-    """In a field of another type, in one that nobody reads, or as a key: what is beside it is read."""
+    """A long text in a field of another type, in an unused field, or as a key does not affect the fields beside it."""
     for item in ({where: long("", "x")}, {where: 5, long("", "x"): 7}):
         [agent] = wire.decode_agents(agents({"agent_id": "a", "gpu_capacity": 7, **item}), 1).items
         assert agent is not None
@@ -64,7 +64,7 @@ def test_a_long_text_anywhere(where: str) -> None:
 
 
 def test_shortened_texts_stay_distinct() -> None:
-    """Two long ids that differ at their ends are two agents, and the same one is the same at every poll."""
+    """Long ids that only differ at their ends are different agents, and each stays the same at every poll."""
     ids = [long("", "x", end, size=MAX_BYTES // 2) for end in ("ab", "ba", 'a"', "a\\")]
     found = [wire.decode_agents(agents(*({"agent_id": each} for each in ids)), 1).items for _ in range(2)]
     assert found[0] == found[1]
@@ -75,7 +75,7 @@ def test_shortened_texts_stay_distinct() -> None:
 
 @pytest.mark.parametrize("after", ["", '\\"', "\\\\", 'é"'])
 def test_only_long_texts_change(after: str) -> None:
-    """All else stays byte by byte: short texts, escapes, numbers, what stands between."""
+    """Everything else stays unchanged: short texts, escapes, numbers, and what is between them."""
     beside = {"a": f"short{after}", "b": [1, None, True, -2.5e3], f'"{after}': {"c": "\\"}}
     found = json.loads(bounded(json.dumps({**beside, "long": long("", "y"), "z": after}).encode()))
     assert found.pop("long").startswith("yyy")
@@ -88,7 +88,7 @@ texts = st.text(st.sampled_from('abé\N{PILE OF POO}"\\\n,[{'), max_size=12)
 @settings(max_examples=50)
 @given(st.recursive(texts | st.integers() | st.none(), lambda some: st.lists(some) | st.dictionaries(texts, some)))
 def test_shortening_is_right_for_any_json(value: Any) -> None:
-    """With bounds so low that everything is long: the same shape, and each text is short and its own."""
+    """Even if every text counts as long, the shape of the JSON stays the same."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounds, "MAX_TEXT", 4)
         for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
@@ -118,13 +118,13 @@ def _shape(value: Any) -> Any:
     ids=("quotes", "a number", "a text without end", "long numbers", "texts"),
 )
 def test_an_answer_that_is_large_without_long_texts_is_refused_unread(body: bytes) -> None:
-    """Its bytes are bounded as well as its values: long numbers hold the interpreter for tenths of a second."""
+    """Bytes are limited as well as values: long numbers would block the interpreter for tenths of a second."""
     with pytest.raises(SchemaMismatch, match="more than"):
         wire.decode_agents(body, 1)
 
 
 def test_wrong_values_of_a_full_page_are_found_item_by_item() -> None:
-    """A thousand agents with labels that are numbers cost no list of fifty thousand mistakes."""
+    """A thousand agents with numbers as labels do not produce a list of fifty thousand mistakes."""
     body = agents(*({"agent_id": str(number), "agent_labels": [7] * 50} for number in range(1000)))
     tracemalloc.start()
     page = wire.decode_agents(body, 1)

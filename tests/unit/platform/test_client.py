@@ -626,7 +626,7 @@ async def test_nothing_logged_holds_a_credential(
     assert not any(MARKER in text for text in [caplog.text, repr(client.platform), repr(client.team)])
 
 
-# What is told
+# What is reported
 
 
 async def test_a_failure_found_later_counts_like_any_other(client: Client) -> None:
