@@ -42,8 +42,8 @@ TEAMS = 6
 AGENTS = 400
 CALM = 15.0
 """Seconds of each calm phase, at the start and at the end: no faults, the same teams."""
-WARM = 10.0
-"""Seconds before the first calm phase."""
+WARM = 60.0
+"""Seconds of trouble before the first calm phase, so that each of the worst answers has come once."""
 LIFETIME = 20.0
 """Seconds of a JWT."""
 MORE_MEMORY = 0.10
@@ -260,6 +260,8 @@ async def _compared(rig: Rig, tasks: Connection, seconds: float) -> bool:
                 "flat": "yes" if flat else "NO",
             }
         )
+    tenths = [f"{each.memory:.0f}" for each in rough[:: max(1, len(rough) // 10)]]
+    print(f"memory during the trouble: {', '.join(tenths)} MiB")
     report("soak", rows)
     return all_counted and all(row["flat"] == "yes" for row in rows)
 
