@@ -446,6 +446,7 @@ def populate(platform: SimulatedPlatform) -> None:
         team.add_agent(AGENT, last_heartbeat=time.time() + 600)  # nobody sends heartbeats here
 
 
+@pytest.mark.assumes("labels_before_assignment", "users_me")
 async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: Start, tmp_path: Path) -> None:
     """Every alert is delivered when its condition begins and resolved when it ends; nothing else is delivered."""
     populate(platform)
@@ -597,6 +598,7 @@ def example(prometheus: PrometheusFactory) -> Callable[[str, RunningExporter], A
     return start
 
 
+@pytest.mark.assumes("users_me")
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

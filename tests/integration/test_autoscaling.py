@@ -11,6 +11,8 @@ from exporter.demo import SimulatedPlatform, SimulatedTeam
 from support import ExporterFactory, PrometheusFactory, RunningPrometheus, wait_until
 from support.documents import autoscalers, autoscaling_queries
 
+pytestmark = pytest.mark.assumes("labels_before_assignment")
+
 LABELS = ["gpu", "a100"]
 AGENTS = 8
 

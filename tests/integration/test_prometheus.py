@@ -89,8 +89,13 @@ async def test_a_vanished_agent_ends_at_the_next_scrape(platform: SimulatedPlatf
         return await values(server, f"cyberun_agent_connected{agent}") == [0]
 
     await wait_until(left, within=20)
-    names = {series.labels["__name__"] for series in await server.query(agent)}
-    assert names == {"cyberun_agent_connected", "cyberun_agent_last_seen_timestamp_seconds"}
+
+    async def ended() -> bool:
+        names = {series.labels["__name__"] for series in await server.query(agent)}
+        return names == {"cyberun_agent_connected", "cyberun_agent_last_seen_timestamp_seconds"}
+
+    # What is made of both lists is published when a poll has read both.
+    await wait_until(ended, within=20)
     assert await values(server, 'count(cyberun_agent_connected{team_name="team-0"} == 1)') == [3]
 
 

@@ -194,6 +194,7 @@ async def test_presence(platform: SimulatedPlatform, exporter_factory: ExporterF
     assert connected(await polled(exporter)) == {"a": 1, "b": 0, "never-seen": 0}
 
 
+@pytest.mark.assumes("stable_order")
 async def test_prometheus_sees_the_script(
     platform: SimulatedPlatform, exporter_factory: ExporterFactory, prometheus: PrometheusFactory
 ) -> None:
