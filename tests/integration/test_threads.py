@@ -59,8 +59,11 @@ async def test_a_lack_of_threads_is_outlived(
 
     await wait_until(lambda: all_up(1), within=120)
     assert not any((await internal_errors(exporter)).values())
-    (pids / "cgroup.procs").write_text(str(exporter.pid), encoding="ascii")
-    (pids / "pids.max").write_text("1", encoding="ascii")  # those that run go on
+    try:
+        (pids / "cgroup.procs").write_text(str(exporter.pid), encoding="ascii")
+        (pids / "pids.max").write_text("1", encoding="ascii")  # those that run go on
+    except OSError as error:
+        pytest.skip(f"this user may not put a process into a control group: {error}")
 
     web_file.write_text("http_server_config: {headers: {X-Frame-Options: sameorigin}}", encoding="utf-8")
     await wait_until(lambda: all_up(0), within=120)
