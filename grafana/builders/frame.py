@@ -147,7 +147,9 @@ def _annotations(selector: Selector) -> list[Builder[model.AnnotationQuery]]:
     lost = f"max by ({keys}) ({connected} offset {INTERVAL}) - max by ({keys}) ({connected}) > 0"
     # Differs from the start known before at one point only, and never at the first start, of which none is known.
     started = foreign(PROCESS_START)
-    restarted = of_exporters(f"{started} != on (job, instance) last_over_time({started}[1d] offset {INTERVAL})")
+    before = f"last_over_time({started}[1d] offset {INTERVAL})"
+    # To VictoriaMetrics what is missing differs too, so it is asked for.
+    restarted = of_exporters(f"{started} != on (job, instance) {before} and on (job, instance) {before}")
     return [
         # Off by default: Grafana draws annotations on every panel, and in a busy fleet there are many of these.
         _annotation("Agent disconnects", lost, "dark-red", "{{team_name}} / {{agent_id}} disconnected", shown=False),
