@@ -97,7 +97,7 @@ class Collector(ABC, Generic[S]):
 
     def _failed(self, started: float, error: PlatformError) -> None:
         if isinstance(error, Implausible):
-            self._team.client.contradicted(self.scope, error)
+            self._team.client.count_contradiction(self.scope, error)
         self._history.failed(started, error)
         self._team.hold.extend(error.retry_after)
 

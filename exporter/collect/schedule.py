@@ -9,8 +9,7 @@ from exporter.collect.team import Team
 from exporter.platform.clock import Clock
 
 GRACE: Final = 120.0
-"""Seconds that a poll may take in addition to its longest request and the longest wait for permits."""
-
+"""Seconds without progress after which the schedule counts as stuck; the service adds the longest request and wait."""
 FIRST_ROUND: Final = 30.0
 """First polls are spread over at most this many seconds, so that data comes soon even if the interval is long."""
 
@@ -20,7 +19,8 @@ class _ScheduledTeam:
     """A team and when it is polled next. Mutable.
 
     Attributes:
-        rhythm: one time of its schedule; all others are whole intervals away. Teams are spread evenly.
+        anchor: a moment of its schedule; every regular poll is a whole number of intervals away from it. The anchors of
+            teams that are added together are spread evenly over the interval.
         due: when it is polled next; None while a poll is under way.
         step: a timer for the next poll, or the poll under way; either can be cancelled. A sleeping task instead of the
             timer would give the garbage collector three times as many objects to traverse.
@@ -28,7 +28,7 @@ class _ScheduledTeam:
 
     team: Team
     interval: float
-    rhythm: float
+    anchor: float
     due: float | None
     step: asyncio.TimerHandle | asyncio.Task[None] | None = None
 
@@ -40,7 +40,7 @@ class Schedule:
         self.stuck_after = GRACE
         """The schedule counts as stuck when a poll is due and nothing has progressed for this many seconds."""
         self._clock = clock
-        self._scheduled: dict[str, _ScheduledTeam] = {}
+        self._entries: dict[str, _ScheduledTeam] = {}
         self._group: asyncio.TaskGroup | None = None
         self._advanced_at = clock.monotonic()
 
@@ -49,33 +49,34 @@ class Schedule:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                self._begin(self._scheduled.values())
+                self._begin(self._entries.values())
                 await asyncio.Event().wait()
             finally:
                 self._group = None
-                _cancel(self._scheduled.values())
+                _cancel(self._entries.values())
 
     def set_teams(self, teams: Sequence[Team]) -> None:
         """Poll exactly these teams. Existing ones with the same interval keep their schedule."""
         kept = {
             team.rules.name: entry
             for team in teams
-            if (entry := self._scheduled.get(team.rules.name))
+            if (entry := self._entries.get(team.rules.name))
             and (entry.team, entry.interval) == (team, team.rules.interval)
         }
-        _cancel(entry for name, entry in self._scheduled.items() if name not in kept)
+        _cancel(entry for name, entry in self._entries.items() if name not in kept)
         start = self._clock.monotonic()
         new = [team for team in teams if team.rules.name not in kept]
-        started = {team.rules.name: _scheduled(team, start, i / len(new)) for i, team in enumerate(new)}
-        self._scheduled = {team.rules.name: kept.get(team.rules.name) or started[team.rules.name] for team in teams}
+        added = {team.rules.name: _new_entry(team, start, i / len(new)) for i, team in enumerate(new)}
+        self._entries = {team.rules.name: kept.get(team.rules.name) or added[team.rules.name] for team in teams}
         if self._group is not None:
-            self._begin(started.values())
+            self._begin(added.values())
 
     def _begin(self, entries: Iterable[_ScheduledTeam]) -> None:
         for entry in entries:
             due = entry.due or self._clock.monotonic()
-            if entry.rhythm - due >= FIRST_ROUND:  # else the first regular poll is skipped: it would follow too soon
-                entry.rhythm -= entry.interval
+            # The next poll is an interval after the anchor, or at the anchor if that is not too soon after the first.
+            if entry.anchor - due >= FIRST_ROUND:
+                entry.anchor -= entry.interval
             self._poll_at(due, entry)
 
     def _poll_at(self, due: float, entry: _ScheduledTeam) -> None:
@@ -91,21 +92,22 @@ class Schedule:
     async def _poll(self, entry: _ScheduledTeam) -> None:
         await entry.team.poll()
         now = self._advanced_at = self._clock.monotonic()
-        missed = max(0.0, now - entry.rhythm) // entry.interval
-        entry.rhythm += entry.interval * (missed + 1)
-        self._poll_at(entry.rhythm, entry)
+        missed = max(0.0, now - entry.anchor) // entry.interval
+        entry.anchor += entry.interval * (missed + 1)
+        self._poll_at(entry.anchor, entry)
 
     def next_polls(self) -> Mapping[str, float | None]:
         """By team: when its next poll is due, in Unix seconds; None while one is under way."""
-        due = {name: entry.due for name, entry in self._scheduled.items()}
+        due = {name: entry.due for name, entry in self._entries.items()}
         return {name: None if time is None else self._clock.wall_time(time) for name, time in due.items()}
 
     def advances(self) -> bool:
         """Whether polls start and end as they should, whatever their results."""
-        due = [entry.due for entry in self._scheduled.values() if entry.due is not None]
-        if len(due) == len(self._scheduled) == 0:
+        if not self._entries:
             return True
-        return self._clock.monotonic() - max(self._advanced_at, min(due, default=0.0)) < self.stuck_after
+        due = (entry.due for entry in self._entries.values() if entry.due is not None)
+        waiting_since = max(self._advanced_at, min(due, default=self._advanced_at))
+        return self._clock.monotonic() - waiting_since < self.stuck_after
 
 
 def _cancel(entries: Iterable[_ScheduledTeam]) -> None:
@@ -115,8 +117,8 @@ def _cancel(entries: Iterable[_ScheduledTeam]) -> None:
             entry.step = None  # breaks the reference cycle of the entry and its task
 
 
-def _scheduled(team: Team, start: float, part: float) -> _ScheduledTeam:
-    """A team that starts now, at its position (from 0 to 1) in the first round and in each interval."""
+def _new_entry(team: Team, start: float, fraction: float) -> _ScheduledTeam:
+    """The entry of a team added now; `fraction`, 0 to 1, is its position in the first round and in each interval."""
     interval = team.rules.interval
-    due = start + min(interval, FIRST_ROUND) * part
-    return _ScheduledTeam(team, interval, rhythm=start + interval * part, due=due)
+    due = start + min(interval, FIRST_ROUND) * fraction
+    return _ScheduledTeam(team, interval, anchor=start + interval * fraction, due=due)

@@ -36,9 +36,9 @@ def add_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_lab
             samples.add(catalog.AGENT_SYNC, ratio, team, agent.agent_id, phase)
     if with_labels:
         labels = [(label,) for agent in agents for label in sorted(agent.labels)]
-        each_label = each.times(len(agent.labels) for agent in agents)
+        each_label = each.repeated(len(agent.labels) for agent in agents)
         each_label.add(catalog.AGENT_LABEL, repeat(1, len(labels)), labels)
-    _add_gpus(each.times(len(agent.gpus) for agent in agents), [gpu for agent in agents for gpu in agent.gpus])
+    _add_gpus(each.repeated(len(agent.gpus) for agent in agents), [gpu for agent in agents for gpu in agent.gpus])
 
 
 def _add_gpus(each: Subjects, gpus: Sequence[Gpu]) -> None:

@@ -1,6 +1,6 @@
 """The two text formats: sample lines, which both share, and family headers, which differ.
 
-Sources: Prometheus text format 0.0.4 and OpenMetrics 1.0.0.
+Specifications: Prometheus text format 0.0.4 and OpenMetrics 1.0.0.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,9 +11,9 @@ from typing import Final
 from exporter.catalog import CATALOG, Kind, Metric
 
 OPENMETRICS_END: Final = b"# EOF\n"
-_ORDER: Final = {metric: place for place, metric in enumerate(CATALOG)}
+_ORDER: Final = {metric: position for position, metric in enumerate(CATALOG)}
 _PLACEHOLDER: Final = "\0"
-"""Placeholder that cannot occur in a label value (`label_text` removes control characters)."""
+"""Stands for a subject's name; cannot occur in a label value, because `label_text` removes control characters."""
 
 
 class Samples:
@@ -32,8 +32,8 @@ class Samples:
         self._texts.setdefault(metric, []).append(line(metric, value, *labels))
         self.count += 1
 
-    def add_texts(self, metric: Metric, texts: Iterable[str], count: int) -> None:
-        """Add `count` samples that are already rendered, as complete lines."""
+    def add_rendered(self, metric: Metric, texts: Iterable[str], count: int) -> None:
+        """Add complete lines that hold `count` samples; one text may hold several lines."""
         self._texts.setdefault(metric, []).extend(texts)
         self.count += count
 
@@ -51,10 +51,10 @@ class Samples:
         values = tuple(map(_escape, labels))
         bounds = (*(repr(float(bound)) for bound in metric.buckets), "+Inf")
         rows = zip(bounds, accumulate(counts), strict=True)
-        lines = [_template(metric, "_bucket", ("le",)) % (*values, bound, cumulated) for bound, cumulated in rows]
+        lines = [_template(metric, "_bucket", ("le",)) % (*values, bound, cumulative) for bound, cumulative in rows]
         lines.append(_template(metric, "_sum") % (*values, total))
         lines.append(_template(metric, "_count") % (*values, sum(counts)))
-        self.add_texts(metric, lines, len(lines))
+        self.add_rendered(metric, lines, len(lines))
 
     def families(self) -> Iterator[tuple[Metric, bytes]]:
         """Yield each family's lines as one text, in the order of the catalogue."""
@@ -78,15 +78,18 @@ def line(metric: Metric, value: float, *labels: str) -> str:
 
 
 class Subjects:
-    """Adds samples of many subjects, family by family; what their lines have in common is rendered only once."""
+    """Adds a sample of each subject (an agent, say) to one family after another.
+
+    The text that all lines of a family have in common is rendered only once.
+    """
 
     def __init__(self, samples: Samples, common: tuple[str, ...], names: Sequence[str]) -> None:
         self._samples = samples
         self._common = common
         self._names = names
 
-    def times(self, counts: Iterable[int]) -> "Subjects":
-        """Each subject repeated in place, once for each of its parts, such as an agent's GPUs."""
+    def repeated(self, counts: Iterable[int]) -> "Subjects":
+        """The same subjects, each repeated once for each of its parts: an agent, for example, once per GPU."""
         names = [name for name, count in zip(self._names, counts, strict=True) for _ in range(count)]
         return Subjects(self._samples, self._common, names)
 
@@ -107,14 +110,18 @@ class Subjects:
         head, ends = _head(metric, self._common), _Ends(metric, self._common)
         rows = zip(self._names, repeat((), len(self._names)) if labels is None else labels, values, strict=True)
         lines = [f"{head}{name}{ends[following]}{value}\n" for name, following, value in rows if value is not None]
-        self._samples.add_texts(metric, lines, len(lines))
+        self._samples.add_rendered(metric, lines, len(lines))
 
     def add_states(self, metric: Metric, states: Sequence[str], current: Sequence[str | None]) -> None:
-        """Add a sample for each state of each subject: 1 for its current one, else 0. None adds no samples."""
-        around = {state: _around_states(metric, self._common, states, state) for state in {*current} if state}
+        """Add a sample for each state of each subject: 1 for its current one, else 0.
+
+        A subject whose state is None gets no samples.
+        """
+        # The lines of all states, split wherever the name goes: joining with a name fills it in.
+        pieces = {state: _around_states(metric, self._common, states, state) for state in {*current} if state}
         rows = zip(self._names, current, strict=True)
-        texts = [name.join(around[state]) for name, state in rows if state is not None]
-        self._samples.add_texts(metric, texts, len(texts) * len(states))
+        texts = [name.join(pieces[state]) for name, state in rows if state is not None]
+        self._samples.add_rendered(metric, texts, len(texts) * len(states))
 
 
 class _Ends(dict[tuple[str, ...], str]):
@@ -125,8 +132,8 @@ class _Ends(dict[tuple[str, ...], str]):
         self._metric, self._common = metric, common
 
     def __missing__(self, following: tuple[str, ...]) -> str:
-        line = _template(self._metric) % (*self._common, _PLACEHOLDER, *map(_escape, following), "")
-        end = self[following] = line.partition(_PLACEHOLDER)[2].removesuffix("\n")
+        rendered = _template(self._metric) % (*self._common, _PLACEHOLDER, *map(_escape, following), "")
+        end = self[following] = rendered.partition(_PLACEHOLDER)[2].removesuffix("\n")
         return end
 
 

@@ -1,16 +1,17 @@
 """Finds the tasks of a final status that are new since the last poll, from one end of their list.
 
 A list of finished tasks is long, has no cursor and an undocumented order, and its tasks may be removed at any time. So
-nothing is inferred from a position alone, or from our own clock. An unknown task counts as new only if one of these
-proves it:
+nothing is inferred from a position alone, or from our own clock. A task that is not remembered counts as new if one of
+these proves it:
 
-- it precedes a known one, in a list that was read without a gap from the end where new tasks arrive;
-- the whole list was known before;
+- it precedes a remembered one, in a list that was read without a gap from the end where new tasks arrive;
+- the whole list was remembered;
 - it was active at an earlier poll;
 - by the list's sort key, it comes after every task seen in the list so far.
 
-A task that was never seen active can end deep inside a list that is sorted by creation. The list's growth then shows
-how many such tasks there are, and those that ended last are counted. So the number of new tasks is never too high.
+One case is left: in a list that is sorted by creation, a task that was never seen active can appear deep inside when it
+ends. The list's growth then shows how many such tasks there are, and that many are counted, those that ended last. So
+the number of new tasks may be too low, but never too high.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -24,9 +25,9 @@ from exporter.fleet.order import Key, Order, detect_order
 from exporter.fleet.tasks import ListPage, Task
 
 KNOWN: Final = 200
-"""Most ids remembered per status: two pages."""
+"""At most this many ids are remembered per status: two pages."""
 MAX_PAGES: Final = 10
-"""Most pages read per status and poll."""
+"""At most this many pages are read per status and poll."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +101,8 @@ class FinalStatusScan:
     def _gapless_pages(self) -> Sequence[ListPage]:
         """The pages that were read without a gap, starting at the end where tasks arrive.
 
-        If reading started at a page that is no longer the last one, it is left out and read again later, because tasks
-        may have moved to it from the next page meanwhile.
+        A list that ends with the newest tasks is read backwards from its last page. If it has grown a page since, the
+        page where reading started is left out and read again later, because tasks may have moved to it in the meantime.
         """
         if self._newest_first:
             return self.pages
@@ -114,25 +115,28 @@ class FinalStatusScan:
         Args:
             gone: tasks that left the active statuses since the last poll and were not found yet: id to creation time.
         """
-        run, last = self._gapless_pages, self.pages[-1].last
-        if not run or run[-1].number > last:
-            return last
-        following = run[-1].number + (1 if self._newest_first else -1)
+        gapless, last = self._gapless_pages, self.pages[-1].last
+        if not gapless or gapless[-1].number > last:
+            return last  # the list grew or shrank while it was read: start again at what is now its last page
+        following = gapless[-1].number + (1 if self._newest_first else -1)
         if self.before is None or self._direction_flipped or not 1 <= following <= last:
             return None
-        return following if self._incomplete(self.before, gone) else None
+        return following if self._next_may_hold_new(self.before, gone) else None
 
-    def _incomplete(self, before: FinalList, gone: Mapping[str, float]) -> bool:
+    def _next_may_hold_new(self, before: FinalList, gone: Mapping[str, float]) -> bool:
         """Whether the next page may hold new tasks."""
-        if self._by(Key.COMPLETED) and _oldest(Key.COMPLETED, self.tasks) < before.latest[Key.COMPLETED]:
+        if self._sorted_by(Key.COMPLETED) and _oldest(Key.COMPLETED, self.tasks) < before.latest[Key.COMPLETED]:
             return False
-        return self._goes_on(before) or self._unexplained > 0 or self._may_hold(gone)
+        return self._new_may_continue(before) or self._unexplained > 0 or self._gone_lies_further(gone)
 
-    def _by(self, key: Key) -> bool:
+    def _sorted_by(self, key: Key) -> bool:
         return self.order is not None and self.order.key is key
 
-    def _goes_on(self, before: FinalList) -> bool:
-        """Whether the new tasks may continue on the next page: no known task was read yet."""
+    def _new_may_continue(self, before: FinalList) -> bool:
+        """Whether the new tasks at the list's end may continue on the next page.
+
+        They may while no remembered task was read, and the last page read reaches past the latest time seen earlier.
+        """
         if any(task.task_id in self._known for task in self.tasks):
             return False
         if self.order is None:
@@ -140,10 +144,10 @@ class FinalStatusScan:
         key, horizon = self.order.key, before.latest[self.order.key]
         return any((time := key.of(task)) is None or time >= horizon for task in self._gapless_pages[-1].tasks)
 
-    def _may_hold(self, gone: Mapping[str, float]) -> bool:
-        """Whether one of these must be on a later page, in a list that is sorted by creation."""
+    def _gone_lies_further(self, gone: Mapping[str, float]) -> bool:
+        """Whether one of these tasks must be on a later page: the list is sorted by creation, and not read that far."""
         reached = _oldest(Key.CREATED, self.tasks)
-        return self._by(Key.CREATED) and any(created <= reached for created in gone.values())
+        return self._sorted_by(Key.CREATED) and any(created <= reached for created in gone.values())
 
     @cached_property
     def tasks(self) -> Sequence[Task]:
@@ -160,7 +164,7 @@ class FinalStatusScan:
 
     @cached_property
     def stable(self) -> bool:
-        """Whether positions show which tasks are new: the known ones kept their order, or all tasks were known."""
+        """Whether a position in the list proves anything: the remembered tasks are in the same order, or were all."""
         if self.before is None or self.before.all_known:
             return True
         places = {task_id: place for place, task_id in enumerate(self.before.known)}
@@ -169,13 +173,13 @@ class FinalStatusScan:
 
     @cached_property
     def _direction_flipped(self) -> bool:
-        """Whether the list was read from the wrong end until now. This poll then only records its state."""
+        """Whether earlier polls read this list from the wrong end. This poll then only records its state."""
         before = self.before
         return before is not None and not before.all_known and before.newest_first != self._newest_first
 
     @property
     def new(self) -> list[Task]:
-        """The tasks that were not in the list at the last poll; none at the first poll."""
+        """The tasks that joined the list since the last poll, as far as that can be known; none at the first poll."""
         if self.before is None or self._direction_flipped:
             return []
         counted = self._known.union(task.task_id for task in self._certain)
@@ -185,25 +189,27 @@ class FinalStatusScan:
 
     @cached_property
     def _certain(self) -> Sequence[Task]:
-        inside = max((i for i, task in enumerate(self.tasks) if task.task_id in self._known), default=-1)
-        ahead = inside if self.stable else -1
+        """The tasks that are proved to be new."""
+        last_known = max((i for i, task in enumerate(self.tasks) if task.task_id in self._known), default=-1)
+        trusted = last_known if self.stable else -1
         return [
             task
             for i, task in enumerate(self.tasks)
-            if task.task_id not in self._known and (i < ahead or self._is_new(task))
+            if task.task_id not in self._known and (i < trusted or self._is_new(task))
         ]
 
     def _is_new(self, task: Task) -> bool:
         """Whether an unknown task must be new, whatever its position."""
-        if self.before is None or self.order is None:
-            return self.before is not None and (self.before.all_known or task.task_id in self.seen_active)
-        time = self.order.key.of(task)
-        beyond = time is not None and time > self.before.latest[self.order.key]
-        return beyond or self.before.all_known or task.task_id in self.seen_active
+        if self.before is None:
+            return False
+        if self.before.all_known or task.task_id in self.seen_active:
+            return True
+        time = self.order.key.of(task) if self.order else None
+        return self.order is not None and time is not None and time > self.before.latest[self.order.key]
 
     @cached_property
     def _unexplained(self) -> int:
-        """How many more tasks are new, by the list's growth, than those that certainly are."""
+        """How many new tasks the list's growth implies beyond those that are proved to be new."""
         before = self.before or NOTHING
         growth = (self._gapless_pages or self.pages)[0].total - before.total - max(0, self._surplus - before.surplus)
         return max(0, growth - len(self._certain))
@@ -214,14 +220,14 @@ class FinalStatusScan:
 
     def after(self) -> FinalList:
         """What to remember for the next poll."""
-        earlier, newest = self.before or NOTHING, self.pages[-1]
+        earlier, latest_page = self.before or NOTHING, self.pages[-1]
         ids = dict.fromkeys((*(task.task_id for task in self.tasks), *earlier.known))
         read = {task.task_id: task for page in self.pages for task in page.tasks}
-        read_all = newest.total <= len(self.tasks) + self._surplus
+        read_all = latest_page.total <= len(self.tasks) + self._surplus
         return FinalList(
             order=self.order,
-            total=newest.total,
-            last=newest.last,
+            total=latest_page.total,
+            last=latest_page.last,
             known=tuple(islice(ids, KNOWN)),
             all_known=(read_all and len(self.tasks) <= KNOWN) or (earlier.all_known and len(ids) <= KNOWN),
             latest={key: _latest(key, read.values(), earlier.latest[key]) for key in Key},

@@ -56,12 +56,12 @@ def decode_me(body: bytes) -> Me:
     return me
 
 
-def decode_teams(body: bytes, *, some: bool = False) -> list[OwnTeam]:
+def decode_teams(body: bytes, *, required: bool = False) -> list[OwnTeam]:
     """Read the teams of the credential's user that have an id.
 
     Args:
         body: of the answer.
-        some: whether there must be at least one, because teams do not all vanish at once.
+        required: whether there must be at least one, because teams do not all vanish at once.
 
     Raises:
         Undecodable: the body is not JSON.
@@ -73,7 +73,7 @@ def decode_teams(body: bytes, *, some: bool = False) -> list[OwnTeam]:
     teams = [team for team in listed if team and team.id]
     if listed and not teams:
         raise SchemaMismatch(f"GET {paths.ME}: none of {len(listed)} teams has an id")
-    if some and not teams:
+    if required and not teams:
         raise SchemaMismatch(f"GET {paths.ME}: the team_list is suddenly empty")
     return teams
 

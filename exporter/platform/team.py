@@ -1,8 +1,8 @@
 """The requests of one team: its lists, page by page, with its credential and within the common rate limit.
 
-Only this module decides what is sent again: a GET whose idle connection was dead, over a new one; and a request after a
-401, once, if the credential has changed by then. Everything else fails until the next poll. A refresh token is never
-sent over an idle connection, because that request cannot be repeated.
+Only this module sends a request again, in two cases: a GET whose reused connection turned out to be dead, over a new
+one; and a GET answered with 401, once, if the credential has changed since. Any other failure waits for the next poll.
+A refresh token always goes over a new connection, because using it twice is not safe.
 """
 
 import asyncio
@@ -44,7 +44,10 @@ class Sender(Protocol):
 
 
 class TeamClient:
-    """Sends one team's requests. Mutable: it keeps how long the last answers took, and which pages it read."""
+    """Sends one team's requests. Mutable.
+
+    It remembers whether the last request timed out, how long recent ones took, and the last page read of each list.
+    """
 
     def __init__(
         self, platform: Sender, name: str, credential: TokenSource, *, team_id: str | None, agents_path: str | None
@@ -64,7 +67,7 @@ class TeamClient:
         self._team_id = team_id
         self._agents_path = agents_path
         self._hung = False
-        self._seconds = 0.0
+        self._recent_seconds = 0.0  # the longest, halved with each request
         self._permit: PollPermit | None = None
         self._last_pages: dict[str, tuple[int, int | None]] = {}
 
@@ -85,77 +88,82 @@ class TeamClient:
     @asynccontextmanager
     async def poll_permit(self) -> AsyncIterator[None]:
         """Wait until this team may poll; the permit ends with the context."""
-        permit = self._platform.pacer.poll_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW)
-        async with permit as self._permit:
-            yield
-        self._permit = None
+        permit = self._platform.pacer.poll_permit(likely_to_hang=self._hung, slow=self._recent_seconds > SLOW)
+        async with permit:
+            self._permit = permit
+            try:
+                yield
+            finally:
+                self._permit = None
 
     async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
-        """One page of the tasks that have this status, or of all tasks when it is None, from page 1 on.
+        """One page of the tasks that have this status, or of all tasks when it is None; the first is page 1.
 
         Raises:
-            PlatformError: one of its leaves; counted already, unless it is `expected`.
+            PlatformError: always one of its subclasses; counted already, unless it is `expected`.
         """
 
         def decode(body: bytes) -> wire.Page[wire.Task]:
-            return self._read_on(wire.decode_tasks(body, page, status), status or "any")
+            return self._refuse_repeat(wire.decode_tasks(body, page, status), status or "any")
 
         wanted: Query = {} if status is None else {"status": status}
         query = {**wanted, "current_page": page, "per_page": wire.PER_PAGE}
-        return await self._ask(paths.TASKS, query, decode, expected)
+        return await self._get_decoded(paths.TASKS, query, decode, expected)
 
     async def total_tasks(self) -> int:
         """How many tasks there are, whatever their status.
 
         Raises:
-            PlatformError: one of its leaves; counted already.
+            PlatformError: always one of its subclasses; counted already.
         """
         query = {"current_page": 1, "per_page": 1}
-        return (await self._ask(paths.TASKS, query, lambda body: wire.decode_tasks(body, 1, None))).total
+        return (await self._get_decoded(paths.TASKS, query, lambda body: wire.decode_tasks(body, 1, None))).total
 
     async def agents(self, page: int) -> wire.Page[wire.Agent]:
-        """One page of the agents, from page 1 on.
+        """One page of the agents; the first is page 1.
 
         Raises:
-            PlatformError: one of its leaves; counted already.
+            PlatformError: always one of its subclasses; counted already.
         """
         query: Query = {"current_page": page, "per_page": wire.PER_PAGE}
-        return await self._ask(self.agents_path, query, lambda body: self._read_on(wire.decode_agents(body, page)))
+        return await self._get_decoded(
+            self.agents_path, query, lambda body: self._refuse_repeat(wire.decode_agents(body, page))
+        )
 
     async def workflows(self, page: int, *, expected: Expected = ()) -> wire.Page[wire.Workflow]:
-        """One page of the workflows, from page 1 on.
+        """One page of the workflows; the first is page 1.
 
         Raises:
-            PlatformError: one of its leaves; counted already, unless it is `expected`.
+            PlatformError: always one of its subclasses; counted already, unless it is `expected`.
         """
         query = {"current_page": page, "per_page": wire.PER_PAGE}
-        return await self._ask(paths.WORKFLOWS, query, lambda body: wire.decode_workflows(body, page), expected)
+        return await self._get_decoded(paths.WORKFLOWS, query, lambda body: wire.decode_workflows(body, page), expected)
 
     async def me(self, *, expected: Expected = ()) -> account.Me:
         """The credential's user: teams and quotas. Not allowed for integration keys.
 
         Raises:
-            PlatformError: one of its leaves; counted already, unless it is `expected`.
+            PlatformError: always one of its subclasses; counted already, unless it is `expected`.
         """
-        return await self._ask(paths.ME, {}, account.decode_me, expected)
+        return await self._get_decoded(paths.ME, {}, account.decode_me, expected)
 
-    async def teams(self, *, some: bool = False) -> list[account.OwnTeam]:
-        """The teams of the credential's user that have an id; an empty list is a failure if there must be `some`.
+    async def teams(self, *, required: bool = False) -> list[account.OwnTeam]:
+        """The teams of the credential's user that have an id; an empty list is a failure if some are `required`.
 
         Raises:
-            PlatformError: one of its leaves; counted already.
+            PlatformError: always one of its subclasses; counted already.
         """
-        return await self._ask(paths.ME, {}, lambda body: account.decode_teams(body, some=some))
+        return await self._get_decoded(paths.ME, {}, lambda body: account.decode_teams(body, required=required))
 
-    def _read_on(self, page: wire.Page[wire.Item], status: str = "") -> wire.Page[wire.Item]:
-        """Refuse a page that repeats the last one of its list, because the platform then ignores the page number."""
+    def _refuse_repeat(self, page: wire.Page[wire.Item], status: str = "") -> wire.Page[wire.Item]:
+        """Return the page, unless it repeats the one before it: then the platform ignores the page number."""
         number, fingerprint = self._last_pages.get(status, (page.number, None))
         self._last_pages[status] = page.number, page.fingerprint
         if fingerprint is not None and page.number != number and page.fingerprint == fingerprint:
             raise SchemaMismatch(f"page {page.number} repeats page {number}: the page number is ignored")
         return page
 
-    async def _ask(self, path: str, query: Query, decode: Callable[[bytes], T], expected: Expected = ()) -> T:
+    async def _get_decoded(self, path: str, query: Query, decode: Callable[[bytes], T], expected: Expected = ()) -> T:
         body = await self.get(path, query, expected=expected)
         try:
             return await asyncio.to_thread(decode, body) if takes_long(body) else decode(body)
@@ -173,32 +181,32 @@ class TeamClient:
             expected: failures that are a valid answer here: raised, but not counted.
 
         Raises:
-            PlatformError: one of its leaves except `SchemaMismatch`; counted already, unless it is `expected`.
+            PlatformError: one of its subclasses except `SchemaMismatch`; counted already, unless it is `expected`.
         """
         try:
-            return await self._get(path, query)
+            return await self._get_renewing_token(path, query)
         except PlatformError as error:
             if not isinstance(error, expected):
                 self._count_failure(path, error)
             raise
 
-    def contradicted(self, scope: Scope, error: SchemaMismatch) -> None:
-        """Count that the pages of a list (tasks or agents) contradict each other, which no single answer shows."""
+    def count_contradiction(self, scope: Scope, error: SchemaMismatch) -> None:
+        """Count a failure that only several pages of a list (tasks or agents) show together."""
         self._count_failure(paths.TASKS if scope is Scope.TASKS else self.agents_path, error)
 
     def _count_failure(self, path: str, error: PlatformError) -> None:
         self._platform.log.failed(self._name, path, error.reason)
 
-    async def _get(self, path: str, query: Query) -> bytes:
+    async def _get_renewing_token(self, path: str, query: Query) -> bytes:
         token = await self._token(path)
         try:
-            return await self._request(path, query, token)
+            return await self._get_with_token(path, query, token)
         except Unauthorized as error:
             renewed = await self._token(path, refused=token)
             if renewed == token:
                 why = "; the JWT has expired" if self._credential.expired else ""
                 raise Unauthorized(f"{error}{why}", retry_after=error.retry_after) from None
-        return await self._request(path, query, renewed)
+        return await self._get_with_token(path, query, renewed)
 
     async def _token(self, path: str, refused: SecretStr | None = None) -> SecretStr:
         try:
@@ -208,14 +216,18 @@ class TeamClient:
         except Unauthorized as error:
             raise Unauthorized(f"GET {path}: no usable credential: {error}") from None
 
-    async def _request(self, path: str, query: Query, token: SecretStr) -> bytes:
+    async def _get_with_token(self, path: str, query: Query, token: SecretStr) -> bytes:
         team_id = self._team_id if self._credential.kind == "jwt" else None
-        return await self._send(Call("GET", path, token, query, team_id))
+        return await self._send_retrying_stale(Call("GET", path, token, query, team_id))
 
     async def _refresh(self, refresh_token: SecretStr) -> account.Tokens:
-        """Exchange a refresh token for a new pair. Errors are raised outside the frames that hold the new tokens."""
+        """Exchange a refresh token for a new pair.
+
+        A failure is raised after the `try`, so that no traceback holds a token.
+        """
+        call = Call("POST", paths.REFRESH, refresh_token, fresh=True)
         try:
-            tokens = account.decode_tokens(await self._send(Call("POST", paths.REFRESH, refresh_token, fresh=True)))
+            tokens = account.decode_tokens(await self._send_retrying_stale(call))
         except PlatformError as error:
             failure = error.without_traceback()
         else:
@@ -225,14 +237,14 @@ class TeamClient:
         self._count_failure(paths.REFRESH, failure)
         raise failure
 
-    async def _send(self, call: Call) -> bytes:
+    async def _send_retrying_stale(self, call: Call) -> bytes:
         try:
             return await self._send_once(call)
         except StaleConnection:
             return await self._send_once(replace(call, fresh=True))
 
     async def _send_once(self, call: Call) -> bytes:
-        async with self._platform.pacer.request_permit(likely_to_hang=self._hung, slow=self._seconds > SLOW):
+        async with self._platform.pacer.request_permit(likely_to_hang=self._hung, slow=self._recent_seconds > SLOW):
             started = asyncio.get_running_loop().time()
             self._platform.log.request(self._name, call.path)
             try:
@@ -242,7 +254,7 @@ class TeamClient:
                 raise
             finally:
                 took = asyncio.get_running_loop().time() - started
-                self._seconds = max(took, self._seconds / 2)
+                self._recent_seconds = max(took, self._recent_seconds / 2)
                 if self._permit is not None and took > SLOW:
                     self._permit.turned_slow()
         self._hung = False

@@ -78,7 +78,7 @@ class Discovery:
         """Request the teams once; a failure is logged, and leaves the teams as they were."""
         now = self._clock()
         try:
-            teams = _found(await self._client.teams(some=bool(self.findings.teams)))
+            teams = _found(await self._client.teams(required=bool(self.findings.teams)))
         except PlatformError as error:
             event(_log, logging.WARNING, "teams not discovered", credential=self.name, error=str(error))
             self._failed(now, error.without_traceback(), error.retry_after)

@@ -21,7 +21,7 @@ TEAMS_AT_A_TIME: Final = 50
 
 
 class Exporter:
-    """Polls all teams, and answers every request from what is known. Mutable: a reload replaces its teams."""
+    """Polls all teams on a schedule and serves what they published. Mutable: a reload replaces its teams."""
 
     def __init__(self, schedule: Schedule, *, store: SeriesStore, counters: ApiCounters, clock: Clock) -> None:
         self._schedule = schedule
@@ -39,7 +39,11 @@ class Exporter:
         """The state of each discovery after its last attempt."""
 
     def set_teams(self, teams: Sequence[Team], *, stale_after: float) -> None:
-        """Poll and serve exactly these teams; existing ones keep their data and schedule."""
+        """Poll and serve exactly these teams.
+
+        Existing ones keep their data, and their schedule if the interval is the same.
+        """
+        # A new team may take over a name: the old one's series go, while the counters of that name stay.
         for name, team in self._teams.items():
             if team not in teams:
                 team.retire()
@@ -77,21 +81,24 @@ class Exporter:
     async def scrape(self, *, openmetrics: bool) -> Exposition:
         """The exposition of all teams, in OpenMetrics 1.0.0 or in the text format 0.0.4.
 
-        With many teams, polls continue in between.
+        Polls continue after every 50 teams.
         """
         metrics = SelfMetrics(self._counters)
-        for number, team in enumerate(self._team_statuses(), start=1):
-            metrics.add_team(team, up=team.up)
+        for number, status in enumerate(self._team_statuses(), start=1):
+            metrics.add_team(status, up=status.up)
             if number % TEAMS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
+        # The teams are in already; this adds what is about the process.
         rendered = metrics.render(self._status_of(()), openmetrics=openmetrics)
         return self._store.exposition(rendered, openmetrics=openmetrics)
 
-    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  not ours to raise
-        """Poll one team now and return its metrics; concurrent requests share a poll, at most one a second.
+    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  running out of time is no error here
+        """Poll one team now and return its metrics.
+
+        Concurrent requests share a poll, and a team that was polled within the last second is not polled again.
 
         Args:
-            name: of an existing team.
+            name: the name of an existing team.
             openmetrics: the format, as in `scrape`.
             timeout: seconds to wait for the poll. After that the response has the data known so far, the team counts
                 as down, and the poll continues.

@@ -181,7 +181,7 @@ def test_numbers_of_the_readme() -> None:
     """The README has the right numbers of alerts, of requests, and of the demonstration's teams and agents."""
     text = " ".join(read(ROOT / "README.md").split())
     assert f"- {len(ALERTS)} [alerts]" in text
-    assert f"{LEAST_PER_POLL} to {MOST_PER_POLL} requests per team and poll" in text
+    assert f"{LEAST_PER_POLL} to {MOST_PER_POLL} requests per team" in text
     simulation = parse(["demo"]).simulation
     assert simulation is not None
     assert (simulation.teams, simulation.agents) == (3, 36)

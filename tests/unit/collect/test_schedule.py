@@ -213,7 +213,7 @@ def test_a_team_that_is_gone_is_freed() -> None:
         schedule = make_schedule(team("goes", takes=lambda _: 1000.0))
         gc.freeze()
         try:
-            gone = weakref.ref(schedule._scheduled["goes"].team)
+            gone = weakref.ref(schedule._entries["goes"].team)
             task = asyncio.create_task(schedule.run())
             await asyncio.sleep(25.0)
             set_teams(schedule)

@@ -632,7 +632,7 @@ async def test_nothing_logged_holds_a_credential(
 async def test_a_failure_found_later_counts_like_any_other(client: Client) -> None:
     """Callers can count a contradiction that only several pages together show."""
     await client.get()
-    client.team.contradicted(Scope.TASKS, SchemaMismatch("more tasks than the total"))
+    client.team.count_contradiction(Scope.TASKS, SchemaMismatch("more tasks than the total"))
     assert client.log.failures == [("render", "/r/tasks", "schema")]
 
 
