@@ -95,7 +95,7 @@ _DOCUMENTED: Final = (
     "a limit of -1 is none",
 )
 _REVERSIBLE: Final = {
-    "status_field": ("the status of a task stands in `task_status`", "it stands in `status`"),
+    "status_field": ("the field for a task's status is `task_status`", "it is `status`"),
     "labels_before_assignment": (
         "`agent_labels` of a task without an agent are those it requires",
         "it has none before it has an agent",

@@ -1,4 +1,4 @@
-"""What Grafana makes of a dashboard decides what it must say. Each rule is shown to notice the mistake it is about."""
+"""Rules that follow from how Grafana draws a dashboard. For each rule, a test shows that it notices its mistake."""
 
 import json
 import re
@@ -30,13 +30,13 @@ def overridden(panel: Panel) -> dict[str, dict[str, Any]]:
 
 
 def columns(panel: Panel) -> list[str]:
-    """The titles that are shown, from left to right; missing values are told by the transformation's own order."""
+    """The titles of the visible columns, from left to right, in the order that the transformation sets."""
     organize = panel["transformations"][-1]["options"]
     return sorted(organize["renameByName"].values(), key=list(organize["renameByName"].values()).index)
 
 
 def fields(panel: Panel) -> Iterator[dict[str, Any]]:
-    """The defaults of a panel's values, then what each column has of its own."""
+    """The default properties of a panel's values, then those of each column."""
     defaults = panel["fieldConfig"]["defaults"]
     yield {**defaults, **{f"custom.{name}": value for name, value in defaults.get("custom", {}).items()}}
     yield from overridden(panel).values()
@@ -48,7 +48,7 @@ def every_link(panel: Panel) -> Iterator[dict[str, Any]]:
 
 
 def colours_of_words(field: dict[str, Any]) -> set[str]:
-    """Those of values that are shown as words."""
+    """The mappings of values that are shown as words."""
     return {word["color"] for mapping in field.get("mappings", ()) for word in mapping["options"].values()}
 
 
@@ -56,7 +56,7 @@ def colours_of_words(field: dict[str, Any]) -> set[str]:
 
 
 def timelines_take_colours_from_mappings(board: Board) -> Iterator[str]:
-    """With thresholds a state timeline draws ranges, not states; with a text for nothing it fills the gaps."""
+    """With thresholds, a state timeline draws ranges instead of states; with a `noValue` text, it fills gaps."""
     for panel in of_type(board, "state-timeline"):
         defaults = panel["fieldConfig"]["defaults"]
         if not defaults.get("mappings") or defaults.get("color") != {"mode": "fixed", "fixedColor": "text"}:
@@ -66,7 +66,7 @@ def timelines_take_colours_from_mappings(board: Board) -> Iterator[str]:
 
 
 def nothing_known_is_not_judged(board: Board) -> Iterator[str]:
-    """A missing value takes the lowest threshold's colour: that one does not judge, but where missing is bad."""
+    """A missing value gets the colour of the lowest threshold, so that colour is neutral unless missing is bad."""
     for panel in reading.panels(board):
         for field in fields(panel):
             for step in field.get("thresholds", {}).get("steps", [])[:1]:
@@ -76,7 +76,7 @@ def nothing_known_is_not_judged(board: Board) -> Iterator[str]:
 
 
 def tables_begin_with_what_is_wrong(board: Board) -> Iterator[str]:
-    """A missing value sorts as the lowest, so a table with words sorts by them first, then by a number."""
+    """Missing values sort as the lowest, so a table with a column of words sorts by that first, then by a number."""
     for panel in of_type(board, "table"):
         words = [title for title, field in overridden(panel).items() if colours_of_words(field) - NEUTRAL]
         keys = [each["displayName"] for each in panel["options"].get("sortBy", ())]
@@ -87,7 +87,7 @@ def tables_begin_with_what_is_wrong(board: Board) -> Iterator[str]:
 
 
 def columns_fit_on_a_laptop(board: Board) -> Iterator[str]:
-    """Each header fits into its column and the columns into the table: what does not is cut or out of sight.
+    """Each header fits into its column, and the columns into the table. Anything wider is cut off or out of sight.
 
     A column is 150 pixels wide at least where nothing else is said; those that need less share what is left.
     """
@@ -111,14 +111,14 @@ def columns_fit_on_a_laptop(board: Board) -> Iterator[str]:
 
 
 def titles_fit_on_a_laptop(board: Board) -> Iterator[str]:
-    """The title of a panel is cut where it does not fit beside its icons."""
+    """Panel titles fit beside their icons, or Grafana cuts them off."""
     for panel in reading.panels(board):
         if widths.drawn(panel["title"]) > widths.title(panel["gridPos"]["w"]):
             yield panel["title"]
 
 
 def empty_cells_are_short(board: Board) -> Iterator[str]:
-    """The text of an empty table would fill every empty cell; beside a gauge, its width is the room for values."""
+    """A table's `noValue` text would fill every empty cell; next to a gauge it would take the space of the bar."""
     for panel in of_type(board, "table"):
         given = {
             each["matcher"]["options"]: each["properties"]
@@ -135,7 +135,7 @@ def empty_cells_are_short(board: Board) -> Iterator[str]:
 
 
 def unknown_is_said_in_one_way(board: Board) -> Iterator[str]:
-    """A panel without any value says "no data"; timelines say nothing, since they would fill gaps with it."""
+    """A panel without values says "no data"; timelines have no such text, because they would fill gaps with it."""
     for panel in reading.panels(board):
         wanted = None if panel["type"] == "state-timeline" else "no data"
         if panel["fieldConfig"]["defaults"].get("noValue") != wanted:
@@ -143,7 +143,7 @@ def unknown_is_said_in_one_way(board: Board) -> Iterator[str]:
 
 
 def cells_that_are_fine_have_no_colour(board: Board) -> Iterator[str]:
-    """In a table, colour marks what is wrong: nothing in it is green."""
+    """In tables, colour marks only what is wrong, so nothing is green."""
     for panel in of_type(board, "table"):
         for title, field in overridden(panel).items():
             if "green" in json.dumps(field):
@@ -151,7 +151,7 @@ def cells_that_are_fine_have_no_colour(board: Board) -> Iterator[str]:
 
 
 def colours_tell_lines_apart(board: Board) -> Iterator[str]:
-    """Other palettes give several lines one colour; what has a meaning has its own, and no failure is green."""
+    """Lines use the classic palette, because others give several lines one colour. Colours with a meaning are fixed."""
     for panel in of_type(board, "timeseries"):
         if panel["fieldConfig"]["defaults"]["color"] != {"mode": "palette-classic"}:
             yield panel["title"]
@@ -166,7 +166,7 @@ def colours_tell_lines_apart(board: Board) -> Iterator[str]:
 
 
 def lines_are_not_filled(board: Board) -> Iterator[str]:
-    """Ten fills over each other are fog; a legend at the side takes half of a panel on a small screen."""
+    """Lines are not filled, because fills hide each other, and legends are below, where they take the least space."""
     for panel in of_type(board, "timeseries"):
         custom, legend = panel["fieldConfig"]["defaults"]["custom"], panel["options"]["legend"]
         stacked = custom.get("stacking", {}).get("mode") == "normal"
@@ -177,14 +177,14 @@ def lines_are_not_filled(board: Board) -> Iterator[str]:
 
 
 def disconnects_are_drawn_when_asked_for(board: Board) -> Iterator[str]:
-    """Annotations are drawn on every panel, so only rare ones are on."""
+    """Annotations appear on every panel, so only rare ones are enabled."""
     shown = {each["name"]: each["enable"] for each in board["annotations"]["list"]}
     if shown != {"Agent disconnects": False, "Exporter restarts": True}:
         yield f"{shown}"
 
 
 def what_grows_is_bounded(board: Board) -> Iterator[str]:
-    """Lines, bands and rows whose number grows with the fleet are the highest or lowest few, the same at all times."""
+    """Where the number of lines grows with the fleet, only the top few are shown, chosen once for the whole range."""
     for panel in of_type(board, "timeseries", "state-timeline"):
         for target in panel["targets"]:
             grows = re.search(r"\{\{(team_name|agent_id)\}\}", target["legendFormat"])
@@ -199,7 +199,7 @@ def what_grows_is_bounded(board: Board) -> Iterator[str]:
 
 
 def timelines_draw_only_what_went_wrong(board: Board) -> Iterator[str]:
-    """What was well all the time is not among those that were not for longest."""
+    """A timeline of the worst agents leaves out those that were fine all the time."""
     for panel in of_type(board, "state-timeline"):
         for target in panel["targets"]:
             if not re.search(r"topk\(\d+, sum_over_time\(.* @ end\(\)\) > 0\)", target["expr"]):
@@ -207,7 +207,7 @@ def timelines_draw_only_what_went_wrong(board: Board) -> Iterator[str]:
 
 
 def ranges_end_with_the_exporter(board: Board) -> Iterator[str]:
-    """Growth within the time shown has a value for as long as that, so it is joined with what is known now."""
+    """Growth over the time range is joined with current data, because it keeps a value after the exporter is gone."""
     for panel in reading.panels(board):
         for target in panel["targets"]:
             expression = target["expr"]
@@ -216,7 +216,7 @@ def ranges_end_with_the_exporter(board: Board) -> Iterator[str]:
 
 
 def links_carry_what_was_clicked_on(board: Board) -> Iterator[str]:
-    """A link gets exactly what it is given: the slug, the row's keys up to the one clicked on, and nothing twice."""
+    """A link contains the slug and the keys of its row up to the clicked column, each once."""
     for panel in reading.panels(board):
         for title, field in overridden(panel).items():
             for link in field.get("links", ()):
@@ -247,7 +247,7 @@ def _mistakes(link: dict[str, Any], title: str, panel: Panel) -> Iterator[str]:
 
 
 def every_name_leads_on(board: Board) -> Iterator[str]:
-    """A team in a table leads to its agents, its tasks and its polls; an agent and a workflow to themselves."""
+    """A team in a table links to its agents, tasks and polls; an agent and a workflow link to their own details."""
     leads = {"Team": {"cyberun-agents", "cyberun-tasks", "cyberun-exporter"}, "Agent": {"cyberun-agents"}}
     leads |= {"Workflow": {"cyberun-tasks"}}
     for panel in of_type(board, "table"):
@@ -259,14 +259,14 @@ def every_name_leads_on(board: Board) -> Iterator[str]:
 
 
 def the_default_data_source_is_chosen(board: Board) -> Iterator[str]:
-    """Where nothing is chosen, Grafana takes the first of its Prometheus data sources by name."""
+    """The current data source is `default`."""
     current = board["templating"]["list"][0].get("current")
     if current != {"selected": True, "text": "default", "value": "default"}:
         yield f"{current}"
 
 
 def numbers_have_colour_where_judged(board: Board) -> Iterator[str]:
-    """A number on a colour says good or bad; one that is neither is plain text."""
+    """Only a number that is good or bad has a coloured background; others are plain text."""
     for panel in of_type(board, "stat"):
         defaults, mode = panel["fieldConfig"]["defaults"], panel["options"]["colorMode"]
         judged = len(defaults["thresholds"]["steps"]) > 1 or bool(defaults.get("mappings"))
@@ -276,7 +276,7 @@ def numbers_have_colour_where_judged(board: Board) -> Iterator[str]:
 
 
 def rates_are_told_by_titles(board: Board) -> Iterator[str]:
-    """Grafana's unit for counts per minute is "c/m"; the title says it in words, the unit is plain."""
+    """Counts per minute say so in the title and have a plain unit, because Grafana's own unit shows as "c/m"."""
     for panel in reading.panels(board):
         units = {field["unit"] for field in fields(panel) if "unit" in field}
         if units & {"cpm", "opm", "rpm"}:
@@ -364,12 +364,12 @@ test_dashboards_keep_the_rule, test_the_rule_notices_a_mistake = rule_tests(RULE
     ],
 )
 def test_widths_are_those_that_grafana_draws(text: str, pixels: int) -> None:
-    """The estimate that the rules about widths rest on is near what was measured."""
+    """The estimated text widths are close to those measured in a browser."""
     assert widths.drawn(text) == pytest.approx(pixels, rel=0.05, abs=5)
 
 
 def test_the_first_row_leads_on() -> None:
-    """Each number of the Overview's first row opens what one looks at next, with the variables and the time."""
+    """Each number in the Overview's first row links to the next place to look, keeping variables and time range."""
     overview = DASHBOARDS["cyberun-overview"]
     row = [panel for panel in reading.panels(overview) if panel["gridPos"]["y"] == 0]
     leads = {panel["title"]: [link["url"].split("?")[0].split("/")[-1] for link in every_link(panel)] for panel in row}

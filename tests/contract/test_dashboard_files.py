@@ -1,4 +1,4 @@
-"""What surrounds the dashboards: their page, the runbooks they lead to, and how a Grafana finds them."""
+"""The files around the dashboards: their documentation page, links to runbooks, and provisioning."""
 
 import json
 import re
@@ -12,7 +12,7 @@ DASHBOARDS = reading.load()
 
 
 def test_every_dashboard_is_explained() -> None:
-    """The page about the dashboards has the uid, the question and a small picture of each."""
+    """The documentation page lists each dashboard with its uid, its question and a picture."""
     docs = reading.FOLDER.parents[1] / "docs"
     page = (docs / "dashboards.md").read_text(encoding="utf-8")
     for uid, board in DASHBOARDS.items():
@@ -22,7 +22,7 @@ def test_every_dashboard_is_explained() -> None:
 
 
 def test_runbooks_are_where_the_alerts_look_for_them() -> None:
-    """The table of firing alerts opens the page that the alert itself names."""
+    """The table of firing alerts links to the runbook that each alert names."""
     panel = next(p for p in reading.panels(DASHBOARDS["cyberun-overview"]) if p["title"].endswith("runbooks"))
     (url,) = re.findall(r'"(https://[^"]+)"', json.dumps(panel))
     alerts = [rule for rule in promql.rules() if "alert" in rule]
@@ -31,7 +31,7 @@ def test_runbooks_are_where_the_alerts_look_for_them() -> None:
 
 
 def test_provisioning_finds_the_dashboards() -> None:
-    """The provisioning files are what Grafana reads: one default Prometheus, one read-only folder of files."""
+    """The provisioning files define one default Prometheus data source and one read-only folder of dashboards."""
     folder = reading.FOLDER.parent / "provisioning"
     (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"]
     assert (source["type"], source["access"], source["isDefault"]) == ("prometheus", "proxy", True)
@@ -41,7 +41,7 @@ def test_provisioning_finds_the_dashboards() -> None:
 
 
 def test_grafana_finds_every_folder_of_its_provisioning() -> None:
-    """The folders that Grafana reads at start are there, each with a file it understands, or it logs an error."""
+    """Every folder that Grafana reads at start exists and has a valid file; otherwise Grafana logs an error."""
     folder = reading.FOLDER.parent / "provisioning"
     assert {path.name for path in folder.iterdir()} == {"alerting", "dashboards", "datasources", "plugins"}
     for path in folder.glob("*/*"):
@@ -49,7 +49,7 @@ def test_grafana_finds_every_folder_of_its_provisioning() -> None:
 
 
 def test_the_workflow_has_the_grafana_that_compose_starts() -> None:
-    """What people are given to try is among the versions that the workflow provisions."""
+    """The Grafana version in compose.yaml is one of those that the workflow tests."""
     root = reading.FOLDER.parents[1]
     workflow = yaml.safe_load((root / ".github" / "workflows" / "grafana.yml").read_text(encoding="utf-8"))
     compose = yaml.safe_load((root / "compose.yaml").read_text(encoding="utf-8"))

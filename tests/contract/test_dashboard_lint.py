@@ -1,4 +1,4 @@
-"""The 17 rules of grafana/dashboard-linter, each shown to notice the mistake it is about.
+"""The 17 rules of grafana/dashboard-linter, each with a test that it notices its mistake.
 
 The one exclusion: those about job and instance are for what targets expose, and `ALERTS` has no instance.
 """
@@ -18,20 +18,20 @@ RATE_INTERVAL = 60.0 * float(INTERVALS["__rate_interval"].removesuffix("m"))
 
 
 def variable(board: Board, name: str) -> dict[str, Any]:
-    """A variable, empty where there is none."""
+    """The variable of that name, or an empty one."""
     found: dict[str, Any] = next((each for each in board["templating"]["list"] if each["name"] == name), {})
     return found
 
 
 def queries(board: Board) -> Iterator[Expression]:
-    """What the panels ask."""
+    """The expressions of all panels."""
     for panel in reading.panels(board):
         for target in panel.get("targets", ()):
             yield Expression(panel["title"], target.get("expr", ""))
 
 
 def parsing(board: Board) -> Iterator[Expression]:
-    """Those that parse; for the others there is a rule of its own."""
+    """The expressions that parse; another rule reports those that do not."""
     for query in queries(board):
         try:
             query.selectors()

@@ -1,4 +1,4 @@
-"""The dashboards are what four versions of Grafana call a dashboard, by their own type definitions."""
+"""The dashboards match the type definitions of four versions of Grafana."""
 
 import copy
 import hashlib
@@ -22,7 +22,7 @@ DASHBOARDS = reading.load()
 
 
 def unavailable(reason: str) -> None:
-    """Skips, loudly; fails in CI where there is a node to run this with."""
+    """Skips with a reason; fails in CI if node is available."""
     if os.environ.get("CI") and shutil.which("node"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -30,7 +30,7 @@ def unavailable(reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def compiler() -> Path:
-    """The TypeScript compiler beside the four versions' definitions, as locked; installed once."""
+    """The TypeScript compiler and the four versions' definitions, installed once from the lock file."""
     if not shutil.which("node") or not shutil.which("npm"):
         unavailable("node and npm are needed to check the dashboards against Grafana's own types")
     lock = (LOCKED / "package-lock.json").read_bytes()
@@ -60,7 +60,7 @@ type Plain<T> = unknown extends T ? T
 
 
 def literal(board: dict[str, Any], version: str) -> str:
-    """A program that says: this is a dashboard of that version."""
+    """A program that assigns the dashboard to that version's type."""
     # A threshold of -Infinity, which the definitions want, is null in JSON.
     text = json.dumps(board, indent=1).replace('"value": null', '"value": -Infinity')
     imported = f'import type {{ Dashboard }} from "grafana-schema-{version}";\n'
@@ -68,7 +68,7 @@ def literal(board: dict[str, Any], version: str) -> str:
 
 
 def checked(compiler: Path, programs: dict[str, str]) -> str:
-    """What the compiler says about the programs; empty when nothing is wrong. Asked once about the same ones."""
+    """The compiler's output for the programs, empty if they are correct. Cached."""
     key = hashlib.sha256(json.dumps([programs, (LOCKED / "package-lock.json").read_text()]).encode()).hexdigest()
     answer = INSTALLED / "answers" / key
     if not answer.is_file():
@@ -101,7 +101,7 @@ def _compiled(compiler: Path, programs: dict[str, str], folder: Path) -> str:
 
 
 def test_dashboards_have_the_right_types(compiler: Path) -> None:
-    """Every dashboard is a Dashboard of each supported version of Grafana."""
+    """Every dashboard has the type `Dashboard` in each supported version of Grafana."""
     programs = {
         f"{uid}-{version}": literal(board, version) for uid, board in DASHBOARDS.items() for version in VERSIONS
     }
@@ -109,7 +109,7 @@ def test_dashboards_have_the_right_types(compiler: Path) -> None:
 
 
 def spoiled(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
-    """A dashboard with one mistake."""
+    """A dashboard with one deliberate mistake."""
     board = copy.deepcopy(DASHBOARDS["cyberun-overview"])
     parent: Any = board
     for step in path[:-1]:
@@ -129,7 +129,7 @@ MISTAKES: dict[str, tuple[tuple[str | int, ...], Any]] = {
 
 
 def test_mistakes_are_noticed(compiler: Path) -> None:
-    """The check would notice mistakes of many kinds, in each version."""
+    """The check notices many kinds of mistakes, with each version."""
     programs = {
         f"{name}-{version}": literal(spoiled(*mistake), version)
         for name, mistake in MISTAKES.items()

@@ -1,4 +1,4 @@
-"""The dashboards are whole, and say nothing that the catalogue does not know."""
+"""The dashboards are complete and consistent with the catalogue."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def everything_in(value: Any) -> Iterator[Any]:
 
 
 def survives(part: Any, whole: Any) -> bool:
-    """Whether all that the part says is in the whole; None and absence are the same."""
+    """Whether the whole contains everything in the part; None equals absence."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(survives(value, whole.get(key)) for key, value in part.items())
     if isinstance(part, list):
@@ -70,7 +70,7 @@ def test_there_are_four() -> None:
 
 @each_dashboard
 def test_a_dashboard_can_be_provisioned_anywhere(board: dict[str, Any]) -> None:
-    """Classic schema, a short uid, no id of one Grafana's, no inputs, no plug-ins, not editable, found by its tag."""
+    """Classic schema, a short uid, no instance-specific id, no inputs or plug-ins, not editable, and tagged."""
     assert board["schemaVersion"] == 39
     assert len(board["uid"]) <= 40
     assert not {"id", "version", "__inputs", "__requires", "__elements", "gnetId"} & set(board)
@@ -83,7 +83,7 @@ def test_a_dashboard_can_be_provisioned_anywhere(board: dict[str, Any]) -> None:
 
 @each_dashboard
 def test_dashboards_link_to_each_other(board: dict[str, Any]) -> None:
-    """One link lists all dashboards with the tag and takes time and variables along."""
+    """One link lists all dashboards with the tag and keeps time range and variables."""
     (link,) = board["links"]
     assert (link["type"], link["tags"], link["includeVars"], link["keepTime"]) == (
         "dashboards",
@@ -95,7 +95,7 @@ def test_dashboards_link_to_each_other(board: dict[str, Any]) -> None:
 
 @each_dashboard
 def test_panels_have_their_place(board: dict[str, Any]) -> None:
-    """Panels lie within 24 columns, cover no other, and each row is filled or ends with a heading."""
+    """Panels stay within 24 columns, do not overlap, and fill each row or end before a heading."""
     taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
         place = panel["gridPos"]
@@ -123,7 +123,7 @@ def test_panels_and_queries_are_identified(board: dict[str, Any]) -> None:
 
 @each_dashboard
 def test_every_data_source_is_the_chosen_one(board: dict[str, Any]) -> None:
-    """Panels, queries, variables and annotations name the data source by the variable, each of them itself."""
+    """Each panel, query, variable and annotation names the data source variable itself."""
     sources = [each["datasource"] for each in everything_in(board) if "datasource" in each]
     assert {json.dumps(source) for source in sources} == {'{"type": "prometheus", "uid": "${datasource}"}'}
     needing = [*reading.panels(board), *board["annotations"]["list"], *board["templating"]["list"][1:]]
@@ -133,7 +133,7 @@ def test_every_data_source_is_the_chosen_one(board: dict[str, Any]) -> None:
 
 @each_dashboard
 def test_nothing_that_differs_between_versions(board: dict[str, Any]) -> None:
-    """Options that only some supported versions of Grafana know are left out."""
+    """No option is used that only some supported versions of Grafana know."""
     keys = {key for each in everything_in(board) for key in each}
     assert not keys & {"footer", "percentChangeColorMode", "allowCustomValue", "auto_count", "repeatDirection"}
 
@@ -151,14 +151,14 @@ def test_the_sdk_reads_it_back(board: dict[str, Any]) -> None:
 
 @each_dashboard
 def test_panels_that_can_be_empty_say_what_that_means(board: dict[str, Any]) -> None:
-    """No panel shows Grafana's own "No data", but timelines, where such a text would fill the gaps."""
+    """Every panel has its own text for missing data, except timelines, where it would fill the gaps."""
     panels = [panel for panel in reading.panels(board) if panel["type"] != "state-timeline"]
     assert all(panel["fieldConfig"]["defaults"].get("noValue") for panel in panels)
 
 
 @each_dashboard
 def test_descriptions_end_as_sentences(board: dict[str, Any]) -> None:
-    """Descriptions are sentences; titles are not, and none occurs twice."""
+    """Descriptions are sentences; titles are not, and each is unique."""
     titles = [panel["title"] for panel in reading.panels(board)]
     assert len(set(titles)) == len(titles)
     assert not [title for title in titles if title.endswith(".")]
@@ -167,7 +167,7 @@ def test_descriptions_end_as_sentences(board: dict[str, Any]) -> None:
 
 @each_dashboard
 def test_lines_have_legends(board: dict[str, Any]) -> None:
-    """Whatever is drawn over time shows its legend; heatmaps name their rows by the bucket."""
+    """Graphs show their legend; heatmaps name their rows by bucket."""
     for panel in reading.panels(board):
         if panel["type"] in {"timeseries", "state-timeline"}:
             assert panel["options"]["legend"]["showLegend"], panel["title"]
@@ -178,7 +178,7 @@ def test_lines_have_legends(board: dict[str, Any]) -> None:
 
 @each_dashboard
 def test_single_values_are_of_now(board: dict[str, Any]) -> None:
-    """Numbers, bars and tables ask for now: over time, the last value of what is gone would stay for ever."""
+    """Stats, bars and tables use instant queries; a range query would keep showing the last value of what is gone."""
     for panel in reading.panels(board):
         instant = panel["type"] in {"stat", "bargauge", "table"}
         assert all(target["instant"] is instant for target in panel["targets"]), panel["title"]
@@ -186,7 +186,7 @@ def test_single_values_are_of_now(board: dict[str, Any]) -> None:
 
 @each_dashboard
 def test_variables_are_ready_for_every_fleet(board: dict[str, Any]) -> None:
-    """Variables offer several values and all, ask anew with the time range, and filter by those before them."""
+    """Variables allow several values and all, refresh with the time range, and filter by the variables before them."""
     source, *others = board["templating"]["list"]
     assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
     assert [each["name"] for each in others][:3] == ["job", "instance", "team_name"]
@@ -200,7 +200,7 @@ def test_variables_are_ready_for_every_fleet(board: dict[str, Any]) -> None:
 
 @each_expression
 def test_queries_name_what_exists(expression: Expression) -> None:
-    """Metrics are in the catalogue, or Prometheus' own; matchers name labels that they have."""
+    """Metrics are in the catalogue or Prometheus' own, and matchers use labels that they have."""
     for selector in expression.selectors():
         metric = selector.metric
         assert metric is not None or selector.name in FOREIGN | RULES, selector.name
@@ -210,7 +210,7 @@ def test_queries_name_what_exists(expression: Expression) -> None:
 
 @each_expression
 def test_queries_choose_statuses_that_exist(expression: Expression) -> None:
-    """A status that a matcher names is one that tasks, or agents, have."""
+    """Statuses in matchers exist for tasks or agents."""
     for selector in expression.selectors():
         chosen = selector.matchers.get("status", "").lstrip("=~!")
         known = (selector.metric.values_of("status") if selector.metric else None) or ()
@@ -219,7 +219,7 @@ def test_queries_choose_statuses_that_exist(expression: Expression) -> None:
 
 @each_expression
 def test_queries_group_by_what_exists(expression: Expression) -> None:
-    """An expression groups and joins only by labels that one of its metrics has."""
+    """Expressions group and join only by labels that one of their metrics has."""
     metrics = [selector.metric for selector in expression.selectors()]
     labels = {label for metric in metrics if metric for label in metric.label_names}
     buckets = {"le"} if any(metric and metric.kind is Kind.HISTOGRAM for metric in metrics) else set()
@@ -229,7 +229,7 @@ def test_queries_group_by_what_exists(expression: Expression) -> None:
 
 @each_expression
 def test_queries_obey_the_variables(expression: Expression) -> None:
-    """Every selector is filtered by each variable that its metric has a label for; variables by those before them."""
+    """Every selector is filtered by each variable whose label its metric has; variables by those before them."""
     uid, _, what = expression.where.partition(": ")
     names = [each["name"] for each in DASHBOARDS[uid]["templating"]["list"][1:]]
     if what.startswith("variable "):
@@ -257,7 +257,7 @@ def test_counters_grow_and_gauges_do_not(expression: Expression) -> None:
 
 @each_expression
 def test_a_second_exporter_counts_nothing_twice(expression: Expression) -> None:
-    """Of what is said about a fleet one value per job is taken before all else, and of free memory the least."""
+    """Data about a fleet is first reduced to one value per job: the maximum, or the minimum of free memory."""
     for selector in expression.selectors():
         if selector.metric in DOMAIN_METRICS and " variable " not in expression.where:
             once = rf"\b(max|min) by \(job, [^)]*\) \((?:(?:rate|increase)\()?{selector.name}\{{"
@@ -268,7 +268,7 @@ def test_a_second_exporter_counts_nothing_twice(expression: Expression) -> None:
 
 @each_expression
 def test_foreign_metrics_are_of_exporters(expression: Expression) -> None:
-    """What other programs expose too is joined with what only exporters have: all jobs may be chosen."""
+    """Metrics that other programs expose too are joined with one that only this exporter has: any job may match."""
     names = [selector.name for selector in expression.selectors()]
     if FOREIGN & set(names):
         assert BUILD_INFO.name in names
@@ -286,7 +286,7 @@ def test_legends_name_labels_that_the_queries_leave() -> None:
 
 
 def test_every_metric_is_looked_at() -> None:
-    """A dashboard or an alert uses each metric of the catalogue."""
+    """Each metric of the catalogue is used by a dashboard or an alert."""
     expressions = [*EXPRESSIONS, *promql.rule_expressions()]
     used = {selector.metric for expression in expressions for selector in expression.selectors()}
     unseen = {metric.name for metric in CATALOG} - {metric.name for metric in used if metric}

@@ -14,16 +14,16 @@ from support import CommandFactory, RunningPrometheus, required
 
 TEAMS, AGENTS = 30, 600
 SPAN = 3 * 3600.0
-"""What a dashboard shows when it is opened."""
+"""The time range when a dashboard is opened."""
 SCRAPE = 30.0
 WIDTH = 1600
 GAP = 290.0
-"""Between two samples: Prometheus takes one for current for 300 seconds."""
+"""Seconds between two samples; Prometheus considers a sample current for 300 s."""
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 
 
 def history(exposition: str, drawn: set[str], now: float) -> Iterator[str]:
-    """All samples as scraped now, those that are drawn also over the time shown, as OpenMetrics."""
+    """All samples as scraped now, and those that graphs use also over the time range, as OpenMetrics."""
     target = 'job="cyberun",instance="exporter:10042"'
     before = [now - SPAN + GAP * number for number in range(int(SPAN / GAP))]
     for line in exposition.splitlines():
@@ -36,7 +36,7 @@ def history(exposition: str, drawn: set[str], now: float) -> Iterator[str]:
 
 
 def asked(board: dict[str, Any], now: float) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """The requests of Grafana for each panel: title, path and parameters."""
+    """Grafana's requests for each panel: title, path and parameters."""
     for panel in reading.panels(board):
         pixels = (WIDTH - 32) * panel["gridPos"]["w"] / 24
         step = max(SCRAPE, {"1m": 60.0}.get(panel.get("interval", ""), SCRAPE), SPAN / pixels)

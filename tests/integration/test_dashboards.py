@@ -58,7 +58,7 @@ class Rig:
     seen: set[str] = field(default_factory=set)
     """Queries that gave data, by name."""
     without_exporter: dict[str, list[float]] = field(default_factory=dict)
-    """What each query of a panel gave while the exporter was gone, by name; nothing for those that were empty."""
+    """The results of panel queries while the exporter was gone, by name; empty results are left out."""
     marks: list[int] = field(default_factory=list)
     """How many points each annotation about restarts had after one restart."""
 
@@ -85,7 +85,7 @@ class Rig:
         return list(data if isinstance(data, list) else data["result"])
 
     async def until(self, wanted: set[str], *, within: float) -> None:
-        """Continues until all these queries have returned data or the time is over; the tests say what is missing."""
+        """Continues until all these queries have returned data or time is up; the tests report what is missing."""
         deadline = time.monotonic() + within
         while wanted - self.seen and time.monotonic() < deadline:
             self.play()
@@ -190,7 +190,7 @@ async def troubled(rig: Rig, healthy: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("name", [query.name for query in QUERIES if query.name not in EMPTY_WHEN_HEALTHY])
 def test_a_healthy_fleet_shows_data(healthy: set[str], name: str) -> None:
-    """Every query of every panel and variable gives data on a healthy fleet."""
+    """Every query of every panel and variable returns data on a healthy fleet."""
     assert name in healthy
 
 
