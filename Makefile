@@ -36,8 +36,8 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find exporter -name __pycach
 demo: $(VENV)/.wheel ## serve a simulated GPU fleet's metrics on http://127.0.0.1:10042/
 	$(BIN)/cyberun-exporter demo $(DEMO_ARGS)
 
-test: ## install, then run every check and test, six minutes long; PYTEST_ARGS narrows the last step
-	@echo "Every check and test, about six minutes on two cores, with half a minute to install on the first run."
+test: ## install, then run every check and test, seven minutes long; PYTEST_ARGS narrows the last step
+	@echo "Every check and test, about seven minutes on two cores, with half a minute to install on the first run."
 	@$(MAKE) --no-print-directory lint
 	tools/get-prometheus
 	$(BIN)/pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
