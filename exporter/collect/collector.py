@@ -79,21 +79,23 @@ class Collector(ABC, Generic[S]):
         """
         unknown: UnknownValues = Counter()
         try:
-            result = await self._read(unknown)
+            self._succeeded(started, await self._read(unknown))
         except PlatformError as error:
             self._failed(started, error)
         except Exception as error:  # noqa: BLE001  our own bug must not end other polls; it is logged and counted
             self._team.internal_error(Operation(self.scope.value), error)
             self._history.failed(started, error)
         else:
-            self._snapshot = pickle.dumps(result.snapshot)
-            self._note(result.snapshot)
-            self.fresh_until = self._history.succeeded(started, result.snapshot.coverage)
-            self._team.publish(self.scope, result.families, self.fresh_until)
             return True
         finally:
             self._team.counters.unknown_values(unknown)
         return False
+
+    def _succeeded(self, started: float, result: PollResult[S]) -> None:
+        self._snapshot = pickle.dumps(result.snapshot)
+        self._note(result.snapshot)
+        self.fresh_until = self._history.succeeded(started, result.snapshot.coverage)
+        self._team.publish(self.scope, result.families, self.fresh_until)
 
     def _failed(self, started: float, error: PlatformError) -> None:
         if isinstance(error, Implausible):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from exporter.catalog import OTHER
-from exporter.collect.result import TaskSource
+from exporter.collect.result import Implausible, TaskSource
 from exporter.errors import Expected
 from exporter.fleet.snapshots import TasksSnapshot
 from exporter.log import event
@@ -111,5 +111,13 @@ class CountedLists:
                 return full * page.per_page
             likely = (number for number in (before, before + 1, before - 1) if full < number < empty)
             page = await self._source.tasks(status, next(likely, (full + empty) // 2))
+        await self._confirm_last(status, page)
         self._last_pages[status] = page.number
         return (page.number - 1) * page.per_page + len(page.items)
+
+    async def _confirm_last(self, status: str, page: wire.Page[wire.Task]) -> None:
+        """Check that nothing follows a page that is not full, unless it was the last one at the last poll already."""
+        if page.number < page.last and self._last_pages.get(status) != page.number:
+            following = await self._source.tasks(status, page.number + 1)
+            if following.items:
+                raise Implausible(f"{status}: page {page.number} is not full, and yet another one follows")

@@ -4,6 +4,7 @@ In memory, a list can take a hundred times its bytes, and one emoji makes a text
 here is therefore counted in the bytes as received, whatever the shape of the JSON.
 """
 
+import re
 from hashlib import blake2s
 from typing import Final
 
@@ -23,6 +24,8 @@ QUOTES_PER_VALUE: Final = 4
 """The quotes of a key and its text."""
 _QUOTE: Final = b'"'
 _BACKSLASH: Final = b"\\"
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+"""A string; without an end, everything to the end, so that no byte is searched twice."""
 _BLOCK: Final = 64
 """Bytes searched for backslashes at a time: there is hardly ever more than one."""
 
@@ -41,21 +44,30 @@ def bounded(body: bytes) -> bytes:
     Raises:
         SchemaMismatch: it has more than `MAX_VALUES` values, or more than `MAX_BYTES` that are not long texts.
     """
-    if _values_in(body) > MAX_VALUES:
+    if len(body) > MAX_BYTES:
+        if body.count(_QUOTE) > QUOTES_PER_VALUE * MAX_VALUES:
+            raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
+        body = _shortened(body)
+        if len(body) > MAX_BYTES:
+            raise SchemaMismatch(f"more than {MAX_BYTES} bytes in one answer, long texts aside")
+    if not _has_few_values(body):
         raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
-    if len(body) <= MAX_BYTES:
-        return body
-    if body.count(_QUOTE) > QUOTES_PER_VALUE * MAX_VALUES:
-        raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
-    shortened = _shortened(body)
-    if len(shortened) > MAX_BYTES:
-        raise SchemaMismatch(f"more than {MAX_BYTES} bytes in one answer, long texts aside")
-    return shortened
+    return body
 
 
-def _values_in(body: bytes) -> int:
+def _values_in(body: bytes, begin: int = 0, end: int | None = None) -> int:
     """An upper bound for the number of values in the JSON in `body`; punctuation inside strings counts as well."""
-    return body.count(b",") + body.count(b"[") + body.count(b"{")
+    return body.count(b",", begin, end) + body.count(b"[", begin, end) + body.count(b"{", begin, end)
+
+
+def _has_few_values(body: bytes) -> bool:
+    """Whether there are at most `MAX_VALUES` values; looks into strings only while their punctuation may decide it."""
+    excess, texts = _values_in(body) - MAX_VALUES, _TEXT.finditer(body)
+    if body.count(_QUOTE) > QUOTES_PER_VALUE * MAX_VALUES:
+        return excess <= 0
+    while excess > 0 and (text := next(texts, None)) is not None:
+        excess -= _values_in(body, *text.span())
+    return excess <= 0
 
 
 def _shortened(body: bytes) -> bytes:

@@ -149,7 +149,8 @@ class WatchedConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Have data parsed, at most `_STEP` bytes at a time; data that no request waits for ends the connection."""
         if self._idle:
-            self.abort()
+            if not self._transport.is_closing():  # TLS hands over what it still has while it closes
+                self.abort()
             return
         self._received += len(data)
         self._unparsed += data
@@ -222,7 +223,7 @@ class WatchedConnection(asyncio.Protocol):
             self._next_step = self._next_step or self._loop.call_soon(self._step)
         elif self._ended:
             self._handler.connection_lost(self._error)
-        else:
+        elif not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _fail(self) -> None:

@@ -158,7 +158,10 @@ def _last(points: Mapping[float, float]) -> float:
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_answers_are_the_same(servers: Servers, query: Query, server: str) -> None:
-    """From the same samples every server gives the same series and values, except for growth in VictoriaMetrics."""
+    """From the same samples every server returns the same series and values.
+
+    Growth alone may differ: by up to a tenth between versions of Prometheus, freely in VictoriaMetrics.
+    """
     expected, found = [await ask(each, query, servers.now) for each in (servers.own, servers.newest[server])]
     if server == "victoria-metrics" and GROWTH.search(query.parameters.get("query", "")):
         assert bool(found) == bool(expected)
@@ -166,14 +169,17 @@ async def test_the_answers_are_the_same(servers: Servers, query: Query, server: 
     if isinstance(expected, list):
         assert found == expected
         return
+    # Prometheus 3 extrapolates a counter that was near 0 at the start of the range less far than Prometheus 2.
+    near = 0.1 if GROWTH.search(query.parameters["query"]) else 1e-9
     if "topk" in query.parameters.get("query", ""):
         # Of equals at the end of the list, each server may show another one.
-        assert sorted(map(_last, found.values())) == pytest.approx(sorted(map(_last, expected.values())), abs=1e-5)
+        last = [sorted(map(_last, each.values())) for each in (found, expected)]
+        assert last[0] == pytest.approx(last[1], rel=near, abs=1e-5)
         return
     assert found.keys() == expected.keys()
     for labels, points in expected.items():
         # VictoriaMetrics keeps fifteen digits: of a time in seconds, microseconds.
-        assert found[labels] == pytest.approx(points, abs=1e-5, nan_ok=True), labels
+        assert found[labels] == pytest.approx(points, rel=near, abs=1e-5, nan_ok=True), labels
 
 
 async def test_most_questions_have_an_answer(servers: Servers) -> None:

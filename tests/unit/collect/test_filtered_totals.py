@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.catalog import ACTIVE_TASK_STATUSES, FINAL_TASK_STATUSES, TASK_STATUSES
+from exporter.collect.result import Implausible
 from exporter.errors import Expected, ServerFailed
 from exporter.platform import wire
 from support.lists import Item, Poller, TaskLists, done
@@ -107,6 +108,27 @@ async def test_a_lie_is_something_else(too_many: int, running: int) -> None:
     poller = await Poller(platform).poll()
     assert counts(poller) == {**dict.fromkeys(TASK_STATUSES, too_many), "running": running + too_many}
     assert poller.truncated
+
+
+class FilteringAfterPaging(TaskLists):
+    """Cuts the unfiltered list into pages, then drops the tasks of other statuses from each page."""
+
+    async def tasks(self, status: str | None, page: int, *, expected: Expected = ()) -> wire.Page[wire.Task]:
+        unfiltered = await TaskLists.tasks(self, None, page, expected=expected)
+        kept: list[wire.Task | None] = [
+            task for task in unfiltered.items if task is not None and status in (task.task_status, None)
+        ]
+        return wire.Page(page, kept, unfiltered.total, self.per_page, Counter())
+
+
+@pytest.mark.parametrize("running", [3, 250])
+async def test_pages_that_prove_nothing(running: int) -> None:
+    """If a page that is not full is followed by another one, lists cannot be counted by their pages."""
+    platform = FilteringAfterPaging()
+    platform.put(*(Item(f"r{i}", "running", created_at=3.0 * i) for i in range(running)))
+    platform.put(*(done(f"c{i}", 2.0 * i, 2.0 * i + 1) for i in range(300)))
+    with pytest.raises(Implausible, match=r"page \d+ is not full, and yet another one follows"):
+        await Poller(platform).poll()
 
 
 async def test_a_platform_that_is_mended() -> None:

@@ -54,6 +54,16 @@ def test_a_long_text_costs_only_itself(text: str) -> None:
     assert text.startswith(agent.tool.partition("~")[0])
 
 
+@pytest.mark.parametrize("text", ["a," * 700, '"[{,\\' * 300, "," * (MAX_TEXT + 1)])
+def test_punctuation_in_texts_is_no_value(text: str) -> None:
+    """A prompt or an error text full of commas, in a field that is not read, does not make a page too large."""
+    body = agents(*({"agent_id": f"a{number}", "gpu_capacity": 7, "prompt": text} for number in range(100)))
+    assert [agent and agent.gpu_capacity for agent in wire.decode_agents(body, 1).items] == [7] * 100
+    many = agents(*({"agent_id": "a", "x": [[], text, {}] * 40} for _ in range(700)))
+    with pytest.raises(SchemaMismatch, match="more than"):
+        wire.decode_agents(many, 1)
+
+
 @pytest.mark.parametrize("where", ["agent_id", "agent_status", "running_count", "last_heartbeat", "more"])
 def test_a_long_text_anywhere(where: str) -> None:
     """A long text in a field of another type, in an unused field, or as a key does not affect the fields beside it."""

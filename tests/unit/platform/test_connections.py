@@ -2,17 +2,21 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
+import trustme
 
 from exporter.errors import ConnectFailed, SchemaMismatch
 from exporter.platform import connections
 from exporter.platform.client import Limits
 from exporter.platform.pacing import Pacer
+from exporter.platform.trust import Trust
 from support.raw import RawConnection, RawPlatform, RawRequest, answer, healthy, raw_platform
 from support.scripted import KEY, Client, Wiring, credential
 
@@ -384,3 +388,82 @@ async def test_a_list_that_moved_is_no_such_list() -> None:
     async with raw_platform(handler) as platform, connected(platform) as client:
         for number in (1, 2, 2):
             assert (await client.team.agents(number)).number == number
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def trust(authority: trustme.CA, tmp_path: Path) -> Trust:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return Trust(tmp_path / "ca.pem")
+
+
+@pytest.fixture
+async def complaints() -> list[dict[str, Any]]:
+    """What the event loop logs, which no caller sees."""
+    found: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    return found
+
+
+async def test_a_tls_peer_that_closes_after_each_answer(
+    tls: ssl.SSLContext, trust: Trust, complaints: list[dict[str, Any]]
+) -> None:
+    """An answer with `Connection: close` is read to its end, and nothing is asked of a transport that is closing."""
+
+    async def close_after(connection: RawConnection, request: RawRequest) -> None:
+        await connection.send(answer(b"x" * int(request.query["size"]), headers="Connection: close\r\n"))
+        connection.writer.close()
+
+    async with raw_platform(close_after, tls=tls) as platform, connected(platform, trust=trust) as client:
+        for size in [9_000, 40_000] * 30:
+            assert len(await client.get("/r/tasks", {"size": size})) == size
+    assert complaints == []
+
+
+class Quiet(asyncio.Protocol):
+    """In the place of aiohttp's protocol: takes whatever comes."""
+
+    transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def exception(self) -> None:
+        """Nothing is wrong with what came."""
+
+    def force_close(self) -> None:
+        """Leave it to the test."""
+
+
+async def test_a_tls_connection_that_is_closed_in_the_middle_of_an_answer(tls: ssl.SSLContext, trust: Trust) -> None:
+    """What TLS still delivers while it closes is dropped, and does not hide why the connection is being closed."""
+
+    async def large(connection: RawConnection, _: RawRequest) -> None:
+        await connection.send(answer(b"x" * 100_000))
+
+    async with raw_platform(large, tls=tls) as platform:
+        place = asyncio.get_running_loop().create_connection(
+            Quiet, "127.0.0.1", platform.port, ssl=await trust.context()
+        )
+        transport, protocol = await place
+        transport.write(b"GET / HTTP/1.1\r\n\r\n")
+        transport.pause_reading()
+        watched = connections.WatchedConnection(cast("Any", protocol))
+        watched.expect()
+        watched.response = Mock(status=200)
+        await asyncio.sleep(0.2)  # meanwhile TLS buffers the answer
+        transport.resume_reading()
+        watched.rest()
+        watched.close()
+        transport.abort()
