@@ -82,6 +82,15 @@ def test_warning(capsys: pytest.CaptureFixture[str]) -> None:
     assert warning.startswith("warning    at least 64 requests a minute are needed")
 
 
+def test_proxy(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy in use is shown with the variable that sets it, without its password."""
+    monkeypatch.setenv("https_proxy", "http://me:hunter2@proxy.example:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    check(settings(), ENVIRON, Shard())
+    assert "proxy      http://***@proxy.example:3128 (https_proxy)\n" in capsys.readouterr().out
+
+
 def test_shard(capsys: pytest.CaptureFixture[str]) -> None:
     """A shard's table shows only its own teams; all shards together show all teams."""
     shown = []

@@ -210,6 +210,21 @@ async def test_serve(platform: SimulatedPlatform, base_url: str) -> None:
             await session.get(f"http://127.0.0.1:{port}/metrics")
 
 
+async def test_serve_with_a_web_configuration_file(
+    platform: SimulatedPlatform, base_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file's rules apply from the first request on, and its doubtful settings are logged."""
+    teams, environ = keys(platform)
+    (tmp_path / "web.yaml").write_text("http_server_config: {http2: true, headers: {X-Frame-Options: deny}}\n")
+    web = {"listen_address": f"127.0.0.1:{(port := free_port())}", "config_file": str(tmp_path / "web.yaml")}
+    with caplog.at_level(logging.WARNING):
+        stop = await running(settings_of(base_url, *teams, web=web), environ)
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/-/healthy") as response:
+        assert response.headers["X-Frame-Options"] == "deny"
+    assert await stop() == 0
+    assert "web configuration: http2 is enabled, but only HTTP/1.1 is served" in caplog.messages
+
+
 async def test_serve_reloads_at_sighup(platform: SimulatedPlatform, base_url: str) -> None:
     """SIGHUP reads the configuration again; new teams are there at once."""
     teams, environ = keys(platform)
