@@ -22,21 +22,19 @@ def platform(assumed: Assumptions) -> SimulatedPlatform:
 
 
 async def polled(exporter: RunningExporter, team: str = "render") -> Samples:
-    """The exposition after a poll that began after this call."""
+    """The exposition after a poll that began after this call and has ended."""
     now = time.time()
 
-    async def fresh() -> list[Samples]:
-        samples = await exporter.samples()
-        for collector in ("tasks", "agents"):
-            labels = {"team_name": team, "collector": collector}
-            began = samples.value("cyberun_collector_last_attempt_timestamp_seconds", **labels)
-            ended = samples.value("cyberun_collector_last_success_timestamp_seconds", **labels)
-            if began is None or ended is None or not now < began <= ended:
-                return []
-        return [samples]
+    async def ended() -> bool:
+        teams = (await exporter.json("/api/v1/status"))["teams"]
+        (found,) = (each for each in teams if each["name"] == team)
+        # Both lists are published before what is derived from them; only then is the next poll due.
+        return found["next_poll_at"] is not None and all(
+            each["success"] and (each["last_attempt_at"] or 0.0) > now for each in found["collectors"]
+        )
 
-    (samples,) = await wait_until(fresh, within=60)
-    return samples
+    await wait_until(ended, within=60)
+    return await exporter.samples()
 
 
 def script(team: SimulatedTeam) -> list[Callable[[], None]]:
