@@ -55,7 +55,7 @@ def ended(command: list[str]) -> tuple[float, float]:
     """The median CPU seconds and the highest peak memory, in MB, of a command that ends by itself."""
     launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
     measured = [
-        subprocess.run(launch, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603  ours
+        subprocess.run(launch, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603  made above
         for _ in range(REPETITIONS)
     ]
     times = sorted(float(seconds) for seconds, _ in measured)
@@ -148,7 +148,7 @@ def bare_server(folder: Path) -> None:
 def imports() -> None:
     """The heaviest modules that serving loads, by the time of each with all that it loads first."""
     loading = [sys.executable, "-X", "importtime", "-c", "import exporter.cli.serve"]
-    lines = subprocess.run(loading, capture_output=True, text=True, check=True).stderr.splitlines()[1:]  # noqa: S603  ours
+    lines = subprocess.run(loading, capture_output=True, text=True, check=True).stderr.splitlines()[1:]  # noqa: S603  made above
     weights = [(int(total), name.strip()) for _, total, name in (line.split(":")[1].split("|") for line in lines)]
     heaviest = [(weight, name) for weight, name in sorted(weights, reverse=True) if "." not in name][:12]
     report("ordinary_imports", [{"module": name, "ms": weight / 1000} for weight, name in heaviest])

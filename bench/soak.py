@@ -111,7 +111,7 @@ class Rig:
 
 
 def _relay(url: str) -> Relay:
-    return Relay(urlsplit(url).port or 0, random.Random(7))  # noqa: S311  as above
+    return Relay(urlsplit(url).port or 0, random.Random(7))  # noqa: S311  repeatable on purpose
 
 
 def _platform(folder: Path) -> SimulatedPlatform:
@@ -177,7 +177,7 @@ async def _trouble(rig: Rig) -> None:
 
 def _members(rig: Rig, count: int) -> None:
     """Make the user whose teams are discovered a member of the last `count` teams."""
-    for user in rig.platform.access._sessions.values():  # noqa: SLF001  people have no API
+    for user in rig.platform.access._sessions.values():  # noqa: SLF001  the simulator offers no way in
         if user.name == "operator":
             user.teams = list(rig.platform.teams.values())[-count:] if count else []
 

@@ -57,7 +57,7 @@ def running(command: Sequence[str], folder: Path, port: int, ready: str) -> Iter
     log = folder / f"{port}.log"
     with (
         log.open("wb") as out,
-        subprocess.Popen(command, cwd=folder, stdout=out, stderr=out) as process,  # noqa: S603  ours to start
+        subprocess.Popen(command, cwd=folder, stdout=out, stderr=out) as process,  # noqa: S603  chosen by the script
     ):
         try:
             if not _answers(process, port, ready):

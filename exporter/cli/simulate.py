@@ -17,7 +17,7 @@ def run(given: Arguments) -> int:
 async def _simulate(given: Arguments) -> int:
     platform = simulated_platform(given.simulation)
     address = _address(given)
-    async with stop_signal() as stop, platform.serve(host=address.host or "0.0.0.0", port=address.port) as base_url:  # noqa: S104  asked for
+    async with stop_signal() as stop, platform.serve(host=address.host or "0.0.0.0", port=address.port) as base_url:  # noqa: S104  :PORT means all
         print(base_url)
         for team in platform.teams.values():
             print(f"{team.name}  {team.kind}  {team.team_id}  {team.token}")

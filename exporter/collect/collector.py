@@ -55,7 +55,7 @@ class Collector(ABC, Generic[S]):
 
         Between polls it is bytes: it is dozens of objects, and a garbage collection walks those of all teams at once.
         """
-        snapshot: S | None = None if self._snapshot is None else pickle.loads(self._snapshot)  # noqa: S301  our own
+        snapshot: S | None = None if self._snapshot is None else pickle.loads(self._snapshot)  # noqa: S301  dumped here
         return snapshot
 
     @property

@@ -269,7 +269,7 @@ def test_another_configuration_does_not_wait_for_the_reader(stream: io.StringIO)
     configure("info", "json", reader)  # type: ignore[arg-type]  # all of a stream that is used
     log.info("before")
     [handler] = logging.getLogger().handlers
-    configure("info", "logfmt", reader)  # type: ignore[arg-type]
+    configure("info", "logfmt", reader)  # type: ignore[arg-type]  # all of a stream that is used
     log.info("after")
     assert logging.getLogger().handlers == [handler]
     assert reader.text == ""

@@ -43,14 +43,14 @@ async def test_every_interface_without_ipv6(stack: ExitStack, monkeypatch: pytes
     """Without IPv6, every interface means those of IPv4."""
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     [(host, port)] = await opened(stack, None)
-    assert host == "0.0.0.0"  # noqa: S104  every interface is meant
+    assert host == "0.0.0.0"  # noqa: S104  compared, not bound  every interface is meant
     assert answers(socket.AF_INET, port)
 
 
 async def test_an_address_of_ipv4_is_that_alone(stack: ExitStack) -> None:
     """`0.0.0.0` does not listen in IPv6."""
     [(host, port)] = await opened(stack, "0.0.0.0")  # noqa: S104  every interface is meant
-    assert host == "0.0.0.0"  # noqa: S104
+    assert host == "0.0.0.0"  # noqa: S104  compared, not bound
     assert answers(socket.AF_INET, port)
     assert not answers(socket.AF_INET6, port)
 
