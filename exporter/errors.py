@@ -142,6 +142,8 @@ class SchemaMismatch(PlatformError):
 
 Expected: TypeAlias = tuple[type[PlatformError], ...]
 """Failures that are a valid answer for the caller: raised, but not counted."""
+NOT_OFFERED: Final[Expected] = (Unauthorized, Forbidden, NotFound, ClientRefused)
+"""How a platform refuses what is optional: it does not serve it, or not to this credential."""
 REASONS: tuple[str, ...] = tuple(leaf.reason for leaf in PlatformError.__subclasses__())
 """Every value of the `reason` label, in the order of the tree."""
 INTERNAL: Final = "internal"

@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter.catalog import Operation
 from exporter.collect.context import TeamContext
-from exporter.errors import ClientRefused, Forbidden, NotFound, PlatformError, Unauthorized, explained
+from exporter.errors import NOT_OFFERED, PlatformError, explained
 from exporter.fleet.quotas import own_quotas
 from exporter.status import QuotaStatus
 
@@ -13,8 +13,6 @@ INTERVAL: Final = 3600.0
 """Seconds between two requests for the quotas, which rarely change; also after a refusal."""
 RETRY: Final = 300.0
 """Seconds until the next request after a temporary failure."""
-REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
-"""A deployment may not serve quotas, or not to this credential: a valid answer, not a failure."""
 
 
 class QuotasCollector:
@@ -42,10 +40,10 @@ class QuotasCollector:
         """Request them once. Raises nothing: without an answer there are no quotas."""
         self._due_at = self._team.clock.monotonic() + INTERVAL
         try:
-            me = await self._team.client.me(expected=REFUSALS)
+            me = await self._team.client.me(expected=NOT_OFFERED)
         except PlatformError as error:
             self._failed(error)
-            if not isinstance(error, REFUSALS):
+            if not isinstance(error, NOT_OFFERED):
                 # A wait that the platform asks for here concerns only this path.
                 self._due_at = self._team.clock.monotonic() + max(RETRY, error.retry_after or 0.0)
         except Exception as error:  # noqa: BLE001  nothing optional may end other polls; it is logged and counted

@@ -41,4 +41,3 @@ class PollResult(Generic[S]):
 
 
 AgentsResult: TypeAlias = PollResult[AgentsSnapshot]
-TasksResult: TypeAlias = PollResult[TasksSnapshot]

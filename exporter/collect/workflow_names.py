@@ -6,7 +6,7 @@ from typing import Final
 
 from exporter.catalog import Operation
 from exporter.collect.context import TeamContext
-from exporter.errors import ClientRefused, Forbidden, NotFound, PlatformError, Unauthorized
+from exporter.errors import NOT_OFFERED, PlatformError
 from exporter.fleet.text import optional_label
 from exporter.fleet.workflows import WorkflowName
 from exporter.platform import wire
@@ -15,8 +15,6 @@ INTERVAL: Final = 300.0
 """Seconds between two requests, each for the next page of the list."""
 MAX_NAMES: Final = 1000
 """Most names remembered per team; those read longest ago are forgotten first."""
-REFUSALS: Final = (Unauthorized, Forbidden, NotFound, ClientRefused)
-"""A platform may not list workflows, or not to this credential: a valid answer, not a failure."""
 
 
 class WorkflowNames:
@@ -43,7 +41,7 @@ class WorkflowNames:
         """Read a page. Raises nothing: workflows without a known name are shown by their id."""
         self._due_at = self._team.clock.monotonic() + INTERVAL
         try:
-            page = await self._team.client.workflows(self._page, expected=REFUSALS)
+            page = await self._team.client.workflows(self._page, expected=NOT_OFFERED)
         except PlatformError as error:
             self._due_at = self._team.clock.monotonic() + max(INTERVAL, error.retry_after or 0.0)
         except Exception as error:  # noqa: BLE001  nothing optional may end other polls; it is logged and counted

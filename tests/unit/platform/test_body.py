@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.errors import PlatformError, TooLarge
 from exporter.platform.body import read_body
+from support.turns import turns_of_another_task
 
 MEBIBYTE = 2**20
 
@@ -48,16 +49,7 @@ async def test_a_bomb_takes_little_more_than_the_limit() -> None:
 
 async def test_others_get_their_turn_while_much_is_decompressed() -> None:
     """A large body in one small chunk does not block the event loop."""
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     body = gzip.compress(bytes(16 * MEBIBYTE))
-    counting = asyncio.create_task(count())
-    assert len(await read_body(chunks_of(body, len(body)), "gzip", 16 * MEBIBYTE)) == 16 * MEBIBYTE
-    counting.cancel()
-    assert turns >= 32
+    async with turns_of_another_task() as turns:
+        assert len(await read_body(chunks_of(body, len(body)), "gzip", 16 * MEBIBYTE)) == 16 * MEBIBYTE
+    assert turns.taken >= 32

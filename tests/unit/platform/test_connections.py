@@ -19,6 +19,7 @@ from exporter.platform.pacing import Pacer
 from exporter.platform.trust import Trust
 from support.raw import RawConnection, RawPlatform, RawRequest, answer, healthy, raw_platform
 from support.scripted import KEY, Client, Wiring, credential
+from support.turns import turns_of_another_task
 
 pytestmark = pytest.mark.loopback
 
@@ -302,20 +303,11 @@ async def test_one_byte_chunks_are_read_in_steps(length: int) -> None:
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
 
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     limits = Limits(timeout=20.0, max_response_bytes=1_000_000)
     async with raw_platform(handler) as platform, connected(platform, limits=limits) as client:
-        others = asyncio.create_task(other())
-        assert await client.get() == body
-        others.cancel()
-        assert turns > len(chunks) / connections._STEP
+        async with turns_of_another_task() as turns:
+            assert await client.get() == body
+        assert turns.taken > len(chunks) / connections._STEP
         assert await client.get() == body
         assert len(platform.connections) == 1
 

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.web import send
 from exporter.web.send import sliced
+from support.turns import Turns, turns_of_another_task
 
 
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 16))
@@ -38,24 +38,14 @@ class FastReader(web.StreamResponse):
 async def test_a_fast_reader_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """After each time slice of a long body other tasks run, although no write waits."""
     monkeypatch.setattr(send, "TIME_SLICE", -1.0)
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
     seen: list[int] = []
 
-    def body() -> Iterator[bytes]:
+    def body(turns: Turns) -> Iterator[bytes]:
         for _ in range(5):
-            seen.append(turns)
+            seen.append(turns.taken)
             yield bytes(send.SLICE)
 
-    others = asyncio.create_task(other())
-    await asyncio.sleep(0)
-    await send._stream(cast("web.Request", None), FastReader(), body())
-    others.cancel()
+    async with turns_of_another_task() as turns:
+        await send._stream(cast("web.Request", None), FastReader(), body(turns))
     # The first two parts are taken before the first slice leaves.
     assert all(later > earlier for earlier, later in pairwise(seen[1:]))
