@@ -5,14 +5,13 @@ from pathlib import Path
 import promql_parser as promql
 import pytest
 
-from support.rules import ALERTS, RECORDS, ROOT, Rule, labels_of_series, names, selectors
+from support.rules import ALERTS, RECORDS, ROOT, Rule, each_alert, labels_of_series, names, selectors
 
 FOLDER = ROOT / "docs" / "runbooks"
 RUNBOOKS = sorted(FOLDER.glob("*.md"))
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 FROM_PROMETHEUS = {"process_cpu_seconds_total", "process_resident_memory_bytes", "scrape_duration_seconds", "up"}
 
-each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 each_runbook = pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
 
 

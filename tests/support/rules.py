@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import promql_parser as promql
+import pytest
 import yaml
 
 from exporter.catalog import CATALOG, Kind, Metric
+from support.programs import content
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "prometheus"
@@ -79,6 +81,19 @@ def load(files: Iterable[Path] = FILES) -> tuple[Rule, ...]:
 RULES: Final = load()
 ALERTS: Final = tuple(rule for rule in RULES if rule.is_alert)
 RECORDS: Final = {rule.name: rule for rule in RULES if not rule.is_alert}
+HELD: Final = tuple(alert for alert in ALERTS if alert.labels["area"] != "trust")
+"""The alerts that are held while their data is withheld."""
+
+each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+each_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+each_held_alert = pytest.mark.parametrize("alert", HELD, ids=lambda alert: alert.name)
+
+
+async def promtool_test(document: Mapping[str, Any], folder: Path) -> None:
+    """Runs unit tests, which must pass; their document is put into the folder."""
+    path = folder / "rules_test.yml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert "SUCCESS" in await content("promtool", "test", "rules", str(path))
 
 
 def parts(expression: promql.Expr) -> Iterator[promql.Expr]:
