@@ -154,7 +154,8 @@ class LineFormatter(logging.Formatter):
 def _pairs(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
     time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     yield "ts", time.replace("+00:00", "Z")
-    yield "level", record.levelname.lower()
+    level = record.levelname.lower()
+    yield "level", "warn" if level == "warning" else level  # the setting's words
     yield "logger", record.name.removeprefix("exporter.")
     yield "msg", _clean(record.getMessage())
     for key, value in _fields(record):

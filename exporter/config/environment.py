@@ -89,7 +89,8 @@ def from_shorthand(environ: Mapping[str, str], others: Mapping[str, Any], nowher
     """
     present = {key: name for key, name in SHORTHAND.items() if environ.get(name)}
     teams = [each for name in LISTS for each in _items(others.get(name))]
-    mistakes += _contradictions(present, teams, nowhere)
+    no_list = any(not isinstance(others.get(name, []), list) for name in LISTS)  # a mistake that is reported elsewhere
+    mistakes += _contradictions(present, teams, None if no_list else nowhere)
     if teams or len(present.keys() & {"token_env", "token_file"}) != 1:
         return Source({}, _place)
     team = {key: name if key == "token_env" else environ[name] for key, name in present.items()}
@@ -100,7 +101,7 @@ def _items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _contradictions(present: Mapping[str, str], teams: list[Any], nowhere: str) -> Iterator[str]:
+def _contradictions(present: Mapping[str, str], teams: list[Any], nowhere: str | None) -> Iterator[str]:
     if teams:
         # A configured team may have its credential in a variable of this name.
         used = [str(team.get("token_env")) for team in teams if isinstance(team, Mapping)]
@@ -108,7 +109,7 @@ def _contradictions(present: Mapping[str, str], teams: list[Any], nowhere: str) 
             yield f"environment variable {name}: found a value although teams are configured; allowed: one of the two"
     elif "token_env" in present and "token_file" in present:
         yield f"environment variable {TOKEN}: found {TOKEN_FILE} as well; allowed: one of the two"
-    elif "token_env" not in present and "token_file" not in present:
+    elif nowhere and "token_env" not in present and "token_file" not in present:
         yield f"{nowhere}: found none; allowed: {_ANY_TEAM}"
 
 

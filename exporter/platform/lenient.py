@@ -16,8 +16,6 @@ from pydantic_core import from_json
 from exporter.errors import SchemaMismatch, Undecodable
 from exporter.platform.bounds import bounded
 
-MAX_REPAIRED: Final = 1024 * 1024
-"""Most bytes of JSON that are repaired."""
 _NO_JSON: Final = "json_invalid"
 _REQUIRED: Final = frozenset({"page_meta", "task_list", "agent_list", "workflow_list"})
 
@@ -90,7 +88,12 @@ def _drop(item: Any, where: tuple[int | str, ...], name: str) -> str:
     return next((step for step in reversed(where) if isinstance(step, str)), name)
 
 
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPE: Final = re.compile(
+    rb"""\\ (?: u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}  # a pair of surrogates
+        | (?P<lone> u[dD][89a-fA-F][0-9a-fA-F]{2} )
+        | . )""",
+    re.DOTALL | re.VERBOSE,
+)
 
 
 def _lenient_json(body: bytes) -> Any:
@@ -98,15 +101,14 @@ def _lenient_json(body: bytes) -> Any:
 
     Lone surrogates and invalid UTF-8 are replaced; a number that is too long becomes infinite, which no field allows.
     """
-    if len(body) > MAX_REPAIRED:
-        raise Undecodable("the body is not JSON")
-    text = body.decode("utf-8", "replace")
     try:
-        answer = json.loads(text, parse_int=_bounded_int)
-        whole = not _SURROGATE.search(text)
-        return answer if whole else json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+        return json.loads(_ESCAPE.sub(_without_lone, body).decode("utf-8", "replace"), parse_int=_bounded_int)
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"the body is not JSON: {_cause(error)}") from None
+
+
+def _without_lone(escape: re.Match[bytes]) -> bytes:
+    return b"?" if escape["lone"] else escape[0]
 
 
 def _cause(error: Exception) -> str:

@@ -201,7 +201,7 @@ async def test_a_credential_that_others_can_read_is_warned_of(
     exporter.token_path("render").chmod(mode)
     await programs.enter_async_context(exporter)
     await exporter.wait_ready()
-    lines = [line for line in exporter.logs.splitlines() if "level=warning" in line and "secrets/render" in line]
+    lines = [line for line in exporter.logs.splitlines() if "level=warn " in line and "secrets/render" in line]
     assert len(lines) == warned
     assert await up(exporter)
 

@@ -54,6 +54,14 @@ def test_a_logfmt_line_starts_with_time_level_logger_and_message() -> None:
     )
 
 
+def test_a_line_names_its_level_as_the_setting_does() -> None:
+    """Whoever sets `warn` finds `level=warn` in the log."""
+    lines = LineFormatter("logfmt")
+    names = {"DEBUG", "INFO", "WARNING", "ERROR"}
+    levels = {lines.format(logging.makeLogRecord({"name": "a", "levelname": each})).split()[1] for each in names}
+    assert levels == {"level=debug", "level=info", "level=warn", "level=error"}
+
+
 def test_a_json_line_holds_the_same() -> None:
     """Numbers, booleans and null keep their type."""
     assert json.loads(line("json", "team is up", n=1, ratio=0.5, ok=True, none=None)) == {
@@ -204,7 +212,7 @@ def test_a_reader_that_stands_still_holds_up_nobody(stream: io.StringIO, monkeyp
     *lines, note, after = map(json.loads, reader.text.splitlines())
     assert [each["msg"] for each in lines] == [f"line {number}" for number in range(len(lines))]
     assert len(lines) == 11  # the queue and the one that had left it
-    assert (note["level"], note["msg"]) == ("warning", "log lines dropped: nobody read them in time")
+    assert (note["level"], note["msg"]) == ("warn", "log lines dropped: nobody read them in time")
     assert note["lines"] == lines_dropped() == 100 - len(lines)
     assert after["msg"] == "after"
     del stream

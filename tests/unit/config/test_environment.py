@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,3 +178,13 @@ def test_without_a_team_the_mistake_says_what_to_set() -> None:
             "`cyberun-exporter demo` shows a simulated fleet"
         ),
     )
+
+
+@pytest.mark.parametrize("found", ["null", "{a: 1}", "{}", "'render'"])
+def test_teams_that_are_no_list_are_one_mistake(found: str, tmp_path: Path) -> None:
+    """Whatever stands in place of the list, the mistake has one line."""
+    file = tmp_path / "c.yaml"
+    file.write_text(f"teams: {found}")
+    with pytest.raises(ConfigError, match=r"^\S+: teams: found \S.*; allowed: a list; each item: [^;]*$") as caught:
+        load(file, {})
+    assert len(caught.value.mistakes) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from exporter.errors import PlatformError, SchemaMismatch, Undecodable
 from exporter.platform import account, wire
-from exporter.platform.bounds import takes_long
+from exporter.platform.bounds import MAX_BYTES, takes_long
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
@@ -493,6 +493,8 @@ def test_numbers_json_does_not_have(number: bytes) -> None:
         (b"a\\ud800b", "a?b"),
         (b"a\\udc00\\ud800b", "a??b"),
         (b"a\\ud83d\\ude00b", "a\N{GRINNING FACE}b"),
+        (b"a\\ud83d\\ude00\\uDE00b", "a\N{GRINNING FACE}?b"),
+        (b"a\\ud800\\\\ud800b", "a?\\ud800b"),
         (b"a\\u0000b", "a\x00b"),
     ],
 )
@@ -500,6 +502,15 @@ def test_text_that_is_no_unicode(raw: bytes, read: str) -> None:
     """Invalid UTF-8 and lone surrogates are replaced; the text, its item and its page are kept."""
     found = wire.decode_agents(page("agent_list", [AGENT]).replace(b'"a1"', b'"' + raw + b'"'), 1)
     assert (only(found).agent_id, found.unknown) == (read, {})
+
+
+def test_large_page_with_text_that_is_no_unicode() -> None:
+    """One such text costs a page no more than itself, however large a page may be."""
+    agents = [{**AGENT, "agent_id": f"a{number}", "agent_labels": ["l" * 380] * 100} for number in range(100)]
+    body = page("agent_list", agents, total=100).replace(b'"a7"', b'"a7\\ud800"')
+    assert 0.9 * MAX_BYTES < len(body) < MAX_BYTES
+    found = wire.decode_agents(body, 1)
+    assert (len(found.items), found.unknown) == (100, {})
 
 
 def test_key_twice() -> None:
