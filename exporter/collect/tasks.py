@@ -117,9 +117,9 @@ class _TaskLists:
         """
         scans: dict[str, FinalStatusScan] = {}
         for status in FINAL_TASK_STATUSES:
-            known = before.lists.get(status)
-            start = FinalStatusScan(before=known, seen_active=before.activity.seen)
-            scan = await self._read_page(status, known.entry if known else 1, start)
+            memory = before.final_lists.get(status)
+            start = FinalStatusScan(before=memory, seen_active=before.activity.seen)
+            scan = await self._read_page(status, memory.start_page if memory else 1, start)
             scans[status] = await self._read_on(status, scan, {})
         for status in FINAL_TASK_STATUSES:
             scans[status] = await self._read_on(status, scans[status], _not_in(scans.values(), gone))

@@ -24,28 +24,28 @@ from typing import Final
 from exporter.fleet.order import Key, Order, detect_order
 from exporter.fleet.tasks import ListPage, Task
 
-KNOWN: Final = 200
+MAX_REMEMBERED: Final = 200
 """At most this many ids are remembered per status: two pages."""
 MAX_PAGES: Final = 10
 """At most this many pages are read per status and poll."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinalList:
+class FinalStatusMemory:
     """What is remembered of one final status between two polls."""
 
     order: Order | None
-    """None while unknown."""
+    """How its list is sorted; None while unknown."""
     total: int
-    last: int
-    known: tuple[str, ...]
-    """Ids of the last poll, from the end where tasks arrive, then as many earlier ones as fit."""
-    all_known: bool
-    """Whether every task of the list was known at some poll and no id was forgotten since. Any unknown task is then
-    new."""
+    last_page: int
+    task_ids: tuple[str, ...]
+    """Of the tasks read at the last poll, from the end where tasks arrive, then as many earlier ones as fit."""
+    whole_list: bool
+    """Whether every task of the list was remembered at some poll, and no id was forgotten since. Any task that is not
+    remembered is then new."""
     latest: Mapping[Key, float]
     """The latest time of each sort key among the tasks seen so far. Unix seconds of the platform's clock."""
-    surplus: int = 0
+    unusable_items: int = 0
     """The number of items read that were duplicates or had no id."""
 
     @property
@@ -54,12 +54,14 @@ class FinalList:
         return self.order is None or self.order.newest_first
 
     @property
-    def entry(self) -> int:
+    def start_page(self) -> int:
         """The page to request first: the one that had the newest tasks."""
-        return 1 if self.newest_first else self.last
+        return 1 if self.newest_first else self.last_page
 
 
-NOTHING: Final = FinalList(order=None, total=0, last=1, known=(), all_known=False, latest=dict.fromkeys(Key, -inf))
+NOTHING_REMEMBERED: Final = FinalStatusMemory(
+    order=None, total=0, last_page=1, task_ids=(), whole_list=False, latest=dict.fromkeys(Key, -inf)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class FinalStatusScan:
     It has no slots, because derived values are cached properties.
     """
 
-    before: FinalList | None
+    before: FinalStatusMemory | None
     """None at the first poll, which only records the state of the list."""
     seen_active: Container[str] = frozenset()
     """Ids of tasks that were active at an earlier poll and have not been in a final status since."""
@@ -80,7 +82,7 @@ class FinalStatusScan:
     @property
     def truncated(self) -> bool:
         """Whether some new tasks may be missing."""
-        return self.stopped or not self.stable
+        return self.stopped or not self._positions_prove
 
     @property
     def total(self) -> int:
@@ -88,14 +90,43 @@ class FinalStatusScan:
         return self.pages[0].total
 
     @cached_property
-    def order(self) -> Order | None:
+    def tasks(self) -> Sequence[Task]:
+        """The tasks read, without duplicates, starting at the end where tasks arrive."""
+        tasks: dict[str, Task] = {}
+        for page in self._gapless_pages:
+            for task in page.tasks if self._newest_first else reversed(page.tasks):
+                tasks.setdefault(task.task_id, task)
+        return tuple(tasks.values())
+
+    @property
+    def _first_poll(self) -> bool:
+        return self.before is None
+
+    @property
+    def _memory(self) -> FinalStatusMemory:
+        return self.before or NOTHING_REMEMBERED
+
+    # How the list is sorted
+
+    @cached_property
+    def _order(self) -> Order | None:
         """How the list is sorted, as far as this poll or an earlier one shows."""
-        page, order = self.pages[0].tasks, self.before.order if self.before else None
+        page, order = self.pages[0].tasks, self._memory.order
         return order if order and order.fits(page) else detect_order(page) or order
+
+    def _sorted_by(self, key: Key) -> bool:
+        return self._order is not None and self._order.key is key
 
     @cached_property
     def _newest_first(self) -> bool:
-        return self.order is None or self.order.newest_first
+        return self._order is None or self._order.newest_first
+
+    @cached_property
+    def _direction_flipped(self) -> bool:
+        """Whether earlier polls read this list from the wrong end. This poll then only records its state."""
+        if self._first_poll or self._memory.whole_list:
+            return False
+        return self._memory.newest_first != self._newest_first
 
     @cached_property
     def _gapless_pages(self) -> Sequence[ListPage]:
@@ -109,6 +140,8 @@ class FinalStatusScan:
         start = next((i for i, page in enumerate(self.pages) if page.number >= page.last), len(self.pages))
         return self.pages[start:]
 
+    # What to read
+
     def next_page(self, gone: Mapping[str, float]) -> int | None:
         """The page to read next; None when all new tasks were read.
 
@@ -119,119 +152,103 @@ class FinalStatusScan:
         if not gapless or gapless[-1].number > last:
             return last  # the list grew or shrank while it was read: start again at what is now its last page
         following = gapless[-1].number + (1 if self._newest_first else -1)
-        if self.before is None or self._direction_flipped or not 1 <= following <= last:
+        if self._first_poll or self._direction_flipped or not 1 <= following <= last:
             return None
-        return following if self._next_may_hold_new(self.before, gone) else None
+        return following if self._further_page_may_hold_new(gone) else None
 
-    def _next_may_hold_new(self, before: FinalList, gone: Mapping[str, float]) -> bool:
-        """Whether the next page may hold new tasks."""
-        if self._sorted_by(Key.COMPLETED) and _oldest(Key.COMPLETED, self.tasks) < before.latest[Key.COMPLETED]:
+    def _further_page_may_hold_new(self, gone: Mapping[str, float]) -> bool:
+        if self._sorted_by(Key.COMPLETED) and _oldest(Key.COMPLETED, self.tasks) < self._memory.latest[Key.COMPLETED]:
             return False
-        return self._new_may_continue(before) or self._unexplained > 0 or self._gone_lies_further(gone)
+        return self._new_tasks_may_continue or self._unproved_new > 0 or self._is_further_on(gone)
 
-    def _sorted_by(self, key: Key) -> bool:
-        return self.order is not None and self.order.key is key
-
-    def _new_may_continue(self, before: FinalList) -> bool:
-        """Whether the new tasks at the list's end may continue on the next page.
+    @property
+    def _new_tasks_may_continue(self) -> bool:
+        """Whether the new tasks at the list's end may continue beyond the pages read.
 
         They may while no remembered task was read, and the last page read reaches past the latest time seen earlier.
         """
-        if any(task.task_id in self._known for task in self.tasks):
+        if any(task.task_id in self._remembered for task in self.tasks):
             return False
-        if self.order is None:
-            return before.all_known
-        key, horizon = self.order.key, before.latest[self.order.key]
+        if self._order is None:
+            return self._memory.whole_list
+        key, horizon = self._order.key, self._memory.latest[self._order.key]
         return any((time := key.of(task)) is None or time >= horizon for task in self._gapless_pages[-1].tasks)
 
-    def _gone_lies_further(self, gone: Mapping[str, float]) -> bool:
+    def _is_further_on(self, gone: Mapping[str, float]) -> bool:
         """Whether one of these tasks must be on a later page: the list is sorted by creation, and not read that far."""
         reached = _oldest(Key.CREATED, self.tasks)
         return self._sorted_by(Key.CREATED) and any(created <= reached for created in gone.values())
 
-    @cached_property
-    def tasks(self) -> Sequence[Task]:
-        """The tasks read, without duplicates, starting at the end where tasks arrive."""
-        tasks: dict[str, Task] = {}
-        for page in self._gapless_pages:
-            for task in page.tasks if self._newest_first else reversed(page.tasks):
-                tasks.setdefault(task.task_id, task)
-        return tuple(tasks.values())
-
-    @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.before.known if self.before else ())
-
-    @cached_property
-    def stable(self) -> bool:
-        """Whether a position in the list proves anything: the remembered tasks are in the same order, or were all."""
-        if self.before is None or self.before.all_known:
-            return True
-        places = {task_id: place for place, task_id in enumerate(self.before.known)}
-        found = [places[task.task_id] for task in self.tasks if task.task_id in places]
-        return not self._direction_flipped and found == sorted(found)
-
-    @cached_property
-    def _direction_flipped(self) -> bool:
-        """Whether earlier polls read this list from the wrong end. This poll then only records its state."""
-        before = self.before
-        return before is not None and not before.all_known and before.newest_first != self._newest_first
+    # What is new
 
     @property
     def new(self) -> list[Task]:
         """The tasks that joined the list since the last poll, as far as that can be known; none at the first poll."""
-        if self.before is None or self._direction_flipped:
+        if self._first_poll or self._direction_flipped:
             return []
-        counted = self._known.union(task.task_id for task in self._certain)
-        latest = self.before.latest[Key.COMPLETED]
-        others = [task for task in self.tasks if task.task_id not in counted and _end(task) > latest]
-        return [*self._certain, *sorted(others, key=_end, reverse=True)[: self._unexplained]]
+        accounted_for = self._remembered.union(task.task_id for task in self._proved_new)
+        latest = self._memory.latest[Key.COMPLETED]
+        others = [task for task in self.tasks if task.task_id not in accounted_for and _end(task) > latest]
+        return [*self._proved_new, *sorted(others, key=_end, reverse=True)[: self._unproved_new]]
 
     @cached_property
-    def _certain(self) -> Sequence[Task]:
-        """The tasks that are proved to be new."""
-        last_known = max((i for i, task in enumerate(self.tasks) if task.task_id in self._known), default=-1)
-        trusted = last_known if self.stable else -1
+    def _remembered(self) -> frozenset[str]:
+        return frozenset(self._memory.task_ids)
+
+    @cached_property
+    def _proved_new(self) -> Sequence[Task]:
+        places = (place for place, task in enumerate(self.tasks) if task.task_id in self._remembered)
+        new_before = max(places, default=-1) if self._positions_prove else -1
         return [
             task
-            for i, task in enumerate(self.tasks)
-            if task.task_id not in self._known and (i < trusted or self._is_new(task))
+            for place, task in enumerate(self.tasks)
+            if task.task_id not in self._remembered and (place < new_before or self._new_at_any_place(task))
         ]
 
-    def _is_new(self, task: Task) -> bool:
-        """Whether an unknown task must be new, whatever its position."""
-        if self.before is None:
-            return False
-        if self.before.all_known or task.task_id in self.seen_active:
+    @cached_property
+    def _positions_prove(self) -> bool:
+        """Whether a place in the list proves anything: the remembered tasks are in the same order, or were all."""
+        if self._first_poll or self._memory.whole_list:
             return True
-        time = self.order.key.of(task) if self.order else None
-        return self.order is not None and time is not None and time > self.before.latest[self.order.key]
+        places = {task_id: place for place, task_id in enumerate(self._memory.task_ids)}
+        found = [places[task.task_id] for task in self.tasks if task.task_id in places]
+        return not self._direction_flipped and found == sorted(found)
+
+    def _new_at_any_place(self, task: Task) -> bool:
+        """Whether a task that is not remembered must be new, wherever it is in the list."""
+        if self._memory.whole_list or task.task_id in self.seen_active:
+            return True
+        time = self._order.key.of(task) if self._order else None
+        return self._order is not None and time is not None and time > self._memory.latest[self._order.key]
 
     @cached_property
-    def _unexplained(self) -> int:
+    def _unproved_new(self) -> int:
         """How many new tasks the list's growth implies beyond those that are proved to be new."""
-        before = self.before or NOTHING
-        growth = (self._gapless_pages or self.pages)[0].total - before.total - max(0, self._surplus - before.surplus)
-        return max(0, growth - len(self._certain))
+        unusable = max(0, self._unusable_items - self._memory.unusable_items)
+        growth = (self._gapless_pages or self.pages)[0].total - self._memory.total - unusable
+        return max(0, growth - len(self._proved_new))
 
     @property
-    def _surplus(self) -> int:
+    def _unusable_items(self) -> int:
         return sum(page.items for page in self._gapless_pages) - len(self.tasks)
 
-    def after(self) -> FinalList:
+    # What to remember
+
+    def after(self) -> FinalStatusMemory:
         """What to remember for the next poll."""
-        earlier, latest_page = self.before or NOTHING, self.pages[-1]
-        ids = dict.fromkeys((*(task.task_id for task in self.tasks), *earlier.known))
+        earlier, last_read = self._memory, self.pages[-1]
+        ids = dict.fromkeys((*(task.task_id for task in self.tasks), *earlier.task_ids))
         read = {task.task_id: task for page in self.pages for task in page.tasks}
-        read_all = latest_page.total <= len(self.tasks) + self._surplus
-        return FinalList(
-            order=self.order,
-            total=latest_page.total,
-            last=latest_page.last,
-            known=tuple(islice(ids, KNOWN)),
-            all_known=(read_all and len(self.tasks) <= KNOWN) or (earlier.all_known and len(ids) <= KNOWN),
-            latest={key: _latest(key, read.values(), earlier.latest[key]) for key in Key},
-            surplus=self._surplus,
+        read_all = last_read.total <= len(self.tasks) + self._unusable_items
+        fits = len(self.tasks) <= MAX_REMEMBERED
+        return FinalStatusMemory(
+            order=self._order,
+            total=last_read.total,
+            last_page=last_read.last,
+            task_ids=tuple(islice(ids, MAX_REMEMBERED)),
+            whole_list=(read_all and fits) or (earlier.whole_list and len(ids) <= MAX_REMEMBERED),
+            latest={key: max(earlier.latest[key], _latest(key, read.values())) for key in Key},
+            unusable_items=self._unusable_items,
         )
 
 
@@ -239,8 +256,8 @@ def _oldest(key: Key, tasks: Iterable[Task]) -> float:
     return min((time for task in tasks if (time := key.of(task)) is not None), default=inf)
 
 
-def _latest(key: Key, tasks: Iterable[Task], earlier: float) -> float:
-    return max((earlier, *(time for task in tasks if (time := key.of(task)) is not None)))
+def _latest(key: Key, tasks: Iterable[Task]) -> float:
+    return max((time for task in tasks if (time := key.of(task)) is not None), default=-inf)
 
 
 def _end(task: Task) -> float:

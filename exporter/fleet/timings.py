@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter.catalog import FINAL_TASK_STATUSES, RUN_BUCKETS, WAIT_BUCKETS
 from exporter.fleet.activity import ActiveStatusScan, Activity
-from exporter.fleet.finished import FinalList, FinalStatusScan
+from exporter.fleet.finished import FinalStatusMemory, FinalStatusScan
 from exporter.fleet.tallies import Combination, Tallies
 from exporter.fleet.tasks import Task
 from exporter.fleet.workflows import Workflows
@@ -42,8 +42,8 @@ class Histogram:
 class Timings:
     """What a team's tasks have done since the first poll."""
 
-    lists: Mapping[str, FinalList] = field(default_factory=dict)
-    """By final status; empty before the first poll."""
+    final_lists: Mapping[str, FinalStatusMemory] = field(default_factory=dict)
+    """What is remembered of each final status; empty before the first poll."""
     activity: Activity = field(default_factory=Activity)
     finished: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(FINAL_TASK_STATUSES, 0))
     retries: int = 0
@@ -51,7 +51,6 @@ class Timings:
     run: Mapping[str, Histogram] = field(
         default_factory=lambda: {status: Histogram.empty(RUN_BUCKETS) for status in FINAL_TASK_STATUSES}
     )
-
     tallies: Tallies = field(default_factory=Tallies)
     workflows: Workflows = field(default_factory=Workflows)
 
@@ -71,27 +70,29 @@ class Timings:
         late = (task for task in ended if task.task_id not in started and not self.activity.waited(task))
         waited = [*started.values(), *late]
         waits = _spans(waited, lambda task: (task.created_at, task.started_at))
-        runs = {s: _spans(tasks, lambda task: (task.started_at, task.completed_at)) for s, tasks in new.items()}
+        runs = {
+            status: _spans(tasks, lambda task: (task.started_at, task.completed_at)) for status, tasks in new.items()
+        }
         timings = Timings(
-            lists={status: scan.after() for status, scan in finals.items()},
+            final_lists={status: scan.after() for status, scan in finals.items()},
             activity=self.activity.after(
                 active,
                 waited={task.task_id for task in waited},
                 ended={task.task_id for scan in finals.values() for task in scan.tasks},
-                first=not self.lists,
+                first=not self.final_lists,
             ),
             finished={status: count + len(new[status]) for status, count in self.finished.items()},
             retries=self.retries + sum(task.retries for task in ended),
             wait=self.wait.observed(waits.lengths),
+            run={status: histogram.observed(runs[status].lengths) for status, histogram in self.run.items()},
             tallies=self.tallies.after(new, _combinations(active, finals)),
             workflows=self.workflows.after(new, _workflows(active, finals), workflows),
-            run={status: histogram.observed(runs[status].lengths) for status, histogram in self.run.items()},
         )
         return Advance(timings, waits.reversed, sum(spans.reversed for spans in runs.values()))
 
     def _first_ends(self, finals: Mapping[str, FinalStatusScan]) -> Mapping[str, list[Task]]:
         """The new tasks of each final status that were in no other one before: a failed task may have been retried."""
-        counted = self._known()
+        counted = self._remembered_final()
         new: dict[str, list[Task]] = {}
         for status, scan in finals.items():
             new[status] = [task for task in scan.new if task.task_id not in counted]
@@ -100,13 +101,14 @@ class Timings:
 
     def _first_starts(self, active: Mapping[str, ActiveStatusScan]) -> Mapping[str, Task]:
         """The tasks that started since the last poll, except retries of finished ones; none at the first poll."""
-        if not self.lists:
+        if not self.final_lists:
             return {}
-        known = self._known()
-        return {task_id: task for task_id, task in self.activity.started(active).items() if task_id not in known}
+        ended = self._remembered_final()
+        return {task_id: task for task_id, task in self.activity.started(active).items() if task_id not in ended}
 
-    def _known(self) -> set[str]:
-        return {task_id for listed in self.lists.values() for task_id in listed.known}
+    def _remembered_final(self) -> set[str]:
+        """Ids of the finished tasks that are remembered."""
+        return {task_id for memory in self.final_lists.values() for task_id in memory.task_ids}
 
 
 def _workflows(active: Mapping[str, ActiveStatusScan], finals: Mapping[str, FinalStatusScan]) -> Iterator[str]:

@@ -287,10 +287,10 @@ async def test_durations_that_run_backwards_are_counted() -> None:
 async def test_nothing_is_kept_of_a_poll_that_failed() -> None:
     """The timings are immutable: a poll that fails halfway has changed nothing."""
     before = (await look(Listed({"completed": [task(0)]}))).timings
-    copy = before.finished, before.lists, before.wait
+    copy = before.finished, before.final_lists, before.wait
     with pytest.raises(ServerFailed):
         await look(Listed({"completed": [task(1), task(0)]}, fails=("failed", 1)), before)
-    assert (before.finished, before.lists, before.wait) == copy
+    assert (before.finished, before.final_lists, before.wait) == copy
 
 
 # --- provisioning -------------------------------------------------------------------------------------------

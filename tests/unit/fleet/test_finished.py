@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.errors import ServerFailed
-from exporter.fleet.finished import KNOWN, MAX_PAGES
+from exporter.fleet.finished import MAX_PAGES, MAX_REMEMBERED
 from exporter.fleet.order import Key, Order, detect_order
 from exporter.fleet.tasks import Task
 from support.lists import Item, Poller, TaskLists, done, history
@@ -144,7 +144,7 @@ async def test_what_was_counted_and_forgotten_is_not_new() -> None:
     poller = await seeded(old=history(10))
     poller.lists.put(*history(350, start=100_000.0, prefix="n"))
     await poller.poll()
-    poller.lists.remove(*(f"n{349 - number:05d}" for number in range(KNOWN)))
+    poller.lists.remove(*(f"n{349 - number:05d}" for number in range(MAX_REMEMBERED)))
     assert (await poller.poll()).finished == {"completed": 350}
 
 
@@ -296,7 +296,7 @@ async def test_memory_does_not_grow_with_the_tasks_ever_seen(key: str, newest_fi
         poller.lists.items = dict(list(poller.lists.items.items())[-1000:])
     timings = poller.timings
     assert timings.finished["completed"] == 20_000
-    assert max(len(each.known) for each in timings.lists.values()) <= KNOWN
+    assert max(len(each.task_ids) for each in timings.final_lists.values()) <= MAX_REMEMBERED
     assert not poller.truncated
 
 

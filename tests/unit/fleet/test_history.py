@@ -88,7 +88,7 @@ class TaskHistory(RuleBasedStateMachine):
         super().__init__()
         self._patch = pytest.MonkeyPatch()
         for module, name, value in (
-            (finished, "KNOWN", 2 * PER_PAGE),
+            (finished, "MAX_REMEMBERED", 2 * PER_PAGE),
             (order, "MIN_MAJORITY", 4),
             (activity, "REMEMBERED", 8 * PER_PAGE),
         ):
@@ -259,7 +259,7 @@ class TaskHistory(RuleBasedStateMachine):
         """A new exporter knows nothing: what ended or started before its first poll never counts."""
         self.poller, self.model = Poller(self.lists, workflows=len(WORKFLOWS)), Model()
         self.poll()
-        if any(each.order is None and not each.all_known for each in self.poller.timings.lists.values()):
+        if any(each.order is None and not each.whole_list for each in self.poller.timings.final_lists.values()):
             # A page of a hundred items tells their order even if many come twice, one of ten may not.
             self.lists.doubled.clear()
             self.poller, self.model = Poller(self.lists, workflows=len(WORKFLOWS)), Model()
@@ -348,7 +348,7 @@ class TaskHistory(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         timings = getattr(self, "poller", Poller(TaskLists())).timings
         assert len(timings.activity.seen) <= 8 * PER_PAGE
-        assert all(len(listed.known) <= 2 * PER_PAGE for listed in timings.lists.values())
+        assert all(len(memory.task_ids) <= 2 * PER_PAGE for memory in timings.final_lists.values())
         assert timings.workflows.ranked.keys() <= set(WORKFLOWS)
         assert len(timings.tallies.execution) <= 2 * len(FINAL_TASK_STATUSES)
 
