@@ -3,10 +3,10 @@
 A list that shrank while it was read is read once more; if that is incomplete too, the snapshot is truncated.
 """
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from exporter.collect.offload import offload
 from exporter.collect.result import AgentsResult, FetchAgents, Implausible, PollResult, UnknownValues
 from exporter.collect.walk import Walk
 from exporter.expose import families
@@ -57,8 +57,7 @@ async def collect_agents(
     poll = await _AgentsPoll(rules, before).read(fetch, unknown)
     if poll.worth_repeating:
         poll = await _AgentsPoll(rules, before).read(fetch, unknown)
-    # Presence is computed for all agents at once, which would block the event loop for too long.
-    return await asyncio.to_thread(poll.result, now)
+    return await offload(poll.agents, poll.result, now)
 
 
 class _AgentsPoll:
@@ -95,6 +94,11 @@ class _AgentsPoll:
         self._rendering.add(admitted)
         self._series_dropped += sum(map(self._rendering.series, left_out))
         self._totals.add((*admitted, *left_out))
+
+    @property
+    def agents(self) -> int:
+        """How many agents were read, without duplicates."""
+        return len(self._roster)
 
     @property
     def worth_repeating(self) -> bool:

@@ -1,6 +1,5 @@
 """One list of one team: when it is polled, with what result, and which data may still be served."""
 
-import asyncio
 import pickle
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,6 +11,7 @@ from exporter.collect.agents import collect_agents
 from exporter.collect.context import TeamContext
 from exporter.collect.filtered_totals import FilteredTotals
 from exporter.collect.history import History
+from exporter.collect.offload import offload
 from exporter.collect.provisioning import ProvisioningFilter
 from exporter.collect.result import Implausible, PollResult, S, TaskSource, UnknownValues
 from exporter.collect.tasks import collect_tasks
@@ -135,7 +135,8 @@ class TasksCollector(Collector[TasksSnapshot]):
             )
 
         snapshot = await self.filtered_totals.poll(self._team.client, read)
-        rendered = await asyncio.to_thread(_rendered, self._team.rules.name, snapshot, self.workflow_names.names)
+        workflows = len(snapshot.timings.workflows.shown)
+        rendered = await offload(workflows, _rendered, self._team.rules.name, snapshot, self.workflow_names.names)
         return PollResult(snapshot=snapshot, families=rendered)
 
     def _note(self, snapshot: TasksSnapshot) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from exporter.catalog import Operation, Scope
 from exporter.collect.collector import AgentsCollector, TasksCollector
 from exporter.collect.context import Hold, TeamContext, TeamRules
+from exporter.collect.offload import offload
 from exporter.collect.quotas import QuotasCollector
 from exporter.collect.transitions import TransitionLog
 from exporter.expose import families
@@ -137,8 +138,7 @@ class Team:
         """Publish what is computed from both lists, each as last read."""
         tasks, agents = self._tasks.snapshot, self._agents.snapshot
         if tasks is not None and agents is not None:
-            # This is computed for all agents at once, which would block the event loop for too long.
-            rendered = await asyncio.to_thread(_rendered, self.rules.name, tasks, agents)
+            rendered = await offload(len(agents.listed), _rendered, self.rules.name, tasks, agents)
             fresh_until = min(self._tasks.fresh_until, self._agents.fresh_until)
             self._context.publish(Scope.ASSIGNMENT, rendered, fresh_until)
 

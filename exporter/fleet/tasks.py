@@ -86,6 +86,7 @@ def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = i
     Items without an id or with a repeated one, and times in the future, are counted in `unknown`.
     """
     seen = set[str]()
+    kinds: dict[tuple[str | None, ...], TaskKind] = {}
 
     def past(field: str, moment: datetime | None) -> float | None:
         time = unix_time(moment)
@@ -93,6 +94,10 @@ def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = i
             return time
         unknown[field] += 1
         return None
+
+    def kind(*raw: str | None) -> TaskKind:
+        # A page has few kinds, but many tasks of each.
+        return kinds.get(raw) or kinds.setdefault(raw, TaskKind(*map(optional_label, raw)))
 
     for item in page.items:
         if item is None or not item.id or item.id in seen:
@@ -108,12 +113,8 @@ def read_tasks(page: wire.Page[wire.Task], unknown: Counter[str], now: float = i
             labels=label_set(item.agent_labels),
             agent_id=optional_label(item.agent_id),
             workflow_id=optional_label(item.workflow_id),
-            kind=_kind(item.gpu_type, item.dispatch_target, item.target_pool, item.tool_type),
+            kind=kind(item.gpu_type, item.dispatch_target, item.target_pool, item.tool_type),
         )
-
-
-def _kind(*raw: str | None) -> TaskKind:
-    return TaskKind(*map(optional_label, raw))
 
 
 def oldest(times: Iterable[float | None]) -> float | None:
