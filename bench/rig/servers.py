@@ -73,7 +73,7 @@ def _answers(process: subprocess.Popen[bytes], port: int, path: str) -> bool:
         try:
             get(port, path)
         except OSError:
-            time.sleep(0.1)
+            time.sleep(0.02)
         else:
             return True
     return False

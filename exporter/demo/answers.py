@@ -104,10 +104,9 @@ async def _send_endless(
 ) -> web.StreamResponse:
     response.headers.popall("Content-Encoding", None)
     await response.prepare(request)
-    with contextlib.suppress(ConnectionError):
-        while not stopping.is_set():
-            await response.write(_CHUNK)
-            await asyncio.sleep(0)
+    while not stopping.is_set():
+        await response.write(_CHUNK)
+        await asyncio.sleep(0)
     return reset(request)
 
 

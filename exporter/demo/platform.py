@@ -138,7 +138,10 @@ class SimulatedPlatform:
         now = self.clock()
         answer = answers.instead(faults, now) or await self._answer(request, grant, call.path, faults)
         call.status = answer.status
-        return await answers.send(request, answer, faults, now + faults.get("date", 0), stopping)
+        try:
+            return await answers.send(request, answer, faults, now + faults.get("date", 0), stopping)
+        except ConnectionError:  # the client left, which is its right
+            return answers.reset(request)
 
     def _register(self, request: web.Request) -> tuple[Call, Grant | None]:
         grant = self.access.identify(request.headers)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
-from exporter.demo import SimulatedPlatform, SimulatedTeam
+from exporter.demo import SimulatedPlatform, SimulatedTeam, answers
 
 pytestmark = pytest.mark.loopback
 
@@ -389,3 +390,21 @@ async def test_control_refuses(raw: aiohttp.ClientSession, platform: SimulatedPl
         assert response.status == 400
         assert (await response.json())["error_message"]
     assert len(platform.faults) == 0
+
+
+async def test_a_client_that_leaves_is_not_an_error(
+    raw: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exporter may stop while it is answered: the simulated platform then logs no traceback."""
+
+    async def send(request: web.Request, *_: object) -> web.StreamResponse:
+        # What is certain here is a race with a real client: the connection is closing, and nothing has noticed yet.
+        assert request.transport is not None
+        request.transport.close()
+        await web.StreamResponse().prepare(request)
+        raise AssertionError("the connection was open")
+
+    monkeypatch.setattr(answers, "send", send)
+    with pytest.raises(BROKEN):
+        await get(raw)
+    assert not caplog.records
