@@ -22,6 +22,7 @@ class _ScheduledTeam:
         anchor: a moment of its schedule; every regular poll is a whole number of intervals away from it. The anchors of
             teams that are added together are spread evenly over the interval.
         due: when it is polled next; None while a poll is under way.
+        polled_at: when its last poll started.
         step: a timer for the next poll, or the poll under way; either can be cancelled. A sleeping task instead of the
             timer would give the garbage collector three times as many objects to traverse.
     """
@@ -30,6 +31,7 @@ class _ScheduledTeam:
     interval: float
     anchor: float
     due: float | None
+    polled_at: float | None = None
     step: asyncio.TimerHandle | asyncio.Task[None] | None = None
 
 
@@ -56,20 +58,17 @@ class Schedule:
                 _cancel(self._entries.values())
 
     def set_teams(self, teams: Sequence[Team]) -> None:
-        """Poll exactly these teams. Existing ones with the same interval keep their schedule."""
-        kept = {
-            team.rules.name: entry
-            for team in teams
-            if (entry := self._entries.get(team.rules.name))
-            and (entry.team, entry.interval) == (team, team.rules.interval)
-        }
-        _cancel(entry for name, entry in self._entries.items() if name not in kept)
+        """Poll exactly these teams. Existing ones keep their schedule, and a poll under way goes on."""
+        known = {team: entry for team in teams if (entry := self._entries.get(team.rules.name)) and entry.team is team}
+        _cancel(entry for entry in self._entries.values() if entry.team not in known)
+        moved = [team for team in teams if team not in known or known[team].interval != team.rules.interval]
         start = self._clock.monotonic()
-        new = [team for team in teams if team.rules.name not in kept]
-        added = {team.rules.name: _new_entry(team, start, i / len(new)) for i, team in enumerate(new)}
-        self._entries = {team.rules.name: kept.get(team.rules.name) or added[team.rules.name] for team in teams}
+        new = [_new_entry(team, start, i / len(moved)) for i, team in enumerate(moved)]
+        for entry in new:
+            _follow(known.setdefault(entry.team, entry), entry)
+        self._entries = {team.rules.name: known[team] for team in teams}
         if self._group is not None:
-            self._begin(added.values())
+            self._begin(known[team] for team in moved if known[team].due is not None)
 
     def _begin(self, entries: Iterable[_ScheduledTeam]) -> None:
         for entry in entries:
@@ -80,13 +79,16 @@ class Schedule:
             self._poll_at(due, entry)
 
     def _poll_at(self, due: float, entry: _ScheduledTeam) -> None:
+        if isinstance(entry.step, asyncio.TimerHandle):
+            entry.step.cancel()
         entry.due = due
         delay = max(0.0, due - self._clock.monotonic())
         entry.step = asyncio.get_running_loop().call_later(delay, self._start, entry)
 
     def _start(self, entry: _ScheduledTeam) -> None:
         if self._group is not None:
-            entry.due, self._advanced_at = None, self._clock.monotonic()
+            entry.due, entry.polled_at = None, self._clock.monotonic()
+            self._advanced_at = entry.polled_at
             entry.step = self._group.create_task(self._poll(entry))
 
     async def _poll(self, entry: _ScheduledTeam) -> None:
@@ -122,3 +124,19 @@ def _new_entry(team: Team, start: float, fraction: float) -> _ScheduledTeam:
     interval = team.rules.interval
     due = start + min(interval, FIRST_ROUND) * fraction
     return _ScheduledTeam(team, interval, anchor=start + interval * fraction, due=due)
+
+
+def _follow(entry: _ScheduledTeam, new: _ScheduledTeam) -> None:
+    """Take over another interval: it begins at the last poll; if it is over already, the next poll comes soon.
+
+    So a series of reloads neither multiplies the polls nor postpones them.
+    """
+    entry.interval = new.interval
+    if entry.polled_at is None:
+        entry.anchor = new.anchor
+    elif entry.due is None:
+        entry.anchor = entry.polled_at
+    elif new.due is not None and entry.polled_at + new.interval < new.due:
+        entry.due, entry.anchor = min(entry.due, new.due), new.anchor
+    else:
+        entry.due = entry.anchor = entry.polled_at + new.interval

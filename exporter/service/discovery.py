@@ -18,6 +18,8 @@ INTERVAL: Final = 300.0
 """Seconds between two discoveries of the teams of one credential."""
 RETRY: Final = 30.0
 """Seconds until the next attempt after a failed one."""
+LEAST_PAUSE: Final = 5.0
+"""Least seconds between two attempts, so that a series of reloads is no series of requests."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Findings:
         attempted_at: when it was last asked, in monotonic seconds.
         succeeded_at: when it last answered.
         failure: why the last attempt failed; None when it succeeded.
+        not_before: when the platform may be asked again, in monotonic seconds, also after a reload; None if at once.
     """
 
     teams: tuple[FoundTeam, ...] = ()
@@ -48,6 +51,7 @@ class Findings:
     attempted_at: float | None = None
     succeeded_at: float | None = None
     failure: Exception | None = None
+    not_before: float | None = None
 
 
 class Discovery:
@@ -77,6 +81,7 @@ class Discovery:
     async def look(self) -> None:
         """Request the teams once; a failure is logged, and leaves the teams as they were."""
         now = self._clock()
+        self.findings = replace(self.findings, not_before=now + LEAST_PAUSE)
         try:
             teams = _found(await self._client.teams(required=bool(self.findings.teams)))
         except PlatformError as error:
@@ -88,16 +93,26 @@ class Discovery:
             self._failed(now, error.with_traceback(None), None)
         else:
             self._backoff.succeeded()
-            self.findings = Findings(teams, attempted=True, attempted_at=now, succeeded_at=now)
+            self.findings = replace(
+                self.findings, teams=teams, attempted=True, attempted_at=now, succeeded_at=now, failure=None
+            )
 
     def _failed(self, now: float, failure: Exception, retry_after: float | None) -> None:
-        self._backoff.failed(self._clock(), retry_after)
-        self.findings = replace(self.findings, attempted=True, attempted_at=now, failure=failure)
+        ended = self._clock()
+        self._backoff.failed(ended, retry_after)
+        not_before = max(now + LEAST_PAUSE, ended + (retry_after or 0.0))
+        self.findings = replace(self.findings, attempted=True, attempted_at=now, failure=failure, not_before=not_before)
 
     async def keep_looking(
         self, report: Callable[[], Awaitable[None]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """Request the teams periodically until cancelled, and call `report` after each attempt."""
+        """Request the teams periodically until cancelled, and call `report` after each attempt.
+
+        The first attempt comes at once, or when what is known already may be asked for again.
+        """
+        held = (self.findings.not_before or 0.0) - self._clock()
+        if held > 0:
+            await sleep(held)
         while True:
             await self.look()
             await report()

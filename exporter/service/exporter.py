@@ -41,7 +41,7 @@ class Exporter:
     def set_teams(self, teams: Sequence[Team], *, stale_after: float) -> None:
         """Poll and serve exactly these teams.
 
-        Existing ones keep their data, and their schedule if the interval is the same.
+        Existing ones keep their data and their schedule.
         """
         # A new team may take over a name: the old one's series go, while the counters of that name stay.
         for name, team in self._teams.items():

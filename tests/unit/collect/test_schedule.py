@@ -4,6 +4,7 @@ import selectors
 import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -227,18 +228,83 @@ def test_a_team_that_is_gone_is_freed() -> None:
     play(scene)
 
 
-def test_other_interval_starts_a_new_beat() -> None:
-    """A team whose interval changed is polled at the new one from then on."""
+@pytest.mark.parametrize(
+    ("before", "after", "at", "polls"),
+    [
+        (30.0, 10.0, 5.0, [0.0, 10.0, 20.0, 30.0]),
+        (300.0, 10.0, 25.0, [0.0, 25.0, 35.0]),
+        (10.0, 30.0, 5.0, [0.0, 30.0]),
+        (10.0, 30.0, 15.0, [0.0, 10.0]),
+    ],
+)
+def test_another_interval_begins_at_the_last_poll(before: float, after: float, at: float, polls: list[float]) -> None:
+    """A team whose interval changed is polled when the new one is over, or at once if it is over already."""
 
     async def scene() -> None:
-        one = team("one", 30.0)
+        one = team("one", before)
+        schedule = make_schedule(one)
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(at)
+        one.rules = _Rules("one", after)
+        set_teams(schedule, one)
+        await asyncio.sleep(39.0 - at)
+        assert one.polls == polls
+        task.cancel()
+
+    play(scene)
+
+
+def test_many_reloads_cost_no_polls() -> None:
+    """However often the intervals change, teams are polled neither more often than these say nor later."""
+
+    async def scene() -> None:
+        teams = [team(name) for name in "abc"]
+        schedule = make_schedule(*teams)
+        task = asyncio.create_task(schedule.run())
+        for second in range(70):
+            await asyncio.sleep(1.0)
+            for each in teams:
+                each.rules = _Rules(each.rules.name, 30.0 + second % 2)
+            set_teams(schedule, *teams)
+        assert [len(each.polls) for each in teams] == [3, 2, 2]
+        assert {second - first for each in teams for first, second in pairwise(each.polls)} <= {30.0, 31.0}
+        task.cancel()
+
+    play(scene)
+
+
+def test_overdue_teams_are_spread() -> None:
+    """Teams for which a much shorter interval is over are not polled all at once, and reloads do not postpone them."""
+
+    async def scene() -> None:
+        teams = [team(name, 3000.0) for name in "abc"]
+        schedule = make_schedule(*teams)
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(100.0)
+        for second in range(30):
+            for each in teams:
+                each.rules = _Rules(each.rules.name, 60.0 + second % 2)
+            set_teams(schedule, *teams)
+            await asyncio.sleep(1.0)
+        assert [each.polls for each in teams] == [[0.0, 100.0], [10.0, 110.0], [20.0, 120.0]]
+        task.cancel()
+
+    play(scene)
+
+
+def test_another_interval_does_not_end_a_poll_under_way() -> None:
+    """The poll that is under way goes on, and the new interval counts from its start."""
+
+    async def scene() -> None:
+        one = team("one", 30.0, takes=lambda _: 8.0)
         schedule = make_schedule(one)
         task = asyncio.create_task(schedule.run())
         await asyncio.sleep(5.0)
         one.rules = _Rules("one", 10.0)
         set_teams(schedule, one)
+        assert one.under_way == 1
         await asyncio.sleep(22.0)
-        assert one.polls == [0.0, 5.0, 15.0, 25.0]
+        assert one.polls == [0.0, 10.0, 20.0]
         task.cancel()
 
     play(scene)

@@ -6,17 +6,17 @@ import pytest
 
 from exporter.catalog import Operation
 from exporter.errors import Forbidden, RateLimited, ServerFailed
-from exporter.service.discovery import INTERVAL, RETRY, Discovery, Findings, FoundTeam
+from exporter.service.discovery import INTERVAL, LEAST_PAUSE, RETRY, Discovery, Findings, FoundTeam
 from fixtures.fakes import FakeClient
 
 ME = "/users/me"
 
 
-def discovery(client: FakeClient, name: str = "discover[0]") -> Discovery:
+def discovery(client: FakeClient, name: str = "discover[0]", findings: Findings | None = None) -> Discovery:
     return Discovery(
         name,
         client=client.asking("jwt"),
-        findings=Findings(),
+        findings=findings or Findings(),
         counters=client.counters,
         clock=client.clock.clock.monotonic,
         random=lambda: 0.5,
@@ -58,6 +58,7 @@ async def test_our_own_mistake_leaves_the_teams_as_they_were(
     assert client.counters.internal_errors[Operation.DISCOVERY] == 1
     [record] = caplog.records
     assert record.exc_info
+    client.clock.advance(LEAST_PAUSE)
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -191,3 +192,32 @@ async def test_a_wait_that_the_platform_asks_for_is_kept(client: FakeClient) -> 
     """Retry-After applies to discoveries too."""
     client.failures[ME] = RateLimited("GET /users/me: 429", retry_after=700.0)
     assert (await _keep(client, 2)).slept == [700.0, 700.0]
+
+
+@pytest.mark.parametrize(("retry_after", "pause"), [(None, LEAST_PAUSE), (700.0, 700.0)])
+async def test_reloads_do_not_multiply_requests(client: FakeClient, retry_after: float | None, pause: float) -> None:
+    """What a reload takes over also says when the platform may be asked again; then the interval counts."""
+    client.failures[ME] = RateLimited("GET /users/me: 429", retry_after=retry_after)
+    before = discovery(client)
+    await before.look()
+    client.failures.clear()
+    sleeper = Sleeper(client, 2)
+    with pytest.raises(asyncio.CancelledError):
+        await discovery(client, findings=before.findings).keep_looking(sleeper.tell, sleeper.sleep)
+    assert (sleeper.slept, sleeper.told) == ([pause, INTERVAL], 1)
+
+
+async def test_an_attempt_that_a_reload_ends_counts(client: FakeClient) -> None:
+    """A request under way was sent, so the next one waits as after any other."""
+
+    def end(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    client.before = end
+    one = discovery(client)
+    with pytest.raises(asyncio.CancelledError):
+        await one.look()
+    sleeper = Sleeper(client, 1)
+    with pytest.raises(asyncio.CancelledError):
+        await discovery(client, findings=one.findings).keep_looking(sleeper.tell, sleeper.sleep)
+    assert (sleeper.slept, one.findings.attempted) == ([LEAST_PAUSE], False)
