@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import repeat
+from operator import attrgetter
+from typing import Final
 
 from exporter import catalog
 from exporter.catalog import AGENT_STATUSES, FINAL_TASK_STATUSES, OTHER
@@ -17,6 +19,15 @@ from exporter.platform import wire
 REPORTED_AGENT_STATUSES = (*AGENT_STATUSES, OTHER)
 ALWAYS = 4
 """Series of every listed agent: its info, its failed tasks, whether it is connected and when it was last seen."""
+AGENT_NUMBERS: Final = {
+    catalog.AGENT_RUNNING_TASKS: "running_tasks",
+    catalog.AGENT_GPU_CAPACITY: "gpu_capacity",
+    catalog.AGENT_TASKS_COMPLETED: "tasks_completed",
+    catalog.AGENT_LAST_HEARTBEAT: "last_heartbeat_at",
+    catalog.AGENT_CONNECTED_SINCE: "connected_at",
+}
+"""The metrics that are one number of each agent, and the attribute of `Agent` that holds it."""
+_numbers_of = attrgetter(*AGENT_NUMBERS.values())
 _GPU_POSITIONS = [(str(position),) for position in range(wire.MAX_GPUS)]
 
 
@@ -24,11 +35,8 @@ def add_agents(samples: Samples, team: str, agents: Sequence[Agent], *, with_lab
     """Add the series of listed agents, except those about presence."""
     each = samples.subjects(team, names=[agent.agent_id for agent in agents])
     each.add_states(catalog.AGENT_STATUS, REPORTED_AGENT_STATUSES, [agent.status for agent in agents])
-    each.add(catalog.AGENT_RUNNING_TASKS, [agent.running_tasks for agent in agents])
-    each.add(catalog.AGENT_GPU_CAPACITY, [agent.gpu_capacity for agent in agents])
-    each.add(catalog.AGENT_TASKS_COMPLETED, [agent.tasks_completed for agent in agents])
-    each.add(catalog.AGENT_LAST_HEARTBEAT, [agent.last_heartbeat_at for agent in agents])
-    each.add(catalog.AGENT_CONNECTED_SINCE, [agent.connected_at for agent in agents])
+    for metric, attribute in AGENT_NUMBERS.items():
+        each.add(metric, map(attrgetter(attribute), agents))
     each.add(catalog.AGENT_INFO, repeat(1, len(agents)), [agent.versions for agent in agents])
     for agent in agents:
         if agent.sync is not None:
@@ -51,18 +59,11 @@ def _add_gpus(each: Subjects, gpus: Sequence[Gpu]) -> None:
 
 def series_of_agent(agent: Agent, *, with_labels: bool) -> int:
     """The number of series of a listed agent, including those of its presence, without rendering any."""
-    numbers = (
-        agent.running_tasks,
-        agent.gpu_capacity,
-        agent.tasks_completed,
-        agent.last_heartbeat_at,
-        agent.connected_at,
-        agent.sync,
-    )
+    numbers = sum(number is not None for number in _numbers_of(agent)) + (agent.sync is not None)
     statuses = 0 if agent.status is None else len(REPORTED_AGENT_STATUSES)
     gpus = sum(1 + (gpu.vram_size is not None) + (gpu.vram_free is not None) for gpu in agent.gpus)
     labels = len(agent.labels) if with_labels else 0
-    return statuses + sum(number is not None for number in numbers) + gpus + labels + ALWAYS
+    return statuses + numbers + gpus + labels + ALWAYS
 
 
 def add_agents_snapshot(samples: Samples, team: str, agents: AgentsSnapshot) -> None:

@@ -170,11 +170,15 @@ def test_every_reason_is_explained() -> None:
 
 
 def test_every_field_is_explained() -> None:
-    """The decision about fields says what becomes of every field that is read."""
-    page = read(DOCS / "decisions" / "fields.md")
+    """The decision about fields says what becomes of every field that is read, and calls no such field unused."""
+    rows = re.findall(r"^\| (`.+?) \| (.+?) \|", read(DOCS / "decisions" / "fields.md"), re.MULTILINE)
+    used, unused = (
+        {name for names, becomes in rows if (becomes == "not used") is wanted for name in re.findall(r"\w+", names)}
+        for wanted in (False, True)
+    )
     models = (wire.Task, wire.Agent, wire.SystemStats, wire.GpuDevice, wire.Workflow)
-    missing = [each.name for model in models for each in fields(model) if not re.search(rf"\b{each.name}\b", page)]
-    assert not missing, "say in docs/decisions/fields.md what becomes of it"
+    found = {each.name for model in models for each in fields(model)}
+    assert (found - used, found & unused) == (set(), set()), "say in docs/decisions/fields.md what becomes of it"
 
 
 def test_numbers_of_the_readme() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,22 +59,23 @@ def test_presence() -> None:
 
 NUMBERS = st.none() | st.integers(0, 9)
 GPUS = st.builds(Gpu, position=st.integers(0, 3), vram_size=NUMBERS, vram_free=NUMBERS)
-ANY_AGENT = st.builds(
-    Agent,
-    agent_id=st.just("a"),
-    status=st.none() | st.sampled_from(families.REPORTED_AGENT_STATUSES),
-    running_tasks=NUMBERS,
-    gpu_capacity=NUMBERS,
-    tasks_completed=NUMBERS,
-    last_heartbeat_at=NUMBERS,
-    connected_at=NUMBERS,
-    sync=st.none() | st.just(("downloading", 0.5)),
-    labels=st.frozensets(st.sampled_from("abc")),
-    gpus=st.lists(GPUS, max_size=3).map(tuple),
-)
+ANY_AGENT = {
+    **dict.fromkeys(families.AGENT_NUMBERS.values(), NUMBERS),
+    "agent_id": st.just("a"),
+    "status": st.none() | st.sampled_from(families.REPORTED_AGENT_STATUSES),
+    "sync": st.none() | st.just(("downloading", 0.5)),
+    "versions": st.just(("",) * 7),
+    "labels": st.frozensets(st.sampled_from("abc")),
+    "gpus": st.lists(GPUS, max_size=3).map(tuple),
+}
 
 
-@given(ANY_AGENT, st.booleans())
+def test_agents_are_drawn_with_everything_they_can_have() -> None:
+    """The next test would not notice an attribute that is never set."""
+    assert {field.name for field in fields(Agent)} == ANY_AGENT.keys()
+
+
+@given(st.builds(Agent, **ANY_AGENT), st.booleans())
 def test_series_are_counted_as_they_are_rendered(agent: Agent, with_labels: bool) -> None:  # noqa: FBT001  drawn
     """The computed number of an agent's series is the number that is rendered."""
     samples = Samples()

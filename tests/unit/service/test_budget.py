@@ -1,3 +1,6 @@
+import json
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +19,8 @@ from exporter.service.budget import (
 )
 from fixtures import FakeClient, Rig
 
-GPU = {"device_name": "RTX", "device_type": "cuda", "vram_total": 24e9, "vram_free": 1e9}
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+SAMPLE = json.loads((FIXTURES / "agents.json").read_text(encoding="utf-8"))["agent_list"][0]
 TIME = "2025-02-10T13:00:00Z"
 
 
@@ -26,16 +30,14 @@ def settings_of(*intervals: str | None, **sections: Any) -> Settings:
 
 
 def agent(gpus: int) -> dict[str, Any]:
-    return {
-        "agent_id": f"with-{gpus}",
-        "agent_status": "busy",
-        "gpu_capacity": gpus,
-        "running_count": 1,
-        "tasks_completed": 1,
-        "last_heartbeat": TIME,
-        "connected_at": TIME,
-        "system_stats": {"gpu_devices": [GPU] * gpus},
-    }
+    """An agent with every documented field; it syncs nothing."""
+    stats = SAMPLE["system_stats"] | {"gpu_devices": SAMPLE["system_stats"]["gpu_devices"] * gpus}
+    return {**SAMPLE, "sync_phase": None, "system_stats": stats}
+
+
+def test_the_sample_has_every_field_that_is_read() -> None:
+    """An agent with the fields of the documented sample has all series that an agent can have."""
+    assert {field.name for field in fields(wire.Agent)} <= SAMPLE.keys()
 
 
 def full_lists(count: int) -> dict[str, list[dict[str, Any]]]:
@@ -49,7 +51,7 @@ async def test_series_per_agent(gpus: int) -> None:
     found = await Rig.of(FakeClient(agents=[agent(gpus)])).poll()
     shown = sum("agent_id" in dict(labels) for _, labels in found.values)
     assert shown == series_per_agent(gpus), (
-        "count a new series in families.series_of_agent; give budget.py's agent its value"
+        "give budget.series_per_agent's agent what the new series needs, and count it in families.series_of_agent"
     )
 
 
