@@ -20,8 +20,10 @@ SLOW_VALUES: Final = 8_000
 """An answer with this many values is read in a thread: two pages of agents, or 30 ms if every value is wrong."""
 SLOW_BYTES: Final = 512 * 1024
 """An answer of this size, in bytes, is read in a thread: four pages of agents."""
+BYTES_PER_VALUE: Final = 2
+"""The least: a digit and a comma."""
 QUOTES_PER_VALUE: Final = 4
-"""The quotes of a key and its text."""
+"""The most: those of a key and its text."""
 _QUOTE: Final = b'"'
 _BACKSLASH: Final = b"\\"
 _TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
@@ -32,7 +34,7 @@ _BLOCK: Final = 64
 
 def takes_long(body: bytes) -> bool:
     """Whether reading the body may block the event loop for too long."""
-    return len(body) >= SLOW_BYTES or _values_in(body) >= SLOW_VALUES
+    return len(body) >= SLOW_BYTES or _may_hold(SLOW_VALUES, body)
 
 
 def bounded(body: bytes) -> bytes:
@@ -44,30 +46,36 @@ def bounded(body: bytes) -> bytes:
     Raises:
         SchemaMismatch: it has more than `MAX_VALUES` values, or more than `MAX_BYTES` that are not long texts.
     """
+    if len(body) <= MAX_BYTES and not _may_hold(MAX_VALUES + 1, body):
+        return body
+    # Only few answers get here: their texts are looked at one by one, so there must not be too many of them.
+    if body.count(_QUOTE) > QUOTES_PER_VALUE * MAX_VALUES:
+        raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
     if len(body) > MAX_BYTES:
-        if body.count(_QUOTE) > QUOTES_PER_VALUE * MAX_VALUES:
-            raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
         body = _shortened(body)
         if len(body) > MAX_BYTES:
             raise SchemaMismatch(f"more than {MAX_BYTES} bytes in one answer, long texts aside")
-    if not _has_few_values(body):
+    if _holds_outside_texts(MAX_VALUES + 1, body):
         raise SchemaMismatch(f"more than {MAX_VALUES} values in one answer")
     return body
 
 
+def _may_hold(values: int, body: bytes) -> bool:
+    """Whether the JSON may hold this many values; punctuation inside texts counts as well."""
+    return len(body) >= BYTES_PER_VALUE * values and _values_in(body) >= values
+
+
+def _holds_outside_texts(values: int, body: bytes) -> bool:
+    """Whether the JSON holds this many values; looks into texts only while their punctuation may decide it."""
+    found, texts = _values_in(body), _TEXT.finditer(body)
+    while found >= values and (text := next(texts, None)) is not None:
+        found -= _values_in(body, *text.span())
+    return found >= values
+
+
 def _values_in(body: bytes, begin: int = 0, end: int | None = None) -> int:
-    """An upper bound for the number of values in the JSON in `body`; punctuation inside strings counts as well."""
+    """An upper bound for the number of values in the JSON between two places of `body`."""
     return body.count(b",", begin, end) + body.count(b"[", begin, end) + body.count(b"{", begin, end)
-
-
-def _has_few_values(body: bytes) -> bool:
-    """Whether there are at most `MAX_VALUES` values; looks into strings only while their punctuation may decide it."""
-    excess, texts = _values_in(body) - MAX_VALUES, _TEXT.finditer(body)
-    if body.count(_QUOTE) > QUOTES_PER_VALUE * MAX_VALUES:
-        return excess <= 0
-    while excess > 0 and (text := next(texts, None)) is not None:
-        excess -= _values_in(body, *text.span())
-    return excess <= 0
 
 
 def _shortened(body: bytes) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.errors import SchemaMismatch
 from exporter.platform import bounds, wire
-from exporter.platform.bounds import MAX_BYTES, MAX_TEXT, bounded
+from exporter.platform.bounds import MAX_BYTES, MAX_TEXT, MAX_VALUES, bounded
 
 LIMIT = 16 * 1024 * 1024
 """The default of `api.max_response_bytes`."""
@@ -131,6 +131,18 @@ def test_an_answer_that_is_large_without_long_texts_is_refused_unread(body: byte
     """Bytes are limited as well as values: long numbers would block the interpreter for tenths of a second."""
     with pytest.raises(SchemaMismatch, match="more than"):
         wire.decode_agents(body, 1)
+
+
+def listed(value: bytes, times: int) -> bytes:
+    return b"[" + b",".join([value] * times) + b"]"
+
+
+@pytest.mark.parametrize("value", [b"7", b'"a"', b"[]", b"{}", b'{"":7}'])
+def test_values_are_limited_however_short_they_are(value: bytes) -> None:
+    """As many numbers as allowed are read; one value more is refused, whatever it is."""
+    assert bounded(listed(b"7", MAX_VALUES)) == listed(b"7", MAX_VALUES)
+    with pytest.raises(SchemaMismatch, match=f"more than {MAX_VALUES} values"):
+        bounded(listed(value, MAX_VALUES + 1))
 
 
 def test_wrong_values_of_a_full_page_are_found_item_by_item() -> None:
