@@ -12,7 +12,6 @@ from pydantic import SecretStr, TypeAdapter
 
 from exporter.errors import SchemaMismatch, Undecodable
 from exporter.platform import paths
-from exporter.platform.bounds import bounded
 from exporter.platform.lenient import validated
 from exporter.platform.wire import MAX_ITEMS, Items, Text
 
@@ -98,7 +97,7 @@ def decode_tokens(body: bytes) -> Tokens:
     if len(body) > MAX_TOKENS:
         raise SchemaMismatch("the answer is too large for a pair of tokens")
     try:
-        answer = json.loads(bounded(body))
+        answer = json.loads(body)
     except (ValueError, RecursionError):
         raise Undecodable("the body is not JSON") from None
     refresh = answer.get("refresh_token") if isinstance(answer, dict) else None
