@@ -160,7 +160,7 @@ class Session:
 
     async def _advance(self, refresh: Refresh) -> None:
         """Write a token that was not written yet, then exchange the one in the file, as far as either is due."""
-        replaced = self._file.replaced()
+        replaced = self._file.replaced_by_others()
         if replaced:  # somebody has signed in again
             self._refused = self._unwritten = None
         elif not self._due():

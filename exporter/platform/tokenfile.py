@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from exporter.log import event
 from exporter.platform.account import MAX_TOKEN, is_token
+from exporter.platform.atomic import replace_text, replacement_of
 from exporter.platform.files import UnusableError, read, signature
 from exporter.redact import kind_of
 
@@ -34,7 +35,7 @@ class TokenFile:
     def __init__(self, path: Path, lock: int | None) -> None:
         self.path = path
         self._lock = lock
-        self._known: SecretStr | None = None
+        self._token: SecretStr | None = None
         self._signature = signature(path)
 
     @classmethod
@@ -53,7 +54,7 @@ class TokenFile:
         except (OSError, RuntimeError):  # the latter for links in a circle, up to Python 3.12
             raise UnusableError(f"{path}: cannot be found; {WANTED}") from None
         _check_replaceable(path)
-        descriptor = _locked(path) if lock else None
+        descriptor = _acquire_lock(path) if lock else None
         if lock:
             _recover(path)
         file = cls(path, descriptor)
@@ -74,20 +75,20 @@ class TokenFile:
             UnusableError: there is none.
         """
         self._signature = signature(self.path)
-        self._known = _read(self.path)
-        return self._known
+        self._token = _read(self.path)
+        return self._token
 
     def touched(self) -> bool:
         """Whether the file appears to have changed since it was last read or written."""
         return signature(self.path) != self._signature
 
-    def replaced(self) -> bool:
+    def replaced_by_others(self) -> bool:
         """Whether somebody else has put another token there since then."""
         if not self.touched():
             return False
-        known = self._known
+        before = self._token
         try:
-            return self.read() != known
+            return self.read() != before
         except UnusableError:
             return False
 
@@ -98,9 +99,9 @@ class TokenFile:
             OSError: it could not be written; the file is unchanged.
         """
         if self._lock is not None:
-            _note_ours(self._lock, token)
-        _write(self.path, token)
-        self._known, self._signature = token, signature(self.path)
+            _note_rotated(self._lock, token)
+        replace_text(self.path, token.get_secret_value() + "\n")
+        self._token, self._signature = token, signature(self.path)
 
     def release(self) -> None:
         """Release the file."""
@@ -133,34 +134,35 @@ def _is_mount_point(path: Path) -> bool:
     return False
 
 
-def _read(path: Path, *, ours: bool = False) -> SecretStr:
+def _read(path: Path, *, may_look_like_key: bool = False) -> SecretStr:
     """Read the token; errors are raised outside the frames that hold the text.
 
     Args:
         path: the file.
-        ours: whether only this program writes it.
+        may_look_like_key: whether only this program writes the file, so that nobody can have put an API key there.
     """
     try:
-        return _parsed(path, ours=ours)
+        return _parsed(path, may_look_like_key=may_look_like_key)
     except UnusableError as error:
         problem = str(error)
     raise UnusableError(problem)
 
 
-def _parsed(path: Path, *, ours: bool) -> SecretStr:
+def _parsed(path: Path, *, may_look_like_key: bool) -> SecretStr:
     text = read(path, MAX_TOKEN + 1).raw.decode("ascii", "replace").strip()
     if not text:
         raise UnusableError(f"{path}: is empty")
-    if kind_of(text) not in (None, "jwt") and not ours and not _is_ours(path, text):
+    looks_like_key = kind_of(text) not in (None, "jwt")
+    if looks_like_key and not may_look_like_key and not _was_rotated(path, text):
         raise UnusableError(f"{path}: contains an API key; configure it as token_file")
     if not is_token(text):
         raise UnusableError(f"{path}: contains no token")
     return SecretStr(text)
 
 
-def _locked(path: Path) -> int:
-    """A file descriptor with a lock, which ends with this process at the latest."""
-    lock = _lock_of(path)
+def _acquire_lock(path: Path) -> int:
+    """Lock the file; the lock ends with the returned descriptor, and so with this process at the latest."""
+    lock = _lock_file(path)
     try:
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -174,57 +176,20 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
-def _lock_of(path: Path) -> Path:
+def _lock_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
-def _note_ours(lock: int, token: SecretStr) -> None:
+def _note_rotated(lock: int, token: SecretStr) -> None:
     """Keep a digest of a token from a rotation, because some of them look like a key that somebody put there."""
     os.pwrite(lock, sha256(token.get_secret_value().encode()).hexdigest().encode(), 0)
 
 
-def _is_ours(path: Path, text: str) -> bool:
+def _was_rotated(path: Path, text: str) -> bool:
+    """Whether this token came from the last rotation."""
     with suppress(OSError):
-        return _lock_of(path).read_text(encoding="ascii", errors="replace") == sha256(text.encode()).hexdigest()
+        return _lock_file(path).read_text(encoding="ascii", errors="replace") == sha256(text.encode()).hexdigest()
     return False
-
-
-def _fresh(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
-
-
-def _write(path: Path, token: SecretStr) -> None:
-    """Write to a second file, sync it, and rename it: at every moment one of the two holds a complete token."""
-    fresh = _fresh(path)
-    fresh.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            _keep_mode(path, file.fileno())
-            file.write(token.get_secret_value() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _keep_mode(path: Path, descriptor: int) -> None:
-    with suppress(FileNotFoundError):
-        status = path.stat()
-        with suppress(PermissionError):  # the owner was another user: the new file is ours
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _recover(path: Path) -> None:
@@ -232,19 +197,19 @@ def _recover(path: Path) -> None:
 
     A complete token that is newer than the file is the current one: the crash came just before the rename.
     """
-    fresh = _fresh(path)
+    left = replacement_of(path)
     with suppress(OSError):
-        if _is_newer(fresh, path):
-            fresh.replace(path)
+        if _is_newer(left, path):
+            left.replace(path)
             event(_log, logging.WARNING, "finished a token rotation that a crash had interrupted", file=str(path))
         else:
-            fresh.unlink()
+            left.unlink()
 
 
-def _is_newer(fresh: Path, path: Path) -> bool:
-    """Whether `fresh` holds a complete token and is not older than `path`; raises OSError."""
-    whole, younger = fresh.read_bytes().endswith(b"\n"), fresh.stat().st_mtime_ns >= path.stat().st_mtime_ns
+def _is_newer(left: Path, path: Path) -> bool:
+    """Whether `left` holds a complete token and is not older than `path`; raises OSError."""
+    complete, newer = left.read_bytes().endswith(b"\n"), left.stat().st_mtime_ns >= path.stat().st_mtime_ns
     with suppress(UnusableError):
-        _read(fresh, ours=True)
-        return whole and younger
+        _read(left, may_look_like_key=True)
+        return complete and newer
     return False

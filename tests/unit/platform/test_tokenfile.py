@@ -222,10 +222,10 @@ def test_others_changes_are_told_from_ours(path: Path) -> None:
     assert not file.touched()
     os.utime(path, (1, 1))
     assert file.touched()
-    assert not file.replaced()
+    assert not file.replaced_by_others()
     path.write_text("rt-other\n")
-    assert file.replaced()
-    assert not file.replaced()
+    assert file.replaced_by_others()
+    assert not file.replaced_by_others()
 
 
 def test_a_file_that_was_deleted_is_made_again(path: Path) -> None:
