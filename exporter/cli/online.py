@@ -117,7 +117,7 @@ def _discoveries(service: Service) -> Iterator[_Line]:
         words = "; ".join(parts if wanted else [*parts, "no team is polled"])
         yield _Line(choice.name, paths.ME, ok=wanted, words=words)
         for team, why in choice.left_out.items():
-            words = f"team {quoted(team.name)} is wanted but left out: {why}"
+            words = f"team {quoted(one_line(team.name))} is wanted but left out: {why}"
             yield _Line(choice.name, paths.ME, ok=False, words=words)
 
 

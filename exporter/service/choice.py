@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from exporter.config.mistakes import words
 from exporter.config.settings import Discover, Settings, TeamSettings
-from exporter.config.types import trimmed
+from exporter.config.types import TeamId, TeamName, trimmed
 from exporter.errors import ExporterError
 from exporter.platform.credentials import TokenSource
 from exporter.service.credentials import OriginKey, origin_key
@@ -91,11 +92,19 @@ def _team(discover: Discover, found: FoundTeam, taken: _Taken, *, readable: bool
     if not readable:
         # The platform lists all teams of a device key's user, but always answers for the key's own team.
         raise LeftOut("a device key reads only one team, so include only that one")
-    team = discover.team(found.name, found.team_id)
-    if team is not None and team.name in taken.found:
-        team = discover.team(f"{team.name} ({found.team_id})", found.team_id)
-    if team is None or team.name in taken.found:
-        raise LeftOut("its name or id cannot be used")
+    team = _settings(discover, found.name, found.team_id)
+    if team.name in taken.found:
+        team = _settings(discover, f"{team.name} ({found.team_id})", found.team_id)
+    if team.name in taken.found:
+        raise LeftOut("its name is already used by another discovered team")
     if team.name in taken.names:
         raise LeftOut(f"its name is already used by {taken.names[team.name]}")
+    return team
+
+
+def _settings(discover: Discover, name: str, team_id: str) -> TeamSettings:
+    team = discover.team(name, team_id)
+    if team is None:
+        bad, kind = ("id", TeamId) if discover.team("a valid name", team_id) is None else ("name", TeamName)
+        raise LeftOut(f"its {bad} cannot be used; allowed: {words(kind)}")
     return team

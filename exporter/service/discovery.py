@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.catalog import Operation
+from exporter.config.types import trimmed
 from exporter.errors import PlatformError
 from exporter.expose.counters import ApiCounters
 from exporter.log import event
@@ -124,5 +125,5 @@ class Discovery:
 
 
 def _found(teams: list[OwnTeam]) -> tuple[FoundTeam, ...]:
-    found = {team.id: FoundTeam(team.id, team.display_name or team.id) for team in teams if team.id}
+    found = {team.id: FoundTeam(team.id, trimmed(team.display_name or "") or team.id) for team in teams if team.id}
     return tuple(found[team_id] for team_id in sorted(found))

@@ -196,7 +196,7 @@ def _discovery_status(choice: Choice) -> DiscoveryStatus:
         reason=reason,
         error=error,
         polled=len(choice.polled),
-        left_out=tuple(LeftOutTeam(team.name, why) for team, why in choice.left_out.items()),
+        left_out=tuple(LeftOutTeam(one_line(team.name), why) for team, why in choice.left_out.items()),
         not_wanted=len(choice.not_wanted),
     )
 

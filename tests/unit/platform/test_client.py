@@ -307,6 +307,12 @@ async def test_a_bad_body_has_its_reason(
     assert await client.get() == b"{}"
 
 
+async def test_a_credential_that_an_answer_repeats_is_masked(server: Server, client: Client) -> None:
+    """What a list says becomes labels, so the credential that it was read with must not be in it."""
+    server.script = answering(body=b'{"agent_list": ["%s", "x-%s"]}' % ((KEY.encode(),) * 2))
+    assert await client.get("/agents") == b'{"agent_list": ["***", "x-***"]}'
+
+
 async def test_an_endless_body_is_left_at_the_limit(server: Server, client: Client) -> None:
     """The rest of an endless body is not read: the connection is closed."""
     server.script = endless

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from exporter.config.load import load
+from exporter.config.mistakes import words
 from exporter.config.settings import Settings
+from exporter.config.types import TeamId, TeamName
 from exporter.service.choice import Choice, choose
 from exporter.service.credentials import origin_key
 from exporter.service.discovery import Discovery, Findings, FoundTeam
@@ -111,9 +113,13 @@ def test_a_team_is_polled_once() -> None:
 
 @pytest.mark.parametrize("name", ["x" * 101, "line\nbreak", "sk-0123456789abcdef", "\u00a0"])
 def test_a_name_that_cannot_be_a_label_is_left_out(name: str) -> None:
-    """A team whose name or id could not be configured is left out, and reported by its id."""
+    """A team whose name or id could not be configured is left out, and the reason says which and what is allowed."""
     choices = chosen(settings({"token_env": "ONE"}), ONE={A: name, B: "Film", "a b": "Audio"})
-    assert (polled(choices), list(left_out(choices))) == (["Film ONE"], [A, "a b"])
+    assert polled(choices) == ["Film ONE"]
+    assert left_out(choices) == {
+        A: f"its name cannot be used; allowed: {words(TeamName)}",
+        "a b": f"its id cannot be used; allowed: {words(TeamId)}",
+    }
 
 
 def test_a_device_key_reads_one_team() -> None:

@@ -78,7 +78,7 @@ async def test_our_own_mistake_leaves_the_teams_as_they_were(
     [
         ([], []),
         ([None, 7, "x", {}, {"id": None}, {"id": ""}, {"id": 5, "display_name": "Five"}, {"id": "a"}], ["a"]),
-        ([{"id": "a"}, {"id": "b", "display_name": None}, {"id": "c", "display_name": ""}], ["a", "b", "c"]),
+        ([{"id": "a"}, {"id": "b", "display_name": None}, {"id": "c", "display_name": " \u00a0"}], ["a", "b", "c"]),
         ([{"id": "a", "display_name": "A"}, {"id": "a", "display_name": "Again"}], ["Again"]),
         ([{"id": "a", "display_name": {"deep": []}}, {"id": "b", "display_name": "B"}], ["a", "B"]),
     ],

@@ -203,6 +203,15 @@ async def test_who_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) 
     ]
 
 
+async def test_a_name_that_is_a_credential_is_masked() -> None:
+    """Nobody reads a credential in the status, though somebody gave it to a team as its name."""
+    async with serving(settings(discover=[{"token_env": "JWT"}])) as service:
+        find(service, "JWT", {"a": "sk-0123456789abcdef0123"})
+        await service._found()
+        [discovery] = service.exporter.discoveries
+    assert [each.name for each in discovery.left_out] == ["sk-***"]
+
+
 async def test_a_discovery_that_wants_nobody_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A discovery that wants none of its teams logs their names on one line, so that patterns can be corrected."""
     caplog.set_level(logging.WARNING)
