@@ -93,6 +93,11 @@ BODIES: Final[Mapping[str, Callable[[], bytes]]] = {
     "4 MiB of long numbers": lambda: page(agent(filled(b'"x": [', b"7" * 4000 + b",", b"7]", 4 * MIB - 1024))),
     "4 MiB of texts": lambda: _many(1000, agent(filled(b'"tool": "', b"x", b'"', 4000))),
     "4 MiB of emoji": lambda: page(agent(filled(b'"tool": "', b"x", "😀".encode() + b'"', 4 * MIB - 1024))),
+    "4 MiB of broken text": lambda: page(agent(filled(b'"tool": "', b"\xff", b'"', 4 * MIB - 1024))),
+    "4 MiB of lone surrogates": lambda: page(agent(filled(b'"tool": "', b"\\ud800", b'"', 4 * MIB - 1024))),
+    "4 MiB of escapes before a lone surrogate": lambda: page(
+        agent(filled(b'"tool": "', b"x\\n", b'\\ud800"', 4 * MIB - 1024))
+    ),
     "long texts of many agents": lambda: _many(1000, agent(filled(b'"tool": "', b"x", b'"', 1000))),
     "many long numbers": lambda: page(agent(filled(b'"x": [', b"7" * 4000 + b",", b"7]"))),
 }

@@ -88,12 +88,7 @@ def _drop(item: Any, where: tuple[int | str, ...], name: str) -> str:
     return next((step for step in reversed(where) if isinstance(step, str)), name)
 
 
-_ESCAPE: Final = re.compile(
-    rb"""\\ (?: u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}  # a pair of surrogates
-        | (?P<lone> u[dD][89a-fA-F][0-9a-fA-F]{2} )
-        | . )""",
-    re.DOTALL | re.VERBOSE,
-)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _lenient_json(body: bytes) -> Any:
@@ -101,14 +96,15 @@ def _lenient_json(body: bytes) -> Any:
 
     Lone surrogates and invalid UTF-8 are replaced; a number that is too long becomes infinite, which no field allows.
     """
+    text = body.decode("utf-8", "replace")
     try:
-        return json.loads(_ESCAPE.sub(_without_lone, body).decode("utf-8", "replace"), parse_int=_bounded_int)
+        answer = json.loads(text, parse_int=_bounded_int)
+        if _SURROGATE.search(text):
+            # The parser keeps lone surrogates; only they cannot be encoded.
+            answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"the body is not JSON: {_cause(error)}") from None
-
-
-def _without_lone(escape: re.Match[bytes]) -> bytes:
-    return b"?" if escape["lone"] else escape[0]
+    return answer
 
 
 def _cause(error: Exception) -> str:
