@@ -10,7 +10,7 @@ import pytest
 
 from exporter.demo import SimulatedPlatform
 from exporter.errors import ConnectFailed
-from exporter.platform import connections
+from exporter.platform import watched
 from support import ExporterFactory, RunningExporter, wait_until
 from support.raw import healthy, raw_platform
 from support.scripted import Wiring, credential
@@ -79,7 +79,7 @@ async def test_a_name_that_moves_while_its_old_address_answers_is_followed(
         return real(address[0] if host == "platform.test" else host, *arguments, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    monkeypatch.setattr(connections, "AGE_LIMIT", 1.0)
+    monkeypatch.setattr(watched, "AGE_LIMIT", 1.0)
     old = await programs.enter_async_context(raw_platform(healthy))
     new = await programs.enter_async_context(raw_platform(healthy, host="127.0.0.2", port=old.port))
     named = old.base_url.replace("127.0.0.1", "platform.test")

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from exporter.errors import ConnectFailed, SchemaMismatch
-from exporter.platform import connections
+from exporter.platform import watched
 from exporter.platform.client import Limits
 from exporter.platform.pacing import Pacer
 from exporter.platform.trust import Trust
@@ -152,8 +152,8 @@ async def test_bytes_right_after_an_answer_make_its_connection_unusable(rest: by
 async def test_bytes_that_are_not_parsed_yet_make_their_connection_unusable() -> None:
     """An answer may end where a step of parsing ends; what came behind it is seen all the same."""
     head = len(answer(b"")) + len("8000") - len("0")
-    whole = answer(b"x" * (connections._STEP - head))
-    assert len(whole) == connections._STEP
+    whole = answer(b"x" * (watched.STEP - head))
+    assert len(whole) == watched.STEP
 
     async def handler(connection: RawConnection, _: RawRequest) -> None:
         await connection.send(whole + answer({"agent_list": "of another team"}))
@@ -174,7 +174,7 @@ async def test_an_idle_connection_is_watched_by_tcp() -> None:
         assert protocol.transport is not None
         found = protocol.transport.get_extra_info("socket")
         assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == connections.KEEPALIVE_AFTER
+        assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == watched.KEEPALIVE_AFTER
 
 
 async def test_a_connection_has_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ async def test_a_connection_has_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(3):
             await client.get()
         assert len(platform.connections) == 1
-        monkeypatch.setattr(connections, "AGE_LIMIT", 0.0)
+        monkeypatch.setattr(watched, "AGE_LIMIT", 0.0)
         for _ in range(3):
             await client.get()
         assert len(platform.connections) == 3
@@ -215,9 +215,9 @@ class Ends:
 async def test_the_end_is_told_once_after_what_came_before_it(*, given_up: bool) -> None:
     """TLS may hand over data and the end at once; whoever waits for an answer learns of both, in that order."""
     handler: Any = Ends()
-    connection, error = connections.WatchedConnection(handler), ConnectionResetError()
-    connection.expect()
-    connection.data_received(b"x" * 3 * connections._STEP)
+    connection, error = watched.WatchedConnection(handler), ConnectionResetError()
+    connection.begin_request()
+    connection.data_received(b"x" * 3 * watched.STEP)
     connection.connection_lost(error)
     assert handler.lost == []
     if given_up:
@@ -226,7 +226,7 @@ async def test_the_end_is_told_once_after_what_came_before_it(*, given_up: bool)
     for _ in range(10):
         await asyncio.sleep(0)
     assert handler.lost == [error]
-    assert len(handler.parsed) == (1 if given_up else 3) * connections._STEP
+    assert len(handler.parsed) == (1 if given_up else 3) * watched.STEP
 
 
 # What a hostile peer sends
@@ -307,7 +307,7 @@ async def test_one_byte_chunks_are_read_in_steps(length: int) -> None:
     async with raw_platform(handler) as platform, connected(platform, limits=limits) as client:
         async with turns_of_another_task() as turns:
             assert await client.get() == body
-        assert turns.taken > len(chunks) / connections._STEP
+        assert turns.taken > len(chunks) / watched.STEP
         assert await client.get() == body
         assert len(platform.connections) == 1
 
@@ -451,11 +451,11 @@ async def test_a_tls_connection_that_is_closed_in_the_middle_of_an_answer(tls: s
         transport, protocol = await place
         transport.write(b"GET / HTTP/1.1\r\n\r\n")
         transport.pause_reading()
-        watched = connections.WatchedConnection(cast("Any", protocol))
-        watched.expect()
-        watched.response = Mock(status=200)
+        connection = watched.WatchedConnection(cast("Any", protocol))
+        connection.begin_request()
+        connection.response = Mock(status=200)
         await asyncio.sleep(0.2)  # meanwhile TLS buffers the answer
         transport.resume_reading()
-        watched.rest()
-        watched.close()
+        connection.become_idle()
+        connection.close()
         transport.abort()
