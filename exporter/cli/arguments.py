@@ -55,7 +55,11 @@ def parse(argv: Sequence[str]) -> Arguments:
     command, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("serve", argv)
     if command not in COMMANDS:
         _parser("").error(f"no command {command!r}; allowed: {', '.join(COMMANDS)}")
-    found = _parser(command).parse_args(flags)
+    found, unknown = _parser(command).parse_known_args(flags)
+    if unknown:
+        late = flags is argv and not COMMANDS.keys().isdisjoint(unknown)
+        hint = "; the command comes before all flags" if late else ""
+        _parser(command).error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     overrides: dict[str, dict[str, Any]] = {}
     for name, value in vars(found).items():
         section, dot, key = name.partition(".")

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from exporter.cli.arguments import Arguments, parse
-from exporter.config.address import ListenAddress
+from exporter.config.address import ListenAddress, parse_addresses
 from exporter.config.running import Running, find
+from exporter.errors import ConfigError
 
 TIMEOUT: Final = 5.0
 """Seconds to wait for a connection and for the response."""
@@ -28,11 +29,24 @@ def run(given: Arguments) -> int:
     """Ask the running exporter; 0 when it is healthy, else 1.
 
     Without flags it uses those of the running exporter, such as the ones that a container was started with.
+
+    Raises:
+        ConfigError: the flag is no address. Asking the default one instead could find another exporter.
     """
+    if (flag := given.overrides.get("web", {}).get("listen_address")) is not None:
+        _refuse_mistake(flag)
     if not given.overrides.get("web") and given.config_file is None:
         others = list(running_exporters())
         given = others[0] if len(others) == 1 else given
     return health(find(given.config_file, os.environ, given.overrides))
+
+
+def _refuse_mistake(flag: object) -> None:
+    try:
+        parse_addresses(flag)
+    except ValueError:
+        mistake = f"flag --web.listen-address: found {flag!r}; allowed: a host and port, such as 127.0.0.1:10042"
+        raise ConfigError([mistake]) from None
 
 
 def health(running: Running) -> int:

@@ -219,7 +219,8 @@ Listen = Annotated[
     tuple[ListenAddress, ...],
     PlainValidator(parse_addresses),
     Allowed(
-        "[HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, with a port from 0 to 65535; or a list of these"
+        "[HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, with a port from 0 to 65535;"
+        " or several, as a list or separated by commas"
     ),
 ]
 TelemetryPath = Annotated[

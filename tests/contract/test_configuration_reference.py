@@ -29,7 +29,7 @@ def test_defaults_are_shown_as_they_are_written() -> None:
             "| `api.max_requests_per_second` | `CYBERUN_EXPORTER_API__MAX_REQUESTS_PER_SECOND` | a number above 0, "
             "at most 100000; fractions such as 0.5 too | `10` | "
         ),
-        "with a port from 0 to 65535; or a list of these | `:10042` | ",
+        "with a port from 0 to 65535; or several, as a list or separated by commas | `:10042` | ",
         "| true or false | `false` | ",
         "| `name` | text of 1 to 100 printable characters, and not a credential | required | ",
     ):

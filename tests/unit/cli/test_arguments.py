@@ -59,7 +59,8 @@ def test_flags(argv: list[str], arguments: Arguments) -> None:
     [
         (["server"], "no command 'server'; allowed: serve, check, once, demo, simulate, health, metrics"),
         ([""], "no command ''"),
-        (["check", "serve"], "unrecognized arguments: serve"),
+        (["check", "serve"], "unrecognized arguments: serve\n"),
+        (["--log.level=info", "check"], "unrecognized arguments: check; the command comes before all flags"),
         (["--config.file"], "expected one argument"),
         (["--config"], "unrecognized arguments: --config"),  # flags are never guessed from their beginning
         (["--web.listen", ":1"], "unrecognized arguments"),

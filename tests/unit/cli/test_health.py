@@ -2,12 +2,15 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
-from exporter.cli.health import health, running_exporters
+from exporter.cli.arguments import Arguments
+from exporter.cli.health import health, run, running_exporters
 from exporter.config.address import ListenAddress
 from exporter.config.running import Running
+from exporter.errors import ConfigError
 from support import free_port
 
 pytestmark = pytest.mark.loopback
@@ -53,6 +56,13 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err
     assert f"127.0.0.1:{port}" in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("address", ["10042", "localhost", "", [":1", "x"]])
+def test_an_address_that_is_none_is_bad_usage(address: Any) -> None:
+    """No other address is asked instead: another exporter may listen there, and be healthy."""
+    with pytest.raises(ConfigError, match=r"^flag --web\.listen-address: found .+; allowed: a host and port"):
+        run(Arguments("health", overrides={"web": {"listen_address": address}}))
 
 
 def test_every_interface_is_asked_on_loopback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def mistakes(folder: Path, text: str, overrides: dict[str, Any] | None = None) -
             (
                 "web.listen_address: found 10042; "
                 "allowed: [HOST]:PORT, such as :10042, 127.0.0.1:10042 or [::1]:10042, "
-                "with a port from 0 to 65535; or a list of these"
+                "with a port from 0 to 65535; or several, as a list or separated by commas"
             ),
         ),
         (
