@@ -167,8 +167,6 @@ def _collected(team: TeamStatus, collector: CollectorStatus, path: str, requests
     attempt = collector.attempts[0]
     if attempt.reason is not None:
         return _Line(team.name, path, False, _failed(attempt.reason, attempt.error or ""))
-    if not collector.success:
-        return _Line(team.name, path, False, attempt.error or "failed")
     parts = [
         USES[team.credential_kind],
         *_of_team(team),

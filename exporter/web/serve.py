@@ -59,6 +59,11 @@ class _Protocol(web.RequestHandler):
         super().__init__(*args, **settings)
         self._app = app
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the socket, because a TLS transport forgets it before it reports that the connection is lost."""
+        self.socket: TransportSocket = transport.get_extra_info("socket")
+        super().connection_made(transport)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -111,7 +116,7 @@ async def listening(
             for server in servers:
                 server.close()
             connections = runner.server.connections if runner.server else []
-            sockets = [each.transport.get_extra_info("socket") for each in connections if each.transport is not None]
+            sockets = [each.socket for each in connections if isinstance(each, _Protocol)]
             await runner.cleanup()
             await _closed(sockets, deadline)
 

@@ -82,6 +82,13 @@ def test_warning(capsys: pytest.CaptureFixture[str]) -> None:
     assert warning.startswith("warning    at least 64 requests a minute are needed")
 
 
+def test_a_credential_that_ends_soon(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that will be refused, or is already, causes a warning with the team's name."""
+    teams = [{"name": "render", "token_env": "RENDER", "token_expires": "2020-01-31"}]
+    check(load(None, {}, {"teams": teams}), ENVIRON, Shard())
+    assert "warning    team render: the key has expired, as token_expires says\n" in capsys.readouterr().out
+
+
 def test_proxy(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy in use is shown with the variable that sets it, without its password."""
     monkeypatch.setenv("https_proxy", "http://me:hunter2@proxy.example:3128")

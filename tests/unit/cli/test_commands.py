@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from exporter.cli.serve import serve
 from exporter.config.load import load
 from exporter.config.settings import Settings
 from exporter.demo import SimulatedPlatform
-from exporter.errors import ADVICE
+from exporter.errors import ADVICE, ConfigError
+from exporter.service.credentials import open_credential
 from exporter.service.service import Service
 from exporter.service.shard import Shard
 from support import free_port, wait_until
@@ -126,6 +128,20 @@ async def test_online_says_which_teams_are_found(
     platform.faults.set("status", path="/users/me", value=403)
     assert await online(settings, {"ADA": user.access_token}, Shard()) == 1
     assert ADVICE["forbidden"] in capsys.readouterr().out
+
+
+async def test_online_says_which_teams_are_left_out(
+    base_url: str, platform: SimulatedPlatform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A team that is wanted and cannot be polled has a line of its own that says why, and fails; others do not."""
+    user = platform.access.add_user("ada", list(platform.teams.values()))
+    team = {"name": "Film", "token_env": "FILM"}  # a key does not tell its team's id, so the names collide
+    settings = settings_of(base_url, team, discover=[{"token_env": "ADA"}])
+    environ = {"ADA": user.access_token, "FILM": platform.teams["film"].token}
+    assert await online(settings, environ, Shard()) == 1
+    (failed,) = [line for line in capsys.readouterr().out.splitlines() if "FAILED" in line]
+    reason = "is wanted but left out: its name is already used by a configured team"
+    assert failed.endswith(f'team "Film" {reason}')
 
 
 async def test_online_asks_for_the_teams_of_its_shard(
@@ -273,6 +289,34 @@ async def test_serve_ends_when_polling_does(
     (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert record.exc_info
     assert record.exc_info[0] is ZeroDivisionError
+
+
+async def test_a_start_that_takes_long_can_be_stopped(
+    platform: SimulatedPlatform, base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM ends it with 0 before a file is read that takes for ever, and gives back the sessions it had opened."""
+    reading, released = threading.Event(), threading.Event()
+
+    def read(_: Path) -> None:
+        reading.set()
+        released.wait()
+
+    monkeypatch.setattr("exporter.cli.serve._access_control", read)
+    team = platform.add_team("batch", kind="jwt")
+    (tmp_path / "batch").write_text(str(team.refresh_token), encoding="utf-8")
+    session = {"name": "batch", "team_id": team.team_id, "refresh_token_file": str(tmp_path / "batch")}
+    web = {"listen_address": f"127.0.0.1:{free_port()}", "config_file": "web.yaml"}
+    settings = settings_of(base_url, session, web=web)
+    try:
+        task = asyncio.create_task(serve(settings, {}, Shard()))
+        await asyncio.to_thread(reading.wait)
+        with pytest.raises(ConfigError, match="in use"):
+            open_credential(settings.teams[0], {}, lock=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(task, 60) == 0
+        open_credential(settings.teams[0], {}, lock=True).release()
+    finally:
+        released.set()
 
 
 async def test_demo_and_simulate(capsys: pytest.CaptureFixture[str]) -> None:

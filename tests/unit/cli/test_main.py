@@ -1,11 +1,13 @@
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from exporter.cli import main
+from exporter.cli import PRINTING, main
 from exporter.expose.reference import markdown
+from support import free_port
 
 pytestmark = pytest.mark.loopback
 
@@ -140,3 +142,18 @@ def test_port_in_use(run: Run, taken_port: int) -> None:
     assert code == 1
     assert err.startswith("cyberun-exporter: ")
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", PRINTING)
+def test_what_prints_needs_standard_output(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """A command that was started with `>&-` and has something to print fails at once, and says why."""
+    monkeypatch.setattr(sys, "stdout", None)
+    code, _, err = run(command)
+    assert (code, err) == (1, "cyberun-exporter: standard output is closed\n")
+
+
+def test_a_health_check_needs_no_standard_output(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that has nothing to print does its work without standard output."""
+    monkeypatch.setattr(sys, "stdout", None)
+    code, _, err = run("health", None, f"--web.listen-address=127.0.0.1:{(port := free_port())}")
+    assert (code, f"127.0.0.1:{port}: " in err) == (1, True)

@@ -193,6 +193,28 @@ async def test_allowed_names(files: Files, allowed: str) -> None:
         assert await status(port, stranger) == "403"
 
 
+async def test_a_connection_that_ends_at_the_shutdown(files: Files) -> None:
+    """A connection whose socket is gone, but whose end is not yet reported, does not disturb a shutdown."""
+    met: list[asyncio.Transport] = []
+
+    async def meet(request: web.Request) -> web.Response:
+        assert isinstance(request.transport, asyncio.Transport)
+        met.append(request.transport)
+        return web.Response()
+
+    app = web.Application()
+    app[ADD_HEADERS] = lambda _: None
+    app.router.add_get("/", meet)
+    context = AccessControl(files.write()).ssl_context
+    async with listening(app, ("127.0.0.1", 0), ssl_context=context) as ((_, port),):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=files.client())
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readline()
+        writer.transport.abort()
+        while met[0].get_extra_info("socket") is not None:  # noqa: ASYNC110  there is no event to wait for
+            await asyncio.sleep(0)
+
+
 def test_names_of_a_certificate() -> None:
     """Only DNS, IP, URI and e-mail names of the certificate count."""
     names = (
