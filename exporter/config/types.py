@@ -141,12 +141,14 @@ def _is_team_id(text: str) -> bool:
 
 def _moment(value: object) -> float:
     """Unix seconds; UTC where no zone is given, and the first moment of a day without a time."""
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    if isinstance(found, date) and not isinstance(found, datetime):
-        found = datetime.combine(found, time())
-    if not isinstance(found, datetime):
-        raise ValueError("no date")  # noqa: TRY004  only a ValueError becomes a mistake
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    match datetime.fromisoformat(value) if isinstance(value, str) else value:
+        case datetime() as moment:
+            pass
+        case date() as day:
+            moment = datetime.combine(day, time())
+        case _:
+            raise ValueError("no date")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _is_pattern(text: str) -> bool:

@@ -10,6 +10,7 @@ from exporter.demo.hostile import VARIETIES
 from exporter.demo.wire import PATHS
 
 EVERY: Final = "*"
+_STATUS = re.compile("[2-9][0-9]{2}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
 _SIZE = re.compile(r"([0-9]+)(KiB|MiB|GiB)?")
 _SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600}
@@ -66,7 +67,7 @@ def _drift(value: Any) -> float:
 
 def _status(value: Any) -> RefuseWith:
     code, slash, wait = str(value).partition("/")
-    if not (code.isdecimal() and 200 <= int(code) <= 999):  # noqa: PLR2004  what HTTP can carry
+    if _STATUS.fullmatch(code) is None:
         raise ValueError
     if wait.startswith("@"):
         return RefuseWith(int(code), _drift(wait[1:]))
@@ -114,7 +115,7 @@ def _body(value: Any) -> bytes:
 
 def _items(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError  # noqa: TRY004  one error for every value that does not fit
+        raise TypeError
     return value
 
 
@@ -257,10 +258,11 @@ class Faults:
         return {fault.kind: fault.value for fault in struck}
 
     def _parse_one(self, part: str) -> None:
-        fields = part.split(":", 2)
-        if len(fields) != 3:  # noqa: PLR2004  team, path, fault
-            raise FaultError(f"cannot read the fault {part!r}; allowed: team:path:kind, team:path:kind=value#times")
-        team, path, what = fields
+        try:
+            team, path, what = part.split(":", 2)
+        except ValueError:
+            allowed = "team:path:kind, team:path:kind=value#times"
+            raise FaultError(f"cannot read the fault {part!r}; allowed: {allowed}") from None
         what, hash_, times = what.partition("#")
         if hash_ and not times.isdecimal():
             raise FaultError(f"times is {times!r} in {part!r}; allowed: 1 and more")

@@ -14,8 +14,13 @@ from exporter.demo.timeline import Timeline
 from exporter.demo.work import Workload
 
 _HEARTBEAT = 10.0
+"""Seconds between two heartbeats of a machine."""
 _QUIET = 600.0
+"""Seconds between two mishaps of a machine, on average."""
 _CROWD = 300
+"""More agents than this get a shorter history, which is simulated before the start."""
+_COMPLETE = 100
+"""Per cent."""
 _FILES: Final = (
     "flux1-dev-fp8 (11.9 GB)",
     "sd_xl_base_1.0 (6.9 GB)",
@@ -165,10 +170,10 @@ class _TeamLife:
 
     def _progress(self, machine: Machine, phase: str, file: str, percent: int, files: int) -> None:
         verb = phase.capitalize()
-        machine.sync = Sync(phase, f"{verb} model {file}", min(percent, 100))
+        machine.sync = Sync(phase, f"{verb} model {file}", min(percent, _COMPLETE))
         self._show(machine)
         step = self._random.randint(6, 25)
-        if percent < 100:  # noqa: PLR2004  per cent
+        if percent < _COMPLETE:
             again = partial(self._progress, machine, phase, file, percent + step, files)
         elif phase == "downloading":
             again = partial(self._progress, machine, "verifying", file, 0, files)

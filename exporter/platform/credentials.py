@@ -55,10 +55,10 @@ class TokenSource(Protocol):
     def expired(self) -> bool:
         """Whether it is known to have expired."""
 
-    async def token(self, refresh: Refresh) -> SecretStr:
+    async def token(self, refresh: Refresh, /) -> SecretStr:
         """The token to send now. Raises Unauthorized if there is none; a session also raises errors of its renewal."""
 
-    async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:
+    async def renewed(self, refused: SecretStr, refresh: Refresh, /) -> SecretStr:
         """The token to send after a 401 for `refused`; the same one if there is no other."""
 
     async def finish_renewal(self) -> None:
@@ -167,11 +167,11 @@ class Credential:
                 self._keep(_load(self._path), before=before)
         return self._token.secret != before.secret
 
-    async def token(self, refresh: Refresh) -> SecretStr:  # noqa: ARG002  for sessions
+    async def token(self, _refresh: Refresh, /) -> SecretStr:
         """The same as `current`."""
         return self.current()
 
-    async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:  # noqa: ARG002  for sessions
+    async def renewed(self, _refused: SecretStr, _refresh: Refresh, /) -> SecretStr:
         """The current token, which another request of the team may already have read again."""
         self.reread()
         return self.current()

@@ -16,6 +16,8 @@ from pydantic_core import from_json
 from exporter.errors import SchemaMismatch, Undecodable
 from exporter.platform.bounds import bounded
 
+_MAX_DIGITS: Final = 20
+"""Most digits of an integer; 2**63 has 19."""
 _NO_JSON: Final = "json_invalid"
 _REQUIRED: Final = frozenset({"page_meta", "task_list", "agent_list", "workflow_list"})
 
@@ -112,4 +114,4 @@ def _cause(error: Exception) -> str:
 
 
 def _bounded_int(digits: str) -> float:
-    return int(digits) if len(digits) <= 20 else float("inf")  # noqa: PLR2004  2**63 has 19 digits
+    return int(digits) if len(digits) <= _MAX_DIGITS else float("inf")

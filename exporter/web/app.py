@@ -52,8 +52,8 @@ class Source(Protocol):
     async def scrape(self, *, openmetrics: bool) -> Exposition:
         """Return the exposition of all teams, in OpenMetrics 1.0.0 or in the text format 0.0.4."""
 
-    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> Exposition:  # noqa: ASYNC109  bounds it
-        """Poll one existing team and return its exposition, after `timeout` seconds with the data known so far."""
+    async def probe(self, name: str, *, openmetrics: bool, within: float) -> Exposition:
+        """Poll one existing team and return its exposition, after `within` seconds with the data known so far."""
 
     def status(self) -> ExporterStatus:
         """Return the current state of all polls."""
@@ -133,8 +133,8 @@ class _Routes:
         if all(team.name != names[0] for team in self._source.status().teams):
             return line(404, "No such team; /sd lists the teams.")
         openmetrics = negotiate.prefers_openmetrics(_header(request, hdrs.ACCEPT))
-        timeout = scrape_timeout(_header(request, SCRAPE_TIMEOUT))
-        exposition = await self._source.probe(names[0], openmetrics=openmetrics, timeout=timeout)
+        within = scrape_timeout(_header(request, SCRAPE_TIMEOUT))
+        exposition = await self._source.probe(names[0], openmetrics=openmetrics, within=within)
         return await _send_exposition(request, exposition, openmetrics=openmetrics)
 
     async def discovery(self, request: web.Request) -> web.Response:

@@ -19,14 +19,14 @@ def team_card(team: TeamStatus, status: ExporterStatus, *, open_card: bool, open
         _collector(each, team.next_poll_at, status.now, open_polls=open_polls) for each in failing_first
     )
     return (
-        f'<details class="card {state}"{_open(open_card)}>'
+        f'<details class="card {state}"{_open(unfolded=open_card)}>'
         f'<summary class="line"><h2>{name_of(team.name)}</h2>{_line(team)}'
         f"{'' if open_card else _trouble(team, status.now)}</summary>"
         f"{collectors}<section>{_team_facts(team, status.now)}</section></details>\n"
     )
 
 
-def _open(unfolded: bool) -> str:  # noqa: FBT001  an HTML attribute, present or absent
+def _open(*, unfolded: bool) -> str:
     return " open" if unfolded else ""
 
 
@@ -169,7 +169,7 @@ def _polls(collector: CollectorStatus, now: float, *, unfolded: bool) -> str:
         rows.append(_poll(attempt, now, explain=attempt.error != above))
         above = attempt.error
     return (
-        f"<details{_open(unfolded)}><summary>Last polls</summary>"
+        f"<details{_open(unfolded=unfolded)}><summary>Last polls</summary>"
         '<table><thead><tr><th>Poll (UTC)<th>Result<th class="number">Took<th class="number">Pages read'
         '<th class="number">Items read'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table></details>"

@@ -14,6 +14,8 @@ _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
 _CENTURY: Final = 36525 * _DAY
+_TENTHS_UNTIL: Final = 10
+"""Seconds of a duration up to which a tenth matters."""
 
 
 def visible(text: str, most: int = MAX_TEXT) -> str:
@@ -42,7 +44,7 @@ def duration(seconds: float) -> str:
     seconds = max(seconds, 0.0)
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:  # noqa: PLR2004  a tenth matters only to single digits
+    if seconds < _TENTHS_UNTIL:
         return f"{seconds:.1f} s"
     return span(seconds)
 

@@ -118,7 +118,7 @@ async def test_new_team_of_the_same_name() -> None:
 async def test_probe() -> None:
     """A probe polls now and returns only that team's metrics, without those of the process."""
     rig = Rig.of(FakeClient(agents=[{"agent_id": "a"}]))
-    found = read(await rig.exporter.probe("render", openmetrics=False, timeout=60.0))
+    found = read(await rig.exporter.probe("render", openmetrics=False, within=60.0))
     assert teams_of(found) == {"render"}
     assert found.value("cyberun_up", team_name="render") == 1
     assert found.value("cyberun_agent_connected", team_name="render", agent_id="a") == 1
@@ -128,9 +128,9 @@ async def test_probe() -> None:
 async def test_probes_share_a_poll() -> None:
     """Probes at the same time, and within a second, cost one poll."""
     rig = Rig.of(FakeClient())
-    answers = [rig.exporter.probe("render", openmetrics=False, timeout=60.0) for _ in range(5)]
+    answers = [rig.exporter.probe("render", openmetrics=False, within=60.0) for _ in range(5)]
     assert all(read(answer).value("cyberun_up", team_name="render") for answer in await asyncio.gather(*answers))
-    await rig.exporter.probe("render", openmetrics=False, timeout=60.0)
+    await rig.exporter.probe("render", openmetrics=False, within=60.0)
     assert rig.client.asked("/r/agents") == 1
 
 
@@ -141,10 +141,10 @@ async def test_probe_of_a_platform_that_hangs() -> None:
     await rig.poll()
     client.clock.advance(30.0)
     client.gate = asyncio.Event()
-    found = read(await rig.exporter.probe("render", openmetrics=False, timeout=0.0))
+    found = read(await rig.exporter.probe("render", openmetrics=False, within=0.0))
     assert found.value("cyberun_up", team_name="render") == 0
     assert found.value("cyberun_agent_connected", team_name="render", agent_id="a") == 1
     client.gate.set()
-    found = read(await rig.exporter.probe("render", openmetrics=False, timeout=60.0))
+    found = read(await rig.exporter.probe("render", openmetrics=False, within=60.0))
     assert found.value("cyberun_up", team_name="render") == 1
     assert client.asked("/r/agents") == 2

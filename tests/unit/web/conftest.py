@@ -53,9 +53,9 @@ class HeldSource:
         exposition = Exposition.of(deflate(b""), body)
         return HeldExposition(exposition.gzip, exposition.text_length, self.ended)
 
-    async def probe(self, name: str, *, openmetrics: bool, timeout: float) -> HeldExposition:  # noqa: ASYNC109  as the real one
-        """Return the same as `scrape`, and record the team and the timeout."""
-        self.probed.append((name, timeout))
+    async def probe(self, name: str, *, openmetrics: bool, within: float) -> HeldExposition:
+        """Return the same as `scrape`, and record the team and the seconds."""
+        self.probed.append((name, within))
         return await self.scrape(openmetrics=openmetrics)
 
     def status(self) -> ExporterStatus:
