@@ -28,7 +28,7 @@ async def once(settings: Settings, environ: Mapping[str, str], shard: Shard) -> 
     """
     async with started(settings, environ, shard) as service:
         exporter = service.exporter
-        found = await service.look()
+        found = await service.discover_once()
         await exporter.once()
         exposition = await exporter.scrape(openmetrics=False)
         for part in exposition.text():

@@ -50,7 +50,7 @@ async def online(settings: Settings, environ: Mapping[str, str], shard: Shard) -
     logging.getLogger("exporter").setLevel(logging.ERROR)  # failures are printed here
     settings, held = _free(settings, environ, shard)
     async with started(settings, environ, shard) as service:
-        await service.look()
+        await service.discover_once()
         await service.exporter.once()
         lines = [*_discoveries(service), *_teams(service)]
         print("", *_platform(settings, service.exporter.status()), sep="\n")

@@ -84,7 +84,7 @@ class Discovery:
         now = self._clock()
         self.findings = replace(self.findings, not_before=now + LEAST_PAUSE)
         try:
-            teams = _found(await self._client.teams(required=bool(self.findings.teams)))
+            teams = _with_names(await self._client.teams(required=bool(self.findings.teams)))
         except PlatformError as error:
             event(_log, logging.WARNING, "teams not discovered", credential=self.name, error=str(error))
             self._failed(now, error.without_traceback(), error.retry_after)
@@ -124,6 +124,7 @@ class Discovery:
         return max(RETRY, held) if self.findings.failure else INTERVAL
 
 
-def _found(teams: list[OwnTeam]) -> tuple[FoundTeam, ...]:
+def _with_names(teams: list[OwnTeam]) -> tuple[FoundTeam, ...]:
+    """The teams by id, each once; one without a name is called by its id."""
     found = {team.id: FoundTeam(team.id, trimmed(team.display_name or "") or team.id) for team in teams if team.id}
     return tuple(found[team_id] for team_id in sorted(found))

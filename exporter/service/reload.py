@@ -35,7 +35,7 @@ class Reloader:
         self._access = access
         self._settings_ok = True
         """Whether the last reload succeeded, so that the settings on disk are those in use."""
-        self._one = asyncio.Lock()
+        self._reloading = asyncio.Lock()
 
     async def reload(self) -> Sequence[str]:
         """Read the configuration and the web configuration, and apply both or neither.
@@ -43,7 +43,7 @@ class Reloader:
         Returns:
             The mistakes, a line for each; none when the new configuration is in use.
         """
-        async with self._one:
+        async with self._reloading:
             try:
                 # Reading thousands of teams takes a second, which would block the event loop for too long.
                 settings = await asyncio.to_thread(self._load)
@@ -75,7 +75,7 @@ class Reloader:
                 return
         except RuntimeError:  # no thread is available now; try again at the next check
             return
-        async with self._one:
+        async with self._reloading:
             try:
                 rules = await self._access.read()
             except Exception as error:  # noqa: BLE001  as above

@@ -1,9 +1,8 @@
 """The running exporter: the current assembly, and the data that outlives it."""
 
 import asyncio
-import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
@@ -12,27 +11,21 @@ from exporter.collect.context import TeamRules
 from exporter.collect.schedule import GRACE, Schedule
 from exporter.collect.team import Team
 from exporter.config.settings import Settings, TeamSettings
-from exporter.errors import explained
 from exporter.expose.counters import ApiCounters
 from exporter.expose.series_store import SeriesStore
-from exporter.log import event
 from exporter.platform import paths
 from exporter.platform.clock import AWAKE, CLOCK
-from exporter.redact import one_line
 from exporter.service.assembly import Assembler, Assembly
 from exporter.service.budget import MOST_PER_POLL
 from exporter.service.choice import Choice, choose
 from exporter.service.credentials import OriginKey, origin_key
-from exporter.service.discovery import Discovery, FoundTeam
+from exporter.service.discovery import Discovery
+from exporter.service.discovery_report import ChoiceLog, discovery_status
 from exporter.service.exporter import Exporter
 from exporter.service.shard import Shard
-from exporter.status import DiscoveryStatus, LeftOutTeam
 
 STOP_TIMEOUT: Final = 4.0
 """Seconds that a stopping exporter waits for a session renewal, so that its new refresh token is not lost."""
-MOST_NAMES: Final = 20
-"""Most names of teams in one log line."""
-_log = logging.getLogger(__name__)
 
 
 class Service:
@@ -54,10 +47,10 @@ class Service:
         self._store = SeriesStore(CLOCK.monotonic)
         self._schedule = Schedule(AWAKE)
         self.exporter = Exporter(self._schedule, store=self._store, counters=counters, clock=CLOCK)
-        self._left_out: Mapping[FoundTeam, str] = {}
-        self._none_wanted: Mapping[str, tuple[FoundTeam, ...]] = {}
-        self._one = asyncio.Lock()
-        self._changed = asyncio.Event()
+        self._choice_log = ChoiceLog()
+        self._changes = asyncio.Lock()
+        """Held while the assembly or the teams are replaced."""
+        self._discoveries_replaced = asyncio.Event()
         self._retiring: set[asyncio.Task[None]] = set()
         self._start_discoveries({})
         self._set_teams(same_platform=False)
@@ -73,7 +66,7 @@ class Service:
         Raises:
             ConfigError: a credential, the CA bundle or the proxy cannot be used. Nothing has changed.
         """
-        async with self._one:
+        async with self._changes:
             opened, before = AsyncExitStack(), self._assembly
             assembled = self._assembler.assembled(settings, before.findings(settings))
             self._assembly = await opened.enter_async_context(assembled)
@@ -92,7 +85,7 @@ class Service:
             names.add(discovery.name)
         for name in {discovery.name for discovery in before.values()} - names:
             self.counters.forget(name)
-        self._changed.set()
+        self._discoveries_replaced.set()
 
     def _set_teams(self, *, same_platform: bool = True) -> None:
         """Poll the configured teams, and the discovered ones that were chosen."""
@@ -104,23 +97,8 @@ class Service:
         self._schedule.stuck_after = settings.api.timeout + GRACE + _longest_wait(len(teams), settings)
         self.exporter.set_teams(teams, stale_after=settings.collect.stale_after)
         self.exporter.discovered = all(each.findings.attempted for each in now.discoveries.values())
-        self.exporter.discoveries = tuple(map(_discovery_status, choices))
-        self._log_choices(choices)
-
-    def _log_choices(self, choices: Sequence[Choice]) -> None:
-        """Log which teams are left out, and discoveries that want none of theirs: once, not after every attempt."""
-        left_out = {team: why for choice in choices for team, why in choice.left_out.items()}
-        for team, why in left_out.items():
-            if self._left_out.get(team) != why:
-                fields = {"team": team.name, "team_id": team.team_id, "why": why}
-                event(_log, logging.WARNING, "discovered team left out", **fields)
-        self._left_out = left_out
-        none_wanted = {each.name: each.not_wanted for each in choices if not each.polled and not each.left_out}
-        for name, teams in none_wanted.items():
-            if teams and self._none_wanted.get(name) != teams:
-                found = ", ".join(one_line(team.name) for team in teams[:MOST_NAMES])
-                event(_log, logging.WARNING, "no discovered team is wanted", credential=name, found=found)
-        self._none_wanted = none_wanted
+        self.exporter.discoveries = tuple(map(discovery_status, choices))
+        self._choice_log.note(choices)
 
     def choices(self) -> tuple[Choice, ...]:
         """The decision about the teams that each discovery found."""
@@ -145,7 +123,7 @@ class Service:
             random=random.random,
         )
 
-    async def look(self) -> bool:
+    async def discover_once(self) -> bool:
         """Run every discovery once.
 
         Returns:
@@ -153,28 +131,29 @@ class Service:
         """
         discoveries = self._assembly.discoveries.values()
         await asyncio.gather(*(discovery.look() for discovery in discoveries))
-        await self._found()
+        await self.update_teams()
         return not any(discovery.findings.failure for discovery in discoveries)
 
     async def run(self) -> None:
         """Poll and discover until cancelled. An unhandled error ends the process."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.exporter.run())
-            group.create_task(self._keep_looking())
+            group.create_task(self._keep_discovering())
 
-    async def _keep_looking(self) -> None:
+    async def _keep_discovering(self) -> None:
         """Run the current discoveries; after a reload, the new ones."""
         while True:
-            self._changed.clear()
+            self._discoveries_replaced.clear()
             async with asyncio.TaskGroup() as group:
                 discoveries = self._assembly.discoveries.values()
-                looking = [group.create_task(each.keep_looking(self._found)) for each in discoveries]
-                await self._changed.wait()
+                looking = [group.create_task(each.keep_looking(self.update_teams)) for each in discoveries]
+                await self._discoveries_replaced.wait()
                 for task in looking:
                     task.cancel()
 
-    async def _found(self) -> None:
-        async with self._one:
+    async def update_teams(self) -> None:
+        """Poll what the discoveries have found by now."""
+        async with self._changes:
             self._set_teams()
 
     async def close(self) -> None:
@@ -183,26 +162,6 @@ class Service:
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._opened.aclose()
                 await asyncio.gather(*self._retiring)
-
-
-def _discovery_status(choice: Choice) -> DiscoveryStatus:
-    findings, failure = choice.findings, choice.findings.failure
-    reason, error = explained(failure) if failure else (None, None)
-    return DiscoveryStatus(
-        name=choice.name,
-        success=findings.attempted and failure is None,
-        last_attempt_at=_wall_time(findings.attempted_at),
-        last_success_at=_wall_time(findings.succeeded_at),
-        reason=reason,
-        error=error,
-        polled=len(choice.polled),
-        left_out=tuple(LeftOutTeam(one_line(team.name), why) for team, why in choice.left_out.items()),
-        not_wanted=len(choice.not_wanted),
-    )
-
-
-def _wall_time(monotonic: float | None) -> float | None:
-    return None if monotonic is None else CLOCK.wall_time(monotonic)
 
 
 def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:

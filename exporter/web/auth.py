@@ -33,7 +33,7 @@ class PasswordChecker:
         self._right: dict[tuple[str, str], bytes] = {}
         """By name and hash."""
         self._waiting = 0
-        self._one = asyncio.Lock()
+        self._checking = asyncio.Lock()
 
     async def admits(self, users: Mapping[str, str], authorization: Sequence[str]) -> bool:
         """Whether a request's Authorization headers name a user with the correct password.
@@ -77,7 +77,7 @@ class PasswordChecker:
             raise BusyError
         self._waiting += 1
         try:
-            async with self._one:
+            async with self._checking:
                 return await asyncio.to_thread(bcrypt.checkpw, password, known.encode())
         except RuntimeError as error:  # can't start new thread
             raise BusyError from error

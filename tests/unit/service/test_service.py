@@ -147,7 +147,7 @@ async def test_a_shard_polls_its_own_teams() -> None:
     environ = {f"T{number}": "sk-x" for number, name in enumerate(names) if shard.holds(name)} | ENVIRON
     async with started(settings(teams, [{"token_env": "JWT"}]), environ, shard) as service:
         find(service, "JWT", {f"id-{number}": f"found-{number}" for number in range(20)})
-        await service._found()
+        await service.update_teams()
         polled = [team.name for team in service.exporter.status().teams]
         assert polled == [name for name in (*names, *(f"found-{n}" for n in range(20))) if shard.holds(name)]
 
@@ -165,7 +165,7 @@ async def test_found_teams_outlive_a_reload() -> None:
     """With another position or other patterns findings are kept, unless the platform changes."""
     async with serving(settings([], [{"token_env": "DK"}, {"token_env": "JWT"}])) as service:
         find(service, "JWT", {"a": "film"})
-        await service._found()
+        await service.update_teams()
         film = service.exporter.team("film")
         assert film is not None
         assert not service.exporter.status().discovered  # the other one was not asked yet
@@ -197,7 +197,7 @@ async def test_who_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) 
     async with serving(settings(discover=[{"token_env": "JWT"}])) as service:
         find(service, "JWT", {"a": "render"})
         for _ in range(3):
-            await service._found()
+            await service.update_teams()
     assert [record.__dict__["fields"]["why"] for record in caplog.records] == [
         "its name is already used by a configured team"
     ]
@@ -207,7 +207,7 @@ async def test_a_name_that_is_a_credential_is_masked() -> None:
     """Nobody reads a credential in the status, though somebody gave it to a team as its name."""
     async with serving(settings(discover=[{"token_env": "JWT"}])) as service:
         find(service, "JWT", {"a": "sk-0123456789abcdef0123"})
-        await service._found()
+        await service.update_teams()
         [discovery] = service.exporter.discoveries
     assert [each.name for each in discovery.left_out] == ["sk-***"]
 
@@ -218,7 +218,7 @@ async def test_a_discovery_that_wants_nobody_is_logged_once(caplog: pytest.LogCa
     async with serving(settings([], [{"token_env": "JWT", "include": ["nobody"]}])) as service:
         find(service, "JWT", {"a": "render", "b": "film\n"})
         for _ in range(3):
-            await service._found()
+            await service.update_teams()
     [record] = caplog.records
     assert record.getMessage() == "no discovered team is wanted"
     assert sorted(record.__dict__["fields"]["found"].split(", ")) == ["film", "render"]
@@ -249,7 +249,7 @@ async def test_a_reload_looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_once_nothing_could_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`look` returns whether all discoveries succeeded."""
+    """`discover_once` returns whether all discoveries succeeded."""
 
     async def look(discovery: Discovery) -> None:
         failure = Unauthorized("401: no") if discovery.name == failing else None
@@ -258,11 +258,11 @@ async def test_once_nothing_could_be_asked(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Discovery, "look", look)
     async with serving(settings([], [{"token_env": "JWT"}, {"token_env": "DK"}])) as service:
         failing = "discover[1]"
-        assert not await service.look()
+        assert not await service.discover_once()
         good, bad = service.exporter.status().discoveries
         assert (good.success, good.reason, bad.success, bad.reason, bad.error) == (True, None, False, "auth", "401: no")
         failing = ""
-        assert await service.look()
+        assert await service.discover_once()
 
 
 async def test_a_reload_reads_the_ca_bundle(tmp_path: Path) -> None:
