@@ -16,7 +16,7 @@ from exporter.fleet.snapshots import TasksSnapshot
 from exporter.log import event
 from exporter.platform import wire
 
-ALIKE: Final = 0.9
+NEARLY_EQUAL: Final = 0.9
 """Totals with at least this ratio may be of one list that changed between two requests. The true totals of seven lists
 cannot all be this close to the total of all tasks."""
 
@@ -43,29 +43,29 @@ class FilteredTotals:
         """
         if not self.ignore_filter:
             snapshot = await read(source)
-            self.ignore_filter = await _disproved(snapshot, source)
+            self.ignore_filter = await _totals_ignore_filter(snapshot, source)
             if not self.ignore_filter:
                 return snapshot
             event(_log, logging.WARNING, "totals ignore the status filter", team_name=self._team)
         counted = CountedLists(source, self._last_pages)
         snapshot = await read(counted)
-        self.ignore_filter = _alike(*counted.stated.values())
+        self.ignore_filter = _nearly_equal(*counted.stated.values())
         return snapshot
 
 
-async def _disproved(snapshot: TasksSnapshot, source: TaskSource) -> bool:
-    """Whether the totals prove to count all tasks. Sends a request only if they do not add up and are nearly equal."""
+async def _totals_ignore_filter(snapshot: TasksSnapshot, source: TaskSource) -> bool:
+    """Whether the totals are proved to count all tasks; requests a page only if they are wrong and nearly equal."""
     stated = [total for status, total in snapshot.counts.items() if status != OTHER]
-    if not snapshot.coverage.truncated or not snapshot.coverage.items or not _alike(*stated):
+    if not snapshot.coverage.truncated or not snapshot.coverage.items or not _nearly_equal(*stated):
         return False
     # The last page of the unfiltered list shows whether the total is right: a wrong one exceeds the list.
     total = max(stated)
     page = await source.tasks(None, -(-total // wire.PER_PAGE))
-    return _alike(page.total, total) and page.number <= page.last and page.missing == 0
+    return _nearly_equal(page.total, total) and page.number <= page.last and page.missing == 0
 
 
-def _alike(*totals: int) -> bool:
-    return min(totals) >= ALIKE * max(totals)
+def _nearly_equal(*totals: int) -> bool:
+    return min(totals) >= NEARLY_EQUAL * max(totals)
 
 
 class CountedLists:
@@ -99,18 +99,19 @@ class CountedLists:
 
     async def _length(self, status: str, page: wire.Page[wire.Task]) -> int:
         """Find the last page by binary search, starting near where it was at the last poll."""
-        before = self._last_pages.get(status, 1)
-        full, empty = 0, page.last + 1
+        at_last_poll = self._last_pages.get(status, 1)
+        last_full, first_empty = 0, page.last + 1
         while not 0 < len(page.items) < page.per_page:
             if page.items:
-                full = page.number
+                last_full = page.number
             else:
-                empty = page.number
-            if full + 1 >= empty:
-                self._last_pages[status] = full
-                return full * page.per_page
-            likely = (number for number in (before, before + 1, before - 1) if full < number < empty)
-            page = await self._source.tasks(status, next(likely, (full + empty) // 2))
+                first_empty = page.number
+            if last_full + 1 >= first_empty:
+                self._last_pages[status] = last_full
+                return last_full * page.per_page
+            likely = (at_last_poll, at_last_poll + 1, at_last_poll - 1)
+            possible = (number for number in likely if last_full < number < first_empty)
+            page = await self._source.tasks(status, next(possible, (last_full + first_empty) // 2))
         await self._confirm_last(status, page)
         self._last_pages[status] = page.number
         return (page.number - 1) * page.per_page + len(page.items)

@@ -2,7 +2,8 @@
 
 from exporter.demo.access import User
 from exporter.demo.assumptions import ASSUMED, ASSUMPTIONS, Assumptions, UnknownAssumptionError, reverse
-from exporter.demo.faults import KINDS, Fault, FaultError, Faults
+from exporter.demo.fault_kinds import KINDS
+from exporter.demo.faults import Fault, FaultError, Faults
 from exporter.demo.fleet import Order, SimulatedTeam
 from exporter.demo.journal import Call, Journal
 from exporter.demo.life import FleetLife

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from exporter.demo.faults import RefuseWith
+from exporter.demo.fault_kinds import RefuseWith
 
 _MIN_GZIP = 512
 _CHUNK = b" " * (1 << 16)
