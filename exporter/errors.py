@@ -129,7 +129,7 @@ class TooLarge(PlatformError):
 
 
 class Undecodable(PlatformError):
-    """The body is not JSON: truncated, HTML, empty or badly compressed."""
+    """The body is not JSON: truncated, HTML, empty, badly compressed, or that of another 2xx than 200."""
 
     reason = "decode"
 

@@ -18,11 +18,12 @@ from exporter.errors import (
     ServerFailed,
     TlsFailed,
     Unauthorized,
+    Undecodable,
 )
 from exporter.platform.connections import ConnectionBroken
 
 _LEAVES: dict[int, type[PlatformError]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 429: RateLimited}
-_FAMILIES: dict[int, type[PlatformError]] = {3: Redirected, 4: ClientRefused}
+_FAMILIES: dict[int, type[PlatformError]] = {2: Undecodable, 3: Redirected, 4: ClientRefused}
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 """What various versions of OpenSSL report when the answer is not TLS."""

@@ -152,8 +152,9 @@ async def test_a_proxy_is_asked_for_the_platform(server: Server) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (201, "http_5xx"),
-        (204, "http_5xx"),
+        (201, "decode"),
+        (204, "decode"),
+        (206, "decode"),
         (301, "redirect"),
         (302, "redirect"),
         (304, "redirect"),
