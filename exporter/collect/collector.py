@@ -28,21 +28,21 @@ from exporter.status import CollectorStatus
 
 
 class Collector(ABC, Generic[S]):
-    """Polls one list. Mutable: it keeps the last snapshot and the results of the last polls.
-
-    Attributes:
-        fresh_until: until when what it read may be served, in monotonic seconds.
-    """
+    """Polls one list. Mutable: it keeps the last snapshot and the results of the last polls."""
 
     scope: ClassVar[Scope]
 
     def __init__(self, team: TeamContext, random: Callable[[], float]) -> None:
-        self.fresh_until = 0.0
         self._snapshot: bytes | None = None
         self._totals: Mapping[str, int | None] = {}
         self._team = team
         rules = team.rules
         self._history = History(self.scope.value, rules.interval, rules.stale_after, clock=team.clock, random=random)
+
+    @property
+    def fresh_until(self) -> float:
+        """Until when what it read may be served, in monotonic seconds."""
+        return self._history.fresh_until
 
     @property
     def due(self) -> bool:
@@ -94,7 +94,7 @@ class Collector(ABC, Generic[S]):
     def _succeeded(self, started: float, result: PollResult[S]) -> None:
         self._snapshot = pickle.dumps(result.snapshot)
         self._note(result.snapshot)
-        self.fresh_until = self._history.succeeded(started, result.snapshot.coverage)
+        self._history.succeeded(started, result.snapshot.coverage)
         self._team.publish(self.scope, result.families, self.fresh_until)
 
     def _failed(self, started: float, error: PlatformError) -> None:

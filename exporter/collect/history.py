@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from exporter.errors import PlatformError, explained
@@ -32,11 +33,13 @@ class History:
         self._items_reported: int | None = None
         self._truncated: bool | None = None
         self._last_success_at: float | None = None
-        self._fresh_until: float | None = None
+        self.fresh_until = -inf
+        """Until when the data of the last success may be served, in monotonic seconds."""
 
     def reconfigure(self, interval: float, stale_after: float) -> None:
-        """Use another interval and maximum age from the next poll on."""
+        """Use another interval from the next poll on, and another maximum age at once."""
         self._backoff.interval = interval
+        self.fresh_until += stale_after - self._stale_after
         self._stale_after = stale_after
 
     @property
@@ -44,8 +47,8 @@ class History:
         """Whether no back-off delays the next poll."""
         return self._backoff.until is None or self._clock.monotonic() >= self._backoff.until
 
-    def succeeded(self, started: float, coverage: Coverage) -> float:
-        """Record a successful poll; return until when its data is fresh.
+    def succeeded(self, started: float, coverage: Coverage) -> None:
+        """Record a successful poll.
 
         Args:
             started: when the poll started, in monotonic seconds, like the result.
@@ -55,8 +58,7 @@ class History:
         self._note(started, coverage.pages, coverage.items, None, None)
         self._items, self._items_reported, self._truncated = coverage.items, coverage.reported, coverage.truncated
         self._last_success_at = self._clock.wall()
-        self._fresh_until = self._clock.monotonic() + self._stale_after
-        return self._fresh_until
+        self.fresh_until = self._clock.monotonic() + self._stale_after
 
     def failed(self, started: float, error: Exception) -> None:
         """Record a failed poll."""
@@ -80,7 +82,7 @@ class History:
             interval=self._backoff.interval,
             attempts=attempts,
             success=last is not None and last.reason is None,
-            fresh=self._fresh_until is not None and now < self._fresh_until,
+            fresh=now < self.fresh_until,
             last_attempt_at=last.started_at if last else None,
             last_success_at=self._last_success_at,
             items=self._items,

@@ -71,11 +71,13 @@ class Team:
         return self.rules.team_id == team_id and self._context.credential is credential
 
     def reconfigure(self, rules: TeamRules, client: TeamClient) -> None:
-        """Apply other rules, keeping data and counters.
+        """Apply other rules, keeping data and counters. Another `stale_after` applies to the data served now.
 
         A poll under way uses them from its next request on. It is not awaited: a hanging platform must not delay a
         reload.
         """
+        if longer := rules.stale_after - self._context.rules.stale_after:
+            self._context.store.extend(rules.name, longer)
         self._context.rules, self._context.client = rules, client
         self._tasks.reconfigure()
         self._agents.reconfigure()

@@ -1,7 +1,7 @@
 """The teams' series as they are served: compressed per team and family, concatenated family by family."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from math import inf
@@ -130,6 +130,16 @@ class SeriesStore:
         group.teams[team].served[scope] = _Served(families.texts, families.series, until)
         group.pack(self._clock())
         self._bodies.clear()
+
+    def extend(self, team: str, seconds: float) -> None:
+        """Serve the team's series this much longer, or shorter if it is negative."""
+        if group := self._group_of.get(team):
+            served = group.teams[team].served
+            served.update(
+                {scope: replace(each, fresh_until=each.fresh_until + seconds) for scope, each in served.items()}
+            )
+            group.pack(self._clock())
+            self._bodies.clear()
 
     def remove(self, team: str) -> None:
         """Stop serving the team's series."""

@@ -114,11 +114,15 @@ def test_few_attempts_are_kept(history: History, clock: FakeClock) -> None:
 
 
 def test_other_rules(history: History, clock: FakeClock) -> None:
-    """A new interval and maximum age apply from the next poll on."""
+    """A new interval applies from the next poll on, a new maximum age to the data that is there."""
+    history.reconfigure(10.0, 40.0)
+    assert not history.status(None).fresh
     poll(history, clock, COVERAGE)
-    history.reconfigure(10.0, 20.0)
-    clock.advance(50.0)
+    clock.advance(39.0)
     assert (history.status(None).fresh, history.status(None).interval) == (True, 10.0)
-    poll(history, clock, COVERAGE)
-    clock.advance(20.0)
+    history.reconfigure(10.0, 20.0)
+    assert not history.status(None).fresh
+    history.reconfigure(10.0, 50.0)
+    assert history.status(None).fresh
+    clock.advance(11.0)
     assert not history.status(None).fresh

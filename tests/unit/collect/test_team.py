@@ -485,7 +485,7 @@ async def test_other_rules(client: FakeClient, rig: Rig) -> None:
     client.failures[TASKS] = ServerFailed("500")
     await rig.poll(after=30.0)
     other = FakeClient(client.team, client.counters, client.clock, agents=[agent("b")], failures=client.failures)
-    rig.team.reconfigure(replace(rig.team.rules, stale_after=40.0, interval=10.0), other.asking())
+    rig.team.reconfigure(replace(rig.team.rules, stale_after=99.0, interval=10.0), other.asking())
     found = await rig.poll(after=30.0)
     count = len(client.requests)
     assert found.value("cyberun_tasks", team_name="render", status="waiting") == 2
@@ -493,8 +493,34 @@ async def test_other_rules(client: FakeClient, rig: Rig) -> None:
     assert found.value("cyberun_collector_interval_seconds", team_name="render", collector="tasks") == 10
     assert found.value("cyberun_exporter_api_requests_total", team_name="render", path=AGENTS) == 3
     assert (rig.collector("tasks").failures_in_a_row, len(client.requests)) == (2, count)
-    client.clock.advance(40.0)
+    client.clock.advance(99.0)
     assert not (await rig.scrape()).series("cyberun_agents")
+
+
+async def test_another_age_applies_at_once(rig: Rig) -> None:
+    """What is older than a reload allows is withheld, and what it allows again is served again, before any poll."""
+
+    async def served() -> tuple[bool, bool, bool, float | None]:
+        found = await rig.scrape()
+        names = ("cyberun_tasks", "cyberun_agents", "cyberun_tasks_on_absent_agents")
+        tasks, agents, assignment = (bool(found.series(name)) for name in names)
+        assert (rig.team.status(None).fleet == FleetStatus()) is not tasks
+        return tasks, agents, assignment, up(found)["up"]
+
+    def reload(stale_after: float) -> None:
+        rig.team.reconfigure(replace(rig.team.rules, stale_after=stale_after), rig.client.asking())
+
+    reload(60.0)
+    assert await served() == (False, False, False, 0)
+    await rig.poll()
+    rig.client.clock.advance(30.0)
+    assert await served() == (True, True, True, 1)
+    reload(20.0)
+    assert await served() == (False, False, False, 0)
+    reload(31.0)
+    assert await served() == (True, True, True, 1)
+    rig.client.clock.advance(1.0)
+    assert await served() == (False, False, False, 0)
 
 
 # --- One poll at a time -------------------------------------------------------------------------------------
