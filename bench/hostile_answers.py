@@ -26,9 +26,9 @@ MIB: Final = 2**20
 LIMIT: Final = 16 * MIB
 """The default of api.max_response_bytes."""
 ROUNDS: Final = 5
-MOST_PAUSE: Final = 0.05
+MAX_PAUSE: Final = 0.05
 """Seconds."""
-MOST_MEMORY: Final = 100.0
+MAX_MEMORY: Final = 100.0
 """MB."""
 VALUES: Final = 59_000
 """Just below what one answer may hold."""
@@ -203,7 +203,7 @@ def rows(shapes: Iterator[str]) -> Iterator[Mapping[str, object]]:
     """What each shape costs."""
     for shape in shapes:
         with started(_serve, shape) as base_url, started(_measure, base_url) as (pause, peak, result, seconds):
-            fine = pause <= MOST_PAUSE and peak / 1e6 <= MOST_MEMORY
+            fine = pause <= MAX_PAUSE and peak / 1e6 <= MAX_MEMORY
             yield {
                 "answer": shape,
                 "longest pause, ms": pause * 1e3,

@@ -24,18 +24,18 @@ import aiohttp
 from rig import Fleet, exporting, report, simulated
 from rig.polls import Sent, traffic
 
-from exporter.service.budget import LEAST_PER_POLL
+from exporter.service.budget import MIN_REQUESTS_PER_POLL
 from exporter.service.exporter import Exporter
 
 FLEET = Fleet(teams=240, agents=1, tasks=5)
 INTERVAL = 4.0
 """Seconds."""
-NEEDED = FLEET.teams * LEAST_PER_POLL / INTERVAL
+NEEDED = FLEET.teams * MIN_REQUESTS_PER_POLL / INTERVAL
 """Requests a second."""
 ALLOWED = 1.5 * NEEDED
 OUTAGES = {"status=503": 4 * INTERVAL, "hang": 2 * INTERVAL}
 """Seconds by fault. Polls are held back from the third failure in a row on; hanging polls fail too rarely for that."""
-LONGEST_RECOVERY = 60.0
+MAX_RECOVERY = 60.0
 
 SHORT_OF = Fleet(teams=20, agents=1, tasks=5)
 SHORT_INTERVAL = 1.0
@@ -55,7 +55,7 @@ async def until_up(exporter: Exporter) -> None:
     Raises:
         TimeoutError: that took too long.
     """
-    async with asyncio.timeout(LONGEST_RECOVERY):
+    async with asyncio.timeout(MAX_RECOVERY):
         while not all(team.up for team in exporter.status().teams):  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.25)
 
@@ -113,7 +113,7 @@ async def ended(polling: asyncio.Task[None]) -> None:
 
 async def too_slow(base_url: str, logged: BufferingHandler) -> dict[str, object]:
     """The line of a request rate that is half of what is needed."""
-    needed = SHORT_OF.teams * LEAST_PER_POLL / SHORT_INTERVAL
+    needed = SHORT_OF.teams * MIN_REQUESTS_PER_POLL / SHORT_INTERVAL
     logged.flush()
     # Few teams are polled at once, so a poll is short: it is the wait for its turn that takes longer than the interval.
     limits = {"max_requests_per_second": needed / 2, "max_concurrency": 4}

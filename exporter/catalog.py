@@ -129,7 +129,7 @@ UNSTARTED_TASK_STATUSES: Final = ACTIVE_TASK_STATUSES[:-1]
 AGENT_STATUSES: Final = ("idle", "busy", "syncing", "tunnel", "unhealthy")
 COLLECTORS: Final = ("tasks", "agents")
 MAX_COMBINATIONS: Final = 64
-"""Most label combinations of one team's execution seconds; further ones are OTHER."""
+"""Maximum number of label combinations of one team's execution seconds; further ones are OTHER."""
 
 
 class Operation(StrEnum):

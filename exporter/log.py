@@ -19,11 +19,11 @@ from exporter.redact import quoted, redact
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _TAKEN = frozenset({"ts", "level", "logger", "msg"})
 MAX_LINES_WAITING: Final = 1000
-"""Most lines that wait for a slow reader."""
+"""Maximum number of lines that wait for a slow reader."""
 FLUSH_TIMEOUT: Final = 1.0
 """Seconds that a stopping process waits for the last lines to be written."""
-_LONGEST = 16_384
-"""Most characters of one value, so that text from outside cannot flood the log."""
+_MAX_VALUE = 16_384
+"""Maximum characters of one value, so that text from outside cannot flood the log."""
 _PLAIN = re.compile(r"[^\s\"=\\]+")
 _NOT_IN_KEYS = re.compile(r"[^\w.-]")
 
@@ -183,7 +183,7 @@ def _clean(value: Any) -> Any:
     """A JSON value: numbers, booleans and None as they are, everything else as redacted text."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    return redact(str(value)[: 2 * _LONGEST])[:_LONGEST]
+    return redact(str(value)[: 2 * _MAX_VALUE])[:_MAX_VALUE]
 
 
 def _json(pairs: dict[str, Any]) -> str:

@@ -9,11 +9,11 @@ Kind = Literal["integration", "device", "agent", "jwt"]
 PREFIXES: Final[dict[str, Kind]] = {"sk-": "integration", "dk-": "device", "ak-": "agent", "eyJ": "jwt"}
 """What the platform's credentials start with."""
 MIN_LENGTH: Final = 16
-"""Least characters after the prefix for text to count as a credential: `sk-bratislava` may be a team."""
+"""Minimum characters after the prefix for text to count as a credential: `sk-bratislava` may be a team."""
 MAX_LINE: Final = 200
-"""Most characters that `one_line` keeps."""
-_LONGEST: Final = 4096
-"""Most characters of its input that `one_line` reads."""
+"""Maximum characters that `one_line` keeps."""
+_MAX_READ: Final = 4096
+"""Maximum characters of its input that `one_line` reads."""
 _FRAGMENT: Final = 8
 """This many letters and digits in a row identify a part of a known secret."""
 
@@ -94,7 +94,7 @@ def kind_of(credential: str) -> Kind | None:
 
 def one_line(text: str, secret: str = "") -> str:
     """Text from outside as one printable line of at most `MAX_LINE` characters, redacted like with `redact`."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text[:_LONGEST]).split())
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[:_MAX_READ]).split())
     line = redact(line, secret)
     return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
 

@@ -22,7 +22,7 @@ def reference() -> str:
             *(_row(f"`{key_path(loc)}`", f"`{variable(loc)}`", *_facts(field)) for loc, field in keys),
             "",
             *_list("## Keys of a team", "teams", TeamSettings),
-            *_list("## Keys of a credential to discover teams with", "discover", Discover),
+            *_list("## Keys of a discovery credential", "discover", Discover),
             "## One team from the environment",
             "",
             "Where no teams are configured, these variables describe a single one.",

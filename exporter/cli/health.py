@@ -21,7 +21,7 @@ TIMEOUT: Final = 5.0
 """Seconds to wait for a connection and for the response."""
 PROGRAM: Final = "cyberun-exporter"
 REQUEST: Final = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-LONGEST_LINE: Final = 1024
+MAX_LINE: Final = 1024
 OK: Final = 200
 
 
@@ -128,7 +128,7 @@ def _status(connection: socket.socket) -> int:
     """Send the request and read the status line. `http.client` would load ssl and the e-mail parser."""
     connection.sendall(REQUEST)
     with connection.makefile("rb") as answer:
-        line = answer.readline(LONGEST_LINE)
+        line = answer.readline(MAX_LINE)
     if not line:
         raise ConnectionResetError("the connection was closed without an answer")
     found = re.match(rb"HTTP/1\.[01] ([0-9]{3})\b", line)

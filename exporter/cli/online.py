@@ -15,8 +15,8 @@ from exporter.service.service import Service, started
 from exporter.service.shard import Shard
 from exporter.status import NOTABLE_SKEW, CollectorStatus, ExporterStatus, QuotaStatus, TeamStatus
 
-LONGEST_LIST: Final = 20
-"""Most team names on one line."""
+MAX_NAMES: Final = 20
+"""Maximum number of team names on one line."""
 USES: Final = {
     "integration": "integration key, for /r/ paths, of one team",
     "device": "device key, for all paths, of one team",
@@ -127,8 +127,8 @@ def counted(number: int, thing: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - LONGEST_LIST
-    return ", ".join(names[:LONGEST_LIST]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _teams(service: Service) -> Iterator[_Line]:

@@ -14,7 +14,7 @@ from exporter.platform import wire
 INTERVAL: Final = 300.0
 """Seconds between two requests, each for the next page of the list."""
 MAX_NAMES: Final = 1000
-"""Most names remembered per team; those read longest ago are forgotten first."""
+"""Maximum number of names remembered per team; those read longest ago are forgotten first."""
 
 
 class WorkflowNames:

@@ -14,8 +14,8 @@ from exporter.config.types import QUOTE_IT, Allowed, needs_quotes
 from exporter.config.variables import Loc
 from exporter.redact import quoted, redact
 
-LONGEST: Final = 80
-"""Most characters shown of a wrong value, so that the line stays readable."""
+MAX_SHOWN: Final = 80
+"""Maximum characters shown of a wrong value, so that the line stays readable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _shown_key(key: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
 # What is allowed --------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Api(Section):
     )
     max_concurrency: Concurrency = Field(8, description="Requests under way at once, over all teams.")
     max_response_bytes: ByteSize = Field(16_777_216, description="Largest answer accepted, compressed or not.")
-    max_pages: Pages = Field(1000, description="Most pages read per list and poll.")
+    max_pages: Pages = Field(1000, description="Maximum number of pages read per list and poll.")
 
 
 class Collect(Section):
@@ -75,7 +75,9 @@ class Collect(Section):
     interval: Interval = Field(30.0, description="Time between two polls of a team.")
     stale_after: Age = Field(120.0, description="Age at which a team's data is withheld; should be several intervals.")
     agent_memory: Age = Field(3600.0, description="How long a vanished agent stays visible as disconnected.")
-    max_agents: Agents = Field(10_000, description="Most agents with series per team; more are only counted.")
+    max_agents: Agents = Field(
+        10_000, description="Maximum number of agents with series per team; more are only counted."
+    )
     agent_labels: Flag = Field(default=False, description="Whether to expose a series for each label of an agent.")
     workflows: Workflows = Field(
         0, description="How many workflows, those with the most finished tasks, have series; the rest are `other`."
@@ -165,7 +167,7 @@ class Web(Section):
 class Log(Section):
     """What the exporter logs, to standard error."""
 
-    level: LogLevel = Field("info", description="Least severity that is logged.")
+    level: LogLevel = Field("info", description="Lowest severity that is logged.")
     format: LogFormat = Field("logfmt", description="Format of the log lines.")
 
 
@@ -205,7 +207,7 @@ class Settings(Section):
         return discover
 
     def discoveries(self) -> Iterator[tuple[str, Discover]]:
-        """Each credential to discover teams with, and its name, which replaces a team's name in metrics and logs."""
+        """Each discovery credential and its name, which replaces a team's name in metrics and logs."""
         for i, each in enumerate(self.discover):
             yield each.name or f"discover[{i}]", each
 

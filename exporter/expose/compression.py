@@ -12,13 +12,13 @@ from typing import Final, NewType
 from isal import isal_zlib
 
 SLICE: Final = 256 * 1024
-"""Most bytes that `Exposition.text` yields at once."""
+"""Maximum bytes that `Exposition.text` yields at once."""
 
 # Method deflate, no name, no time, unknown system: RFC 1952.
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _LAST_BLOCK: Final = b"\x03\x00"
 _STORED: Final = 0xFFFF
-"""Most bytes in an uncompressed block."""
+"""Maximum bytes in an uncompressed block."""
 _SUMMARY: Final = struct.Struct("<LQ")
 """CRC-32 and length of a text."""
 _RAW_DEFLATE: Final = -15

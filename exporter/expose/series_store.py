@@ -14,8 +14,8 @@ from exporter.expose.text import OPENMETRICS_END, Samples, header
 SMALL_TEXT: Final = 8 * 1024
 """Texts shorter than this, in bytes, are compressed together: separately they would take twice the space."""
 TEAMS_PER_GROUP: Final = 16
-"""Most teams whose small texts are compressed together. A larger group would save a few per cent of space, but each
-poll would recompress more text of other teams."""
+"""Maximum number of teams whose small texts are compressed together. A larger group would save a few per cent of space,
+but each poll would recompress more text of other teams."""
 
 _TextsByFamily = Mapping[str, Sequence[DeflatedText]]
 

@@ -9,7 +9,7 @@ from typing import Final
 from exporter.fleet.tasks import Task
 
 REMEMBERED: Final = 800
-"""Most tasks remembered per team: as many as one poll can read in the four active statuses."""
+"""Maximum number of tasks remembered per team: as many as one poll can read in the four active statuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from typing import Final
 from exporter.fleet.tasks import Task
 
 MIN_MAJORITY: Final = 10
-"""Least difference between the number of increases and decreases of a page's times: a few may be in order by chance."""
+"""Minimum difference between how often a page's times increase and decrease: a few may be in order by chance."""
 MIN_AGREEMENT: Final = 0.8
-"""Least share of a page that must agree on a direction: a list sorted by id is nearly, but not quite, in time order."""
+"""Minimum share of a page that agrees on a direction: a list sorted by id is almost, but not quite, in time order."""
 
 
 class Key(Enum):

@@ -7,7 +7,7 @@ from exporter.fleet.text import label_text
 from exporter.platform.account import Me
 
 MAX_QUOTAS: Final = 50
-"""Most quotas accepted; more would be a mistake, or an attempt to flood Prometheus with series."""
+"""Maximum number of quotas accepted; more would be a mistake, or an attempt to flood Prometheus with series."""
 
 
 def own_quotas(me: Me, team_id: str | None) -> Mapping[str, float]:

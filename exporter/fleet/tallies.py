@@ -13,7 +13,7 @@ from exporter.catalog import MAX_COMBINATIONS, OTHER
 from exporter.fleet.tasks import Task, TaskKind, run_seconds
 
 MAX_FAILING_AGENTS: Final = 1000
-"""Most agents per team whose failed tasks are remembered."""
+"""Maximum number of agents per team whose failed tasks are remembered."""
 
 
 class Combination(NamedTuple):

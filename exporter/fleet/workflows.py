@@ -12,7 +12,7 @@ from exporter.catalog import FINAL_TASK_STATUSES, OTHER
 from exporter.fleet.tasks import Task, run_seconds
 
 MAX_RANKED: Final = 1000
-"""Most workflows per team that are ranked to find the busiest; beyond that the least busy ones are forgotten."""
+"""Maximum number of workflows ranked per team to find the busiest; beyond that the least busy ones are forgotten."""
 LEAD: Final = 1.25
 """How many times busier a workflow must be to displace another, so that two equally busy ones do not alternate."""
 

@@ -16,9 +16,9 @@ from exporter.platform.lenient import validated
 from exporter.platform.wire import MAX_ITEMS, Items, Text
 
 MAX_TOKEN: Final = 32 * 1024
-"""Most characters of a token; a JWT has at most a few thousand."""
+"""Maximum characters of a token; a JWT has at most a few thousand."""
 MAX_TOKENS: Final = 128 * 1024
-"""Most bytes of an answer with a new pair of tokens."""
+"""Maximum bytes of an answer with a new pair of tokens."""
 MAX_LIFETIME: Final = 10.0 * 365 * 86400
 """Seconds; a longer lifetime is implausible and counts as unknown."""
 _TOKEN: Final = re.compile(r"[!-~]+")

@@ -29,7 +29,7 @@ from exporter.platform.team import TeamClient
 from exporter.platform.trust import Trust
 
 _MAX_ERROR_BYTES = 64 * 1024
-"""Most bytes of an error's body that are searched for the platform's message."""
+"""Maximum bytes of an error's body that are searched for the platform's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Limits:
     timeout: float
     """Seconds from connecting to the last byte, without the wait for a permit."""
     max_response_bytes: int
-    """Most bytes of a body, both as sent and decompressed."""
+    """Maximum bytes of a body, both as sent and decompressed."""
 
 
 class _Sessions(NamedTuple):

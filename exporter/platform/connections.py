@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 IDLE_LIMIT: Final = 90.0
 """Seconds that an idle connection is kept: longer than usual intervals, and the same as Go's clients."""
 MAX_FIELD_BYTES: Final = 64 * 1024
-"""Most bytes of one header of an answer."""
+"""Maximum bytes of one header of an answer."""
 MAX_HEADERS: Final = 1024
-"""Most headers of one answer."""
+"""Maximum number of headers of one answer."""
 
 
 def connector(*, pooled: bool) -> aiohttp.TCPConnector:

@@ -17,7 +17,7 @@ from exporter.errors import SchemaMismatch, Undecodable
 from exporter.platform.bounds import bounded
 
 _MAX_DIGITS: Final = 20
-"""Most digits of an integer; 2**63 has 19."""
+"""Maximum digits of an integer; 2**63 has 19."""
 _NO_JSON: Final = "json_invalid"
 _REQUIRED: Final = frozenset({"page_meta", "task_list", "agent_list", "workflow_list"})
 

@@ -16,7 +16,7 @@ MAX_RETRY_AFTER = 900.0
 """Seconds; longer waits that the platform asks for are cut to this."""
 
 MAX_BACKOFF = 300.0
-"""Most seconds between two failing polls, unless the interval is longer."""
+"""Maximum seconds between two failing polls, unless the interval is longer."""
 
 FAILURES_BEFORE_BACKOFF = 3
 """Failed polls in a row after which a collector backs off."""

@@ -20,7 +20,7 @@ KEEPALIVE_AFTER: Final = 15
 KEEPALIVE_INTERVAL: Final = 5
 KEEPALIVE_PROBES: Final = 3
 MAX_HEAD_BYTES: Final = 128 * 1024
-"""Most bytes of an answer before its body, including informational answers."""
+"""Maximum bytes of an answer before its body, including informational answers."""
 STEP: Final = 8 * 1024
 """Bytes parsed before the event loop may run others: a step of the tiniest chunks takes some milliseconds."""
 _KEEPALIVE: Final = [

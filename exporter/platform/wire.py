@@ -19,7 +19,7 @@ from exporter.platform.lenient import validated
 PER_PAGE: Final = 100
 """The largest page the platform serves."""
 MAX_ITEMS: Final = 1000
-"""Most items of one page: more than PER_PAGE, so that a platform that ignores `per_page` can still be read."""
+"""Maximum number of items of one page: more than PER_PAGE, because some platforms may ignore `per_page`."""
 MAX_LABELS: Final = 256
 MAX_GPUS: Final = 64
 """Upper bounds for lists inside an item; a longer list is dropped as invalid."""

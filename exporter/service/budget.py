@@ -13,9 +13,9 @@ from exporter.fleet.tallies import Combination, Tallies
 from exporter.fleet.tasks import NO_KIND
 from exporter.fleet.timings import Timings
 
-LEAST_PER_POLL = len(FINAL_TASK_STATUSES) + len(ACTIVE_TASK_STATUSES) + 1
+MIN_REQUESTS_PER_POLL = len(FINAL_TASK_STATUSES) + len(ACTIVE_TASK_STATUSES) + 1
 """Requests of one poll of one team: one page per task status, and one page of agents."""
-MOST_PER_POLL = LEAST_PER_POLL + len(ACTIVE_TASK_STATUSES) + 2
+MAX_REQUESTS_PER_POLL = MIN_REQUESTS_PER_POLL + len(ACTIVE_TASK_STATUSES) + 2
 """The same with two pages for each active status, on a platform that also filters by `provisioning`. Every further
 hundred agents cost one more."""
 
@@ -23,13 +23,13 @@ hundred agents cost one more."""
 def requests_per_minute(settings: Settings) -> tuple[float, float]:
     """The least and the most requests per minute, over all configured teams, if each has at most a hundred agents."""
     polls = sum(60 / settings.interval_of(team) for team in settings.teams)
-    return polls * LEAST_PER_POLL, polls * MOST_PER_POLL
+    return polls * MIN_REQUESTS_PER_POLL, polls * MAX_REQUESTS_PER_POLL
 
 
 def requests_per_discovered_team(settings: Settings) -> tuple[float, float]:
     """The same for one discovered team; zeros without discovery."""
     polls = [60 / (found.interval or settings.collect.interval) for _, found in settings.discoveries()]
-    return min(polls, default=0) * LEAST_PER_POLL, max(polls, default=0) * MOST_PER_POLL
+    return min(polls, default=0) * MIN_REQUESTS_PER_POLL, max(polls, default=0) * MAX_REQUESTS_PER_POLL
 
 
 def warnings(settings: Settings) -> list[str]:

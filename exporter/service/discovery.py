@@ -19,8 +19,8 @@ INTERVAL: Final = 300.0
 """Seconds between two discoveries of the teams of one credential."""
 RETRY: Final = 30.0
 """Seconds until the next attempt after a failed one."""
-LEAST_PAUSE: Final = 5.0
-"""Least seconds between two attempts, so that a series of reloads is no series of requests."""
+MIN_PAUSE: Final = 5.0
+"""Minimum seconds between two attempts, so that many reloads do not cause as many requests."""
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Discovery:
     async def look(self) -> None:
         """Request the teams once; a failure is logged, and leaves the teams as they were."""
         now = self._clock()
-        self.findings = replace(self.findings, not_before=now + LEAST_PAUSE)
+        self.findings = replace(self.findings, not_before=now + MIN_PAUSE)
         try:
             teams = _with_names(await self._client.teams(required=bool(self.findings.teams)))
         except PlatformError as error:
@@ -101,7 +101,7 @@ class Discovery:
     def _failed(self, now: float, failure: Exception, retry_after: float | None) -> None:
         ended = self._clock()
         self._backoff.failed(ended, retry_after)
-        not_before = max(now + LEAST_PAUSE, ended + (retry_after or 0.0))
+        not_before = max(now + MIN_PAUSE, ended + (retry_after or 0.0))
         self.findings = replace(self.findings, attempted=True, attempted_at=now, failure=failure, not_before=not_before)
 
     async def keep_looking(

@@ -14,8 +14,8 @@ from exporter.status import DiscoveryStatus, LeftOutTeam
 if TYPE_CHECKING:
     from exporter.service.discovery import FoundTeam
 
-MOST_NAMES: Final = 20
-"""Most names of teams in one log line."""
+MAX_NAMES: Final = 20
+"""Maximum number of team names in one log line."""
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +58,6 @@ class ChoiceLog:
         none_wanted = {each.name: each.not_wanted for each in choices if not each.polled and not each.left_out}
         for name, teams in none_wanted.items():
             if teams and self._none_wanted.get(name) != teams:
-                found = ", ".join(one_line(team.name) for team in teams[:MOST_NAMES])
+                found = ", ".join(one_line(team.name) for team in teams[:MAX_NAMES])
                 event(_log, logging.WARNING, "no discovered team is wanted", credential=name, found=found)
         self._none_wanted = none_wanted

@@ -16,7 +16,7 @@ from exporter.expose.series_store import SeriesStore
 from exporter.platform import paths
 from exporter.platform.clock import AWAKE, CLOCK
 from exporter.service.assembly import Assembler, Assembly
-from exporter.service.budget import MOST_PER_POLL
+from exporter.service.budget import MAX_REQUESTS_PER_POLL
 from exporter.service.choice import Choice, choose
 from exporter.service.credentials import OriginKey, origin_key
 from exporter.service.discovery import Discovery
@@ -188,7 +188,7 @@ def team_rules(settings: Settings, team: TeamSettings) -> TeamRules:
 
 def _longest_wait(teams: int, settings: Settings) -> float:
     """Seconds that a poll may wait for permits when all teams poll at once."""
-    return MOST_PER_POLL * teams / settings.api.max_requests_per_second
+    return MAX_REQUESTS_PER_POLL * teams / settings.api.max_requests_per_second
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ from typing import Final
 import bcrypt
 
 MAX_PASSWORD: Final = 72
-"""Most bytes of a password that bcrypt uses."""
+"""Maximum bytes of a password that bcrypt uses."""
 MAX_WAITING: Final = 64
-"""Most checks that may wait. They run one at a time, so a flood of requests uses only one core."""
+"""Maximum number of checks that may wait. They run one at a time, so a flood of requests uses only one core."""
 
 
 class BusyError(Exception):

@@ -17,7 +17,7 @@ from exporter.web.words import ago, escape, span
 FULL_TEAMS: Final = 50
 """Teams shown with their polls; the ones after them have only a line, which links to the rest."""
 OPEN_TEAMS: Final = 5
-"""Most teams that are unfolded because they are down: more would push all others off the screen."""
+"""Maximum number of teams that are unfolded because they are down: more would push all others off the screen."""
 REFRESH: Final = 15
 """Seconds after which the page reloads."""
 

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 MAX_UNSLICED: Final = 128 * 1024
-"""Most bytes of a body that is sent at once: joining the parts of a longer one costs more than sending slices."""
+"""Maximum bytes of a body that is sent at once: joining the parts of a longer one costs more than sending slices."""
 SLICE: Final = 256 * 1024
 """Bytes per slice of a longer body."""
 TIME_SLICE: Final = 0.002

@@ -22,7 +22,7 @@ KEEP_ALIVE: Final = 330.0
 """Seconds that an idle connection is kept: longer than Prometheus keeps its own (5 minutes), so that we never close
 one just as a scrape begins."""
 MAX_HEADER: Final = 64 * 1024
-"""Most bytes of one header or of the request line: browsers send large cookies if services share a host name."""
+"""Maximum bytes of one header or of the request line: browsers send large cookies if services share a host name."""
 BACKLOG: Final = 128
 """Connections that the kernel queues until they are accepted."""
 SHUTDOWN_PHASE: Final = 1.5

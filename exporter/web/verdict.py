@@ -12,7 +12,7 @@ State = Literal["bad", "wait", "good"]
 
 _URGENCY: Final[tuple[State, ...]] = ("bad", "wait", "good")
 MAX_ERROR: Final = 120
-"""Most characters of an error in that line; the table of polls shows all of it."""
+"""Maximum characters of an error in that line; the table of polls shows all of it."""
 
 
 def state_of(team: TeamStatus) -> State:

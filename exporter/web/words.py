@@ -8,7 +8,7 @@ from typing import Final
 from exporter.redact import redact
 
 MAX_TEXT: Final = 400
-"""Most characters shown of one text from outside."""
+"""Maximum characters shown of one text from outside."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600

@@ -15,7 +15,7 @@ from exporter.config.settings import Settings
 from exporter.demo.sources import FIELDS
 from exporter.errors import REASONS
 from exporter.platform import wire
-from exporter.service.budget import LEAST_PER_POLL, MOST_PER_POLL
+from exporter.service.budget import MAX_REQUESTS_PER_POLL, MIN_REQUESTS_PER_POLL
 from support.rules import ALERTS, RECORDS, ROOT
 
 DOCS = ROOT / "docs"
@@ -185,7 +185,7 @@ def test_numbers_of_the_readme() -> None:
     """The README has the right numbers of alerts, of requests, and of the demonstration's teams and agents."""
     text = " ".join(read(ROOT / "README.md").split())
     assert f"- {len(ALERTS)} [alerts]" in text
-    assert f"{LEAST_PER_POLL} to {MOST_PER_POLL} requests per team" in text
+    assert f"{MIN_REQUESTS_PER_POLL} to {MAX_REQUESTS_PER_POLL} requests per team" in text
     simulation = parse(["demo"]).simulation
     assert simulation is not None
     assert (simulation.teams, simulation.agents) == (3, 36)

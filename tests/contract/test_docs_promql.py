@@ -6,7 +6,7 @@ import pytest
 from exporter.catalog import COLLECTORS, FINAL_TASK_STATUSES, TASK_STATUSES, Kind
 from exporter.config.types import parse_duration
 from exporter.expose.families import REPORTED_AGENT_STATUSES
-from exporter.service.budget import LEAST_PER_POLL, MOST_PER_POLL, series_per_agent, series_per_team
+from exporter.service.budget import MAX_REQUESTS_PER_POLL, MIN_REQUESTS_PER_POLL, series_per_agent, series_per_team
 from support.documents import DOCS, autoscalers, autoscaling_queries, blocks
 from support.promql import Expression, metric_of
 from support.rules import RULES
@@ -132,8 +132,8 @@ def test_the_sizing_guide_has_the_numbers_of_check() -> None:
         f"| each further GPU | {gpu} |",
         f"**{team} T + {agent - gpu} A + {gpu} G**",
         f"such as the name of a pod, creates {agent} new",
-        f"| a poll of a team with up to 100 agents | {LEAST_PER_POLL}:",
-        f"1 more, so {MOST_PER_POLL} at most |",
+        f"| a poll of a team with up to 100 agents | {MIN_REQUESTS_PER_POLL}:",
+        f"1 more, so {MAX_REQUESTS_PER_POLL} at most |",
     ]
     for fleet, teams, agents, gpus in (
         ("1 team, 10 agents with one GPU each", 1, 10, 1),

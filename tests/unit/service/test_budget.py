@@ -10,8 +10,8 @@ from exporter.config.load import load
 from exporter.config.settings import Settings
 from exporter.platform import wire
 from exporter.service.budget import (
-    LEAST_PER_POLL,
-    MOST_PER_POLL,
+    MAX_REQUESTS_PER_POLL,
+    MIN_REQUESTS_PER_POLL,
     requests_per_minute,
     series_per_agent,
     series_per_team,
@@ -65,7 +65,9 @@ async def test_series_per_team() -> None:
     assert shown == series_per_team(), "add a new series to those that budget.series_per_team renders"
 
 
-@pytest.mark.parametrize(("count", "requests"), [(0, LEAST_PER_POLL), (100, LEAST_PER_POLL), (101, MOST_PER_POLL)])
+@pytest.mark.parametrize(
+    ("count", "requests"), [(0, MIN_REQUESTS_PER_POLL), (100, MIN_REQUESTS_PER_POLL), (101, MAX_REQUESTS_PER_POLL)]
+)
 async def test_requests_per_poll(count: int, requests: int) -> None:
     """The budget's numbers are the requests of a poll with little and with much to read."""
     lists, filtered = full_lists(count), count > wire.PER_PAGE

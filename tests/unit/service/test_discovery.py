@@ -6,7 +6,7 @@ import pytest
 
 from exporter.catalog import Operation
 from exporter.errors import Forbidden, RateLimited, ServerFailed
-from exporter.service.discovery import INTERVAL, LEAST_PAUSE, RETRY, Discovery, Findings, FoundTeam
+from exporter.service.discovery import INTERVAL, MIN_PAUSE, RETRY, Discovery, Findings, FoundTeam
 from fixtures.fakes import FakeClient
 
 ME = "/users/me"
@@ -58,7 +58,7 @@ async def test_our_own_mistake_leaves_the_teams_as_they_were(
     assert client.counters.internal_errors[Operation.DISCOVERY] == 1
     [record] = caplog.records
     assert record.exc_info
-    client.clock.advance(LEAST_PAUSE)
+    client.clock.advance(MIN_PAUSE)
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -194,7 +194,7 @@ async def test_a_wait_that_the_platform_asks_for_is_kept(client: FakeClient) -> 
     assert (await _keep(client, 2)).slept == [700.0, 700.0]
 
 
-@pytest.mark.parametrize(("retry_after", "pause"), [(None, LEAST_PAUSE), (700.0, 700.0)])
+@pytest.mark.parametrize(("retry_after", "pause"), [(None, MIN_PAUSE), (700.0, 700.0)])
 async def test_reloads_do_not_multiply_requests(client: FakeClient, retry_after: float | None, pause: float) -> None:
     """What a reload takes over also says when the platform may be asked again; then the interval counts."""
     client.failures[ME] = RateLimited("GET /users/me: 429", retry_after=retry_after)
@@ -220,4 +220,4 @@ async def test_an_attempt_that_a_reload_ends_counts(client: FakeClient) -> None:
     sleeper = Sleeper(client, 1)
     with pytest.raises(asyncio.CancelledError):
         await discovery(client, findings=one.findings).keep_looking(sleeper.tell, sleeper.sleep)
-    assert (sleeper.slept, one.findings.attempted) == ([LEAST_PAUSE], False)
+    assert (sleeper.slept, one.findings.attempted) == ([MIN_PAUSE], False)

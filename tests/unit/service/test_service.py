@@ -11,7 +11,7 @@ from exporter.collect.schedule import GRACE
 from exporter.config.load import load
 from exporter.config.settings import Settings
 from exporter.errors import ConfigError, Unauthorized
-from exporter.service.budget import MOST_PER_POLL
+from exporter.service.budget import MAX_REQUESTS_PER_POLL
 from exporter.service.credentials import open_credential, origin_key
 from exporter.service.discovery import Discovery, Findings, FoundTeam
 from exporter.service.service import Service, started
@@ -134,9 +134,9 @@ async def test_the_schedule_is_stuck_only_after_the_longest_wait() -> None:
     """The health check allows for the wait for permits, for example of a hundred teams at one request a second."""
     teams = [{"name": f"team-{number}", "token_env": "SK"} for number in range(100)]
     async with serving(settings(teams, api={"timeout": "7s", "max_requests_per_second": 1})) as service:
-        assert service._schedule.stuck_after == 7 + GRACE + 100 * MOST_PER_POLL
+        assert service._schedule.stuck_after == 7 + GRACE + 100 * MAX_REQUESTS_PER_POLL
         await service.apply(settings())
-        assert service._schedule.stuck_after == 10 + GRACE + MOST_PER_POLL / 10
+        assert service._schedule.stuck_after == 10 + GRACE + MAX_REQUESTS_PER_POLL / 10
 
 
 async def test_a_shard_polls_its_own_teams() -> None:
