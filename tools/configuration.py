@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic.fields import FieldInfo
 
+from exporter.cli.arguments import COMMANDS, parser_of
 from exporter.config.environment import SHORTHAND, key_paths
 from exporter.config.mistakes import annotated, key_path, words
 from exporter.config.settings import Discover, Section, Settings, TeamSettings
@@ -12,7 +13,7 @@ from exporter.config.variables import Loc, variable
 
 
 def reference() -> str:
-    """Every key with its variable, what it allows, its default and its meaning: four markdown tables."""
+    """Every key with its variable, what it allows, its default and its meaning; every command and flag: in tables."""
     keys = ((loc, _field(loc)) for loc in key_paths())
     return "\n".join(
         (
@@ -29,6 +30,18 @@ def reference() -> str:
             "",
             *_table("Environment variable", "Meaning"),
             *_shorthand(),
+            "",
+            "## Commands",
+            "",
+            *_table("Command", "Does"),
+            *(_row(f"`cyberun-exporter {command}`", does) for command, does in COMMANDS.items()),
+            "",
+            "## Flags",
+            "",
+            "They follow the command. `serve` may be left out.",
+            "",
+            *_table("Flag", "Commands", "Meaning"),
+            *_flags(),
             "",
         )
     )
@@ -76,6 +89,17 @@ def _shorthand() -> Iterator[str]:
         "team_id": "The team's id; needed with a JWT.",
     }
     return (_row(f"`{name}`", meanings[key]) for key, name in SHORTHAND.items())
+
+
+def _flags() -> Iterator[str]:
+    users: dict[tuple[str, str], list[str]] = {}
+    for command in COMMANDS:
+        for action in parser_of(command)._actions:  # noqa: SLF001  argparse has no other way to list them
+            value = f"={action.metavar}" if action.metavar else ""
+            flag = ", ".join(f"`{name}{value}`" for name in action.option_strings)
+            users.setdefault((flag, action.help or ""), []).append(f"`{command}`")
+    for (flag, meaning), commands in users.items():
+        yield _row(flag, "all" if len(commands) == len(COMMANDS) else ", ".join(commands), meaning)
 
 
 def _table(*head: str) -> Iterable[str]:

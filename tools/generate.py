@@ -23,9 +23,9 @@ from tools import chart, configuration, rules  # noqa: E402  so that it has the 
 CONFIGURATION: Final = """\
 # Configuration
 
-A YAML file, given as `--config.file`; every key is also an environment variable. Flags win over the environment, which
-wins over the file. Paths in the file are relative to its folder. A key or value that is not listed here is a mistake:
-the program says where it is and what is allowed, and ends with exit code 2 before it opens its port.
+A YAML file, given as `--config.file`; every key is also an environment variable. [Flags](#flags) win over the
+environment, which wins over the file. Paths in the file are relative to its folder. A key or value that is not listed
+here is a mistake: the program says where it is and what is allowed, and ends with exit code 2 before it opens its port.
 `cyberun-exporter check` says the same without serving.
 All keys in one file: [cyberun-exporter.example.yaml](examples/cyberun-exporter.example.yaml).
 

@@ -54,12 +54,12 @@ def parse(argv: Sequence[str]) -> Arguments:
     """Read the command line; usage mistakes end the process with 2, --help and --version with 0."""
     command, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("serve", argv)
     if command not in COMMANDS:
-        _parser("").error(f"no command {command!r}; allowed: {', '.join(COMMANDS)}")
-    found, unknown = _parser(command).parse_known_args(flags)
+        parser_of("").error(f"no command {command!r}; allowed: {', '.join(COMMANDS)}")
+    found, unknown = parser_of(command).parse_known_args(flags)
     if unknown:
         late = flags is argv and not COMMANDS.keys().isdisjoint(unknown)
         hint = "; the command comes before all flags" if late else ""
-        _parser(command).error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        parser_of(command).error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     overrides: dict[str, dict[str, Any]] = {}
     for name, value in vars(found).items():
         section, dot, key = name.partition(".")
@@ -67,7 +67,7 @@ def parse(argv: Sequence[str]) -> Arguments:
             # A flag that may be repeated and is given once is a single value, as in the file.
             given = value[0] if isinstance(value, list) and len(value) == 1 else value
             overrides.setdefault(section, {})[key.replace("-", "_").replace(".", "_")] = given
-    shard = _shard(_parser(command), getattr(found, "shard", None), getattr(found, "total_shards", None))
+    shard = _shard(parser_of(command), getattr(found, "shard", None), getattr(found, "total_shards", None))
     simulation = Simulation()
     if command in ("demo", "simulate"):
         simulation = Simulation(found.teams, found.agents, found.seed, found.faults, tuple(found.reverse_assumption))
@@ -75,7 +75,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     return Arguments(command, getattr(found, "config.file", None), overrides, simulation, shard, online)
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The flags of one command, which docs/configuration.md lists; "" for a command line without a valid one."""
     parser = _Parser(
         prog=f"cyberun-exporter {command}".rstrip() if command != "serve" else "cyberun-exporter",
         description="Prometheus exporter for Cyberun Cloud." if command in ("", "serve") else COMMANDS[command],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.catalog import CATALOG, Kind
-from exporter.cli.arguments import parse
+from exporter.cli.arguments import COMMANDS, parse, parser_of
 from exporter.config.settings import Settings
 from exporter.demo.sources import FIELDS
 from exporter.errors import REASONS
@@ -114,6 +114,33 @@ def test_commands_are_understood(page: Path) -> None:
     for command in commands(page):
         words = shlex.split(command, comments=True)
         parse([word for word in words[1:] if word != "&"])
+
+
+@each_page
+def test_commands_in_a_sentence_are_understood(page: Path) -> None:
+    """So is a command within a sentence, as far as it is written out."""
+    for code in re.findall(r"`(cyberun-exporter [^`\n]+)`", prose(page)):
+        if not re.search(r"…|--version|--help", code):
+            parse(shlex.split(code)[1:])
+
+
+@each_page
+def test_flags_exist(page: Path) -> None:
+    """Flags that are named like ours, also those of a container's or a pod's arguments, exist."""
+    flag = r"--(?:config|log|web)\.[a-z.-]*[a-z]"
+    known = {each for command in COMMANDS for each in re.findall(flag, parser_of(command).format_usage())}
+    assert set(re.findall(flag, read(page))) <= known
+
+
+@each_page
+def test_files_exist(page: Path) -> None:
+    """A file or folder of the repository that a page names, from its top or relative to the page, exists."""
+    ignored = read(ROOT / ".gitignore").split()
+    for code in re.findall(r"`([^`\n]+)`", prose(page)):
+        for name in re.findall(r"(?<![\w./{}<-])[\w*-][\w.*-]*/[\w./*-]*(?![\w{}<])", code):
+            top = name.partition("/")[0]
+            if (ROOT / top).is_dir() and name not in ignored:
+                assert any(ROOT.glob(name.rstrip("/"))) or any(page.parent.glob(name.rstrip("/"))), name
 
 
 @each_page
