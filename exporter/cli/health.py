@@ -31,7 +31,7 @@ def run(given: Arguments) -> int:
     Without flags it uses those of the running exporter, such as the ones that a container was started with.
 
     Raises:
-        ConfigError: the flag is no address. Asking the default one instead could find another exporter.
+        ConfigError: the flag is not an address. Asking the default one instead could find another exporter.
     """
     if (flag := given.overrides.get("web", {}).get("listen_address")) is not None:
         _refuse_mistake(flag)

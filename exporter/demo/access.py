@@ -54,7 +54,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a credential stands for: a key belongs to a team and a user, a session to a user alone."""
+    """Whom a credential belongs to: a key to a team and a user, a session only to a user."""
 
     kind: str
     user: User
@@ -73,7 +73,7 @@ class Access:
         self._sessions: dict[str, User] = {}
 
     def add_key(self, team: SimulatedTeam, kind: str, *, user: User | None = None, token: str | None = None) -> str:
-        """Issues a further integration or device key of a team; without `user`, of a user in that team alone."""
+        """Issue a further integration or device key of a team; without `user`, of a user who is only in that team."""
         token = token or PREFIXES[kind] + self._hex(40)
         self._grants[token] = Grant(kind, user or self._new_user(team.name, [team]), team, None)
         return token
@@ -85,12 +85,12 @@ class Access:
         return user
 
     def revoke(self, token: str) -> None:
-        """Makes a credential unknown, as of the next request; nothing happens if it already is."""
+        """Make a credential unknown, as of the next request; nothing happens if it already is."""
         self._grants.pop(token, None)
         self._sessions.pop(token, None)
 
     def identify(self, headers: Mapping[str, str]) -> Grant | None:
-        """What the bearer credential stands for; None if it is missing, unknown, revoked or expired."""
+        """Whom the bearer credential belongs to; None if it is missing, unknown, revoked or expired."""
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         grant = self._grants.get(token.strip()) if scheme.lower() == "bearer" else None
         if grant and grant.expires_at is not None and grant.expires_at <= self._clock():
@@ -98,7 +98,7 @@ class Access:
         return grant
 
     def refresh(self, refresh_token: object) -> Item:
-        """Trades a refresh token for a new pair; the old one is invalid at once.
+        """Exchange a refresh token for a new pair; the old one is invalid at once.
 
         Raises:
             Refused: 400 when it is not text, 401 when it is unknown or was used before.
@@ -138,7 +138,7 @@ class Access:
 
 
 def authorise(grant: Grant | None, headers: Mapping[str, str], path: str) -> Grant:
-    """Admits a credential to a path, or refuses it: 401 if unknown, 403 for an integration key outside `/r/`.
+    """Admit a credential to a path, or refuse it: 401 if unknown, 403 for an integration key outside `/r/`.
 
     Raises:
         Refused: as above.

@@ -55,7 +55,7 @@ def instead(faults: Mapping[str, Any], now: float) -> Answer | None:
 async def send(
     request: web.Request, answer: Answer, faults: Mapping[str, Any], date: float, stopping: asyncio.Event
 ) -> web.StreamResponse:
-    """Sends an answer as the faults demand.
+    """Send an answer as the faults require.
 
     Args:
         request: what is answered.
@@ -85,13 +85,13 @@ async def send(
 
 
 async def pause(seconds: float | None, stopping: asyncio.Event) -> None:
-    """Waits for this many seconds, or for ever with None; less when the server stops."""
+    """Wait for this many seconds, or for ever with None; less when the server stops."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), seconds)
 
 
 def reset(request: web.Request) -> web.StreamResponse:
-    """Breaks the connection with a TCP reset; the returned response is never sent."""
+    """Break the connection with a TCP reset; the returned response is never sent."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

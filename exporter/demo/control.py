@@ -11,7 +11,7 @@ _FIELDS = {"kind", "team", "path", "value", "times"}
 
 
 def add_routes(app: web.Application, faults: Faults, journal: Journal) -> None:
-    """Adds `/_simulate/faults` and `/_simulate/requests` to a server."""
+    """Add `/_simulate/faults` and `/_simulate/requests` to a server."""
 
     async def set_faults(request: web.Request) -> web.Response:
         try:

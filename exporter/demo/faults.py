@@ -71,7 +71,7 @@ class Faults:
             times: how many requests it affects before it is switched off; None for no end.
 
         Raises:
-            FaultError: something of this is not allowed.
+            FaultError: one of these is not allowed.
         """
         team, path = team or EVERY, path or EVERY
         if kind not in KINDS:
@@ -91,7 +91,7 @@ class Faults:
         """Switch on what `team:path:kind=value#times,…` says; `=value` and `#times` are optional.
 
         Raises:
-            FaultError: it cannot be read; nothing of it is switched on then.
+            FaultError: it cannot be read; then none of it is switched on.
         """
         before = list(self._active)
         try:

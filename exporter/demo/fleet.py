@@ -134,14 +134,14 @@ class SimulatedTeam:
         return dict(self._tasks[task_id])
 
     def put_task(self, task: Item) -> None:
-        """Adds or replaces a task given as the platform would send it; its `id` must be text."""
+        """Add or replace a task given as the platform would send it; its `id` must be text."""
         self.remove_task(task["id"])
         entry = self._store(task)
         for view in self._views_of(task):
             insort(view, entry)
 
     def put_tasks(self, tasks: Iterable[Item]) -> None:
-        """Adds many tasks at once, sorted once instead of per task."""
+        """Add many tasks at once, sorted once instead of per task."""
         batch = {task["id"]: task for task in tasks}
         for task_id in batch:
             self.remove_task(task_id)
@@ -153,25 +153,25 @@ class SimulatedTeam:
             view.sort()
 
     def add_task(self, *, status: str = "pending", **fields: Any) -> str:
-        """Adds a task with plausible fields for its status, changed by `fields`; returns its id."""
+        """Add a task with plausible fields for its status, changed by `fields`; return its id."""
         task = new_task(self._random, self._clock(), status, fields)
         self.put_task(task)
         return str(task["id"])
 
     def add_tasks(self, count: int, *, status: str = "pending", **fields: Any) -> list[str]:
-        """Adds `count` equal tasks that differ by id."""
+        """Add `count` equal tasks that differ by id."""
         tasks = [new_task(self._random, self._clock(), status, fields) for _ in range(count)]
         self.put_tasks(tasks)
         return [task["id"] for task in tasks]
 
     def move(self, task_id: str, **fields: Any) -> None:
-        """Changes fields of a task, usually its `status`; KeyError if there is none."""
+        """Change fields of a task, usually its `status`; KeyError if there is none."""
         task = dict(self._tasks[task_id])
         change_task(task, fields)
         self.put_task(task)
 
     def remove_task(self, task_id: str) -> None:
-        """Removes a task from the list, as retention does; does nothing if it is not there."""
+        """Remove a task from the list, as retention does; nothing happens if it is not there."""
         task = self._tasks.pop(task_id, None)
         if task is None:
             return
@@ -180,7 +180,7 @@ class SimulatedTeam:
             del view[bisect_left(view, entry)]
 
     def clear_tasks(self) -> None:
-        """Removes all tasks."""
+        """Remove all tasks."""
         self._tasks, self._entries, self._views = {}, {}, {None: []}
 
     def _store(self, task: Item) -> _Entry:
@@ -213,7 +213,7 @@ class SimulatedTeam:
         return dict(self._agents[agent_id])
 
     def put_agent(self, agent: Item) -> None:
-        """Adds or replaces an agent given as the platform would send it; its `agent_id` must be text."""
+        """Add or replace an agent given as the platform would send it; its `agent_id` must be text."""
         agent_id = agent["agent_id"]
         if agent_id not in self._agents:
             insort(self._agent_ids, agent_id)
@@ -225,26 +225,26 @@ class SimulatedTeam:
         self._agent_ids = sorted(self._agents)
 
     def add_agent(self, agent_id: str, *, gpus: int = 1, **fields: Any) -> None:
-        """Connects an agent that is idle and has `gpus` cards and plausible fields, changed by `fields`."""
+        """Connect an idle agent with `gpus` cards and plausible fields, changed by `fields`."""
         self.put_agent(new_agent(self._clock(), agent_id, gpus, fields))
 
     def add_agents(self, count: int, *, prefix: str = "gpu-node-", gpus: int = 1, **fields: Any) -> list[str]:
-        """Connects `count` agents named by number from 1; returns their ids."""
+        """Connect `count` agents named by number from 1; return their ids."""
         ids = [f"{prefix}{number:0{max(2, len(str(count)))}}" for number in range(1, count + 1)]
         self.put_agents(new_agent(self._clock(), agent_id, gpus, fields) for agent_id in ids)
         return ids
 
     def update_agent(self, agent_id: str, **fields: Any) -> None:
-        """Changes fields of a connected agent; KeyError if it is not connected."""
+        """Change fields of a connected agent; KeyError if it is not connected."""
         change_agent(self._agents[agent_id], fields)
 
     def remove_agent(self, agent_id: str) -> None:
-        """Ends an agent's connection: it leaves the list. Nothing happens if it is not there."""
+        """End an agent's connection: it leaves the list. Nothing happens if it is not there."""
         if self._agents.pop(agent_id, None) is not None:
             del self._agent_ids[bisect_left(self._agent_ids, agent_id)]
 
     def clear_agents(self) -> None:
-        """Ends all connections."""
+        """End all connections."""
         self._agents, self._agent_ids = {}, []
 
 

@@ -137,5 +137,5 @@ VARIETIES: Final[dict[str, Callable[[Sequence[Item], str], list[Any]]]] = {
 
 
 def bury(body: bytes) -> bytes:
-    """Puts the nested arrays where JSON text holds `DEEP`."""
+    """Put the nested arrays where JSON text holds `DEEP`."""
     return body.replace(b'"\\ue000deep\\ue000"', b"[" * _DEPTH + b"]" * _DEPTH)

@@ -69,7 +69,7 @@ def _gpu() -> Item:
 
 
 def change_task(task: Item, fields: dict[str, Any]) -> None:
-    """Sets fields in place; `status` and `labels` will do, times may be Unix seconds, None removes a field."""
+    """Set fields in place; `status` and `labels` will do, times may be Unix seconds, None removes a field."""
     _change(task, fields, _TASK_NAMES)
 
 

@@ -53,7 +53,7 @@ class Journal:
         return list(self._calls)[index] if isinstance(index, slice) else self._calls[index]
 
     def append(self, call: Call) -> None:
-        """Adds the newest request."""
+        """Add the newest request."""
         self._calls.append(call)
 
     def select(self, *, team: str | None = None, path: str | None = None) -> list[Call]:
@@ -65,5 +65,5 @@ class Journal:
         return len(self.select(team=team, path=path))
 
     def clear(self) -> None:
-        """Forgets all requests."""
+        """Forget all requests."""
         self._calls.clear()

@@ -64,7 +64,7 @@ class FleetLife:
         self.advance(start)
 
     def advance(self, to: float) -> None:
-        """Simulates up to this time, in Unix seconds; a time in the past changes nothing."""
+        """Simulate up to this time, in Unix seconds; a time in the past changes nothing."""
         for life in self._lives:
             life.timeline.advance(to)
 

@@ -30,7 +30,7 @@ class Life(Protocol):
     """Something that changes teams as time passes."""
 
     def advance(self, to: float) -> None:
-        """Simulates up to this time, in Unix seconds."""
+        """Simulate up to this time, in Unix seconds."""
 
 
 class SimulatedPlatform:
@@ -75,7 +75,7 @@ class SimulatedPlatform:
         kind: str | None = None,
         quotas: Mapping[str, float] | None = None,
     ) -> SimulatedTeam:
-        """Adds a team and a credential for it.
+        """Add a team and a credential for it.
 
         Args:
             name: unique.
@@ -104,7 +104,7 @@ class SimulatedPlatform:
     async def serve(
         self, *, host: str = "127.0.0.1", port: int = 0, ssl_context: SSLContext | None = None
     ) -> AsyncIterator[str]:
-        """Serves until the block ends; yields the base URL. May be entered again, even on the same port."""
+        """Serve until the block ends; yield the base URL. May be entered again, even on the same port."""
         app = self._app()
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
         await runner.setup()

@@ -20,11 +20,11 @@ class Timeline:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
-        """Schedules an event this many seconds from `now`."""
+        """Schedule an event this many seconds from `now`."""
         heappush(self._events, (self.now + seconds, next(self._order), event))
 
     def advance(self, to: float) -> None:
-        """Runs all events that are due by this time; a time in the past changes nothing."""
+        """Run all events that are due by this time; a time in the past changes nothing."""
         while self._events and self._events[0][0] <= to:
             self.now, _, event = heappop(self._events)
             event()

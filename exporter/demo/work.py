@@ -89,7 +89,7 @@ class Workload:
         self._rate = _rate(machines)
 
     def begin(self) -> None:
-        """Schedules the first arrival of a task."""
+        """Schedule the first arrival of a task."""
         self._timeline.after(self._random.expovariate(self._rate * (1 + _SWELL)), self._arrive)
 
     def dispatch(self, machine: Machine) -> None:
@@ -103,7 +103,7 @@ class Workload:
             self._assign(job, machine)
 
     def evict(self, machine: Machine) -> None:
-        """Removes all jobs from a lost machine; those that were retried too often fail."""
+        """Remove all jobs from a lost machine; those that were retried too often fail."""
         for job in list(machine.jobs):
             if job is not None:
                 self._release(job)
@@ -215,7 +215,7 @@ class Workload:
         self._timeline.after(_RETENTION, partial(self._team.remove_task, job.task_id))
 
     def _release(self, job: Job) -> None:
-        """Frees the GPU a job has, if it has one, and gives it to the next."""
+        """Free the GPU a job has, if it has one, and give it to the next."""
         job.attempt += 1
         job.running = False
         machine, job.machine = job.machine, None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # loaded only where there is a web configuration file
     from exporter.web.access import AccessControl
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
-"""Reads the configuration again and returns its mistakes; none when the new one is in force."""
+"""Reads the configuration again and returns its mistakes; none when the new one is in use."""
 
 STATUS_PATH: Final = "/api/v1/status"
 HEALTHY_PATH: Final = "/-/healthy"
