@@ -95,3 +95,22 @@ def _decoder(encoding: str) -> _Identity | _Gunzip:
             return _Gunzip()
         case _:
             raise Undecodable("the body has a content encoding that was not requested")
+
+
+async def masked(body: bytes, secret: bytes) -> bytes:
+    """The body with `***` in place of every occurrence of a secret; a large one is searched in a thread."""
+    return await asyncio.to_thread(_masked, body, secret) if len(body) > _STEP else _masked(body, secret)
+
+
+def _masked(body: bytes, secret: bytes) -> bytes:
+    result = bytearray()
+    copied = searched = 0
+    while searched < len(body):
+        # Step by step: one search of all of the body may block the event loop, from a thread too.
+        found = body.find(secret, searched, searched + _STEP + len(secret) - 1)
+        if found < 0:
+            searched += _STEP
+        else:
+            result += body[copied:found] + b"***"
+            copied = searched = found + len(secret)
+    return bytes(result + body[copied:]) if copied else body

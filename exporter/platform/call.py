@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from exporter.platform.body import masked
 from exporter.redact import one_line
 
 
@@ -31,12 +32,12 @@ class Call:
         """Text from outside as one short line, free of credentials, especially this call's own."""
         return one_line(text, self.secret.get_secret_value())
 
-    def without_secret(self, body: bytes) -> bytes:
+    async def without_secret(self, body: bytes) -> bytes:
         """The body of an answer, with this call's own secret masked, as its values may become labels.
 
         A POST may return the same refresh token again.
         """
-        return body.replace(self.secret.get_secret_value().encode(), b"***") if self.method == "GET" else body
+        return await masked(body, self.secret.get_secret_value().encode()) if self.method == "GET" else body
 
 
 class RequestLog(Protocol):

@@ -165,7 +165,7 @@ class Platform:
             elapsed = asyncio.get_running_loop().time() - started
             self._note_clock(response, elapsed)
             if response.status == HTTPStatus.OK or (call.method == "POST" and response.status == HTTPStatus.CREATED):
-                return call.without_secret(await _body(call, response, self._limits.max_response_bytes))
+                return await call.without_secret(await _body(call, response, self._limits.max_response_bytes))
             raise await self._refused(call, response, (self._limits.timeout - elapsed) / 2)
         finally:
             response.close()  # returned to the pool only if it was read to its end; never drained

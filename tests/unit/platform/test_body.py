@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import PlatformError, TooLarge
-from exporter.platform.body import read_body
+from exporter.platform.body import masked, read_body
 from support.turns import turns_of_another_task
 
 MEBIBYTE = 2**20
@@ -53,3 +53,25 @@ async def test_others_get_their_turn_while_much_is_decompressed() -> None:
     async with turns_of_another_task() as turns:
         assert len(await read_body(chunks_of(body, len(body)), "gzip", 16 * MEBIBYTE)) == 16 * MEBIBYTE
     assert turns.taken >= 32
+
+
+@pytest.mark.parametrize("size", [0, 10, 262_100, 262_140, 262_144, 262_150, 524_288, 2_000_000])
+@pytest.mark.parametrize("secret", [b"s", b"sk-0123456789abcdef"])
+async def test_a_secret_is_masked_wherever_it_is(size: int, secret: bytes) -> None:
+    """The place and the number of a secret's occurrences do not matter, nor does the size of the body."""
+    body = b"x" * size + secret + b"x" * 7 + secret * 2 + secret[:-1]
+    assert await masked(body, secret) == body.replace(secret, b"***")
+    without = b"x" * size
+    assert await masked(without, secret) is without
+
+
+async def test_masking_hostile_bodies_takes_little_memory() -> None:
+    """A body of nothing but secrets takes less than its own size."""
+    secret = b"sk-0123456789abcdef"
+    body = secret * (16 * MEBIBYTE // len(secret))
+    tracemalloc.start()
+    try:
+        assert await masked(body, secret) == b"***" * (len(body) // len(secret))
+        assert tracemalloc.get_traced_memory()[1] < len(body)
+    finally:
+        tracemalloc.stop()
