@@ -70,10 +70,10 @@ def _status(value: Any) -> RefuseWith:
     return RefuseWith(int(code), wait.removesuffix("s") if slash else None)
 
 
-def _count(default: int | None = None, *, least: int = 1) -> Callable[[Any], int]:
+def _count(default: int | None = None) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         number = default if value is None else int(str(value))
-        if number is None or number < least:
+        if number is None or number < 1:
             raise ValueError
         return number
 

@@ -20,6 +20,7 @@ from exporter.platform.trust import Trust
 
 MARKER = "MARKERmarkerMARKER"
 KEY = f"sk-{MARKER}"
+JWT = f"eyJhbGciOiJIUzI1NiJ9.{MARKER}.c2ln"
 NOW = 1739194200.25  # a quarter of a second after Mon, 10 Feb 2025 13:30:00 GMT
 
 Script = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -52,6 +53,48 @@ class Server:
 async def healthy(_: web.BaseRequest) -> web.StreamResponse:
     """Answer with the smallest JSON."""
     return web.Response(body=b"{}", content_type="application/json")
+
+
+def answering(status: int = 200, body: bytes = b"{}", encoding: str = "", **headers: str) -> Script:
+    """Answer with this; an underscore in a header's name stands for a hyphen."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    if encoding:
+        sent["Content-Encoding"] = encoding
+
+    async def script(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=status, body=body, headers=sent)
+
+    return script
+
+
+def raw(*parts: bytes, hang: bool = False) -> Script:
+    """Write these bytes to the connection, then close it or keep it open."""
+
+    async def script(request: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(request.transport, asyncio.Transport)
+        for part in parts:
+            request.transport.write(part)
+        if hang:
+            await asyncio.Event().wait()
+        request.transport.close()
+        return web.Response()
+
+    return script
+
+
+async def reset(request: web.BaseRequest) -> web.StreamResponse:
+    """Break the connection without an answer."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def endless(request: web.BaseRequest) -> web.StreamResponse:
+    """Send without end."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b" " * 10_000)
 
 
 @asynccontextmanager

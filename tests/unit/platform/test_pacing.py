@@ -114,7 +114,7 @@ async def test_at_most_the_concurrency_is_under_way_first_come_first_served() ->
     assert most == 3
 
 
-async def test_turns_are_given_one_by_one() -> None:
+async def test_permits_are_given_one_by_one() -> None:
     """Requests that wait at the same time start one gap apart, in their order."""
     time, starts = Time(), list[tuple[int, float]]()
     pacer = Pacer(1, 5, clock=time.clock, sleep=time.sleep)

@@ -157,7 +157,7 @@ async def test_a_jwt_is_renewed_ahead_of_its_end(authority: Authority) -> None:
     assert len(authority.sent) == 2
 
 
-async def test_the_life_of_a_jwt_counts_from_before_the_trade(authority: Authority) -> None:
+async def test_the_life_of_a_jwt_counts_from_before_the_renewal(authority: Authority) -> None:
     """The lifetime of a JWT counts from the start of the exchange."""
     session = authority.open()
     authority.gate.clear()
@@ -191,7 +191,7 @@ async def test_a_refused_jwt_is_renewed(authority: Authority) -> None:
     assert len(authority.sent) == 2
 
 
-async def test_a_jwt_that_is_refused_at_once_is_not_traded(authority: Authority) -> None:
+async def test_a_jwt_that_is_refused_at_once_is_not_renewed(authority: Authority) -> None:
     """A platform that refuses its own JWTs causes an exchange only from time to time, not at every request."""
     session = authority.open()
     token = await token_of(session, authority)
@@ -200,7 +200,7 @@ async def test_a_jwt_that_is_refused_at_once_is_not_traded(authority: Authority)
     assert len(authority.sent) == 1
 
 
-async def test_requests_that_wait_share_one_trade(authority: Authority) -> None:
+async def test_requests_that_wait_share_one_renewal(authority: Authority) -> None:
     """However many requests of whatever teams need a JWT, there is one exchange."""
     session = authority.open()
     tokens = await asyncio.gather(*(token_of(session, authority) for _ in range(20)))
@@ -226,18 +226,18 @@ async def test_a_cancelled_request_does_not_lose_the_token(authority: Authority)
     assert (authority.saved, len(authority.sent)) == (authority.live, 1)
 
 
-async def test_settling_waits_for_the_file(authority: Authority) -> None:
+async def test_closing_waits_for_a_renewal(authority: Authority) -> None:
     """Closing waits for an exchange under way; after that there are no more."""
     session = authority.open()
     authority.gate.clear()
     asked = asyncio.create_task(session.token(authority.refresh))
     await authority.asked.wait()
     asked.cancel()
-    settling = asyncio.create_task(session.finish_renewal())
+    closing = asyncio.create_task(session.finish_renewal())
     await asyncio.sleep(0)
-    assert not settling.done()
+    assert not closing.done()
     authority.gate.set()
-    await settling
+    await closing
     assert authority.saved == authority.live
     session.release()
     authority.now += LIFETIME
@@ -385,7 +385,9 @@ async def test_on_a_full_disk_the_jwt_serves_and_the_token_is_kept(
     assert authority.saved == authority.live
 
 
-async def test_a_late_write_is_no_trade(authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_late_write_renews_nothing(
+    authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When there is space again, the token is written, and the JWT stays in use."""
     session = authority.open()
     fill_disk()
@@ -396,7 +398,7 @@ async def test_a_late_write_is_no_trade(authority: Authority, fill_disk: Fill, m
     assert (authority.saved, len(authority.sent)) == (authority.live, 1)
 
 
-async def test_settling_writes_what_was_not_written(
+async def test_closing_writes_what_was_not_written(
     authority: Authority, fill_disk: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At shutdown, an unwritten token is written if possible."""
@@ -464,7 +466,9 @@ async def wire(server: Server, authority: Authority) -> Wire:
     return Wire(Session.open(authority.file, clock=Clock(lambda: now[0], lambda: now[0] - NOW)), platform, log, now)
 
 
-def answering(status: int, body: str) -> Script:
+def refreshing_with(status: int, body: str) -> Script:
+    """Answer a refresh with this, and refuse every other request."""
+
     async def script(request: web.BaseRequest) -> web.StreamResponse:
         refreshing = request.path.endswith("/auth/refresh")
         return web.Response(status=status if refreshing else 401, text=body if refreshing else "{}")
@@ -500,7 +504,7 @@ async def test_answers_that_are_no_pair_of_tokens(
     server: Server, wire: Wire, authority: Authority, answer: tuple[int, str], saved: str, reason: str
 ) -> None:
     """Each failure counts under its reason and the path of the refresh, and quotes nothing; a refresh token is kept."""
-    server.script = answering(*answer)
+    server.script = refreshing_with(*answer)
     async with aclosing(wire.platform) as platform:
         client = platform.team("render", wire.session, "019abc12")
         for _ in range(2):
