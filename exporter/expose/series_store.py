@@ -45,6 +45,8 @@ def concatenate_families(parts: Sequence[CompressedFamilies]) -> CompressedFamil
 
 @dataclass(frozen=True, slots=True)
 class _Served:
+    """What one scope of a team serves, by family, and until when, in monotonic seconds."""
+
     texts: Mapping[str, DeflatedText]
     series: int
     fresh_until: float
@@ -72,21 +74,21 @@ class _TeamGroup:
     def __init__(self) -> None:
         self.teams: dict[str, _TeamSeries] = {}
         self._sources: _TextsByFamily = {}
-        self._packed: _TextsByFamily = {}
+        self._recompressed: _TextsByFamily = {}
         self._fresh_until = inf
 
-    def pack(self, now: float) -> None:
+    def recompress(self, now: float) -> None:
         """Apply a change of `teams`. Only families that have changed are compressed again."""
-        before, known = self._sources, self._packed
+        sources_before, before = self._sources, self._recompressed
         self._sources, self._fresh_until = self._collect(now)
-        self._packed = {
-            name: known[name] if before.get(name) == texts else tuple(_packed(texts))
+        self._recompressed = {
+            name: before[name] if sources_before.get(name) == texts else tuple(_small_merged(texts))
             for name, texts in self._sources.items()
         }
 
     def texts(self, now: float) -> tuple[_TextsByFamily, float]:
-        """What to serve now, and until when. Once a part is stale, the rest stays unjoined until the next change."""
-        return (self._packed, self._fresh_until) if now < self._fresh_until else self._collect(now)
+        """What to serve now, and until when. Once a part is stale, small texts stay separate until the next change."""
+        return (self._recompressed, self._fresh_until) if now < self._fresh_until else self._collect(now)
 
     def _collect(self, now: float) -> tuple[_TextsByFamily, float]:
         fresh = [served for team in self.teams.values() for served in team.fresh(now)]
@@ -98,7 +100,8 @@ class _TeamGroup:
         return {name: tuple(each) for name, each in texts.items()}, fresh_until
 
 
-def _packed(texts: Iterable[DeflatedText]) -> Iterator[DeflatedText]:
+def _small_merged(texts: Iterable[DeflatedText]) -> Iterator[DeflatedText]:
+    """The texts, with neighbouring small ones compressed as one."""
     for small, neighbours in groupby(texts, key=lambda text: summary(text)[1] < SMALL_TEXT):
         several = tuple(neighbours)
         if small and len(several) > 1:
@@ -109,6 +112,8 @@ def _packed(texts: Iterable[DeflatedText]) -> Iterator[DeflatedText]:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
+    """All teams' series, and until when they may be served."""
+
     text: DeflatedText
     fresh_until: float
 
@@ -128,7 +133,7 @@ class SeriesStore:
         group = self._group_of.get(team) or self._add_to_group(team)
         until = inf if fresh_until is None else fresh_until
         group.teams[team].served[scope] = _Served(families.texts, families.series, until)
-        group.pack(self._clock())
+        group.recompress(self._clock())
         self._bodies.clear()
 
     def extend(self, team: str, seconds: float) -> None:
@@ -138,14 +143,14 @@ class SeriesStore:
             served.update(
                 {scope: replace(each, fresh_until=each.fresh_until + seconds) for scope, each in served.items()}
             )
-            group.pack(self._clock())
+            group.recompress(self._clock())
             self._bodies.clear()
 
     def remove(self, team: str) -> None:
         """Stop serving the team's series."""
         if group := self._group_of.pop(team, None):
             del group.teams[team]
-            group.pack(self._clock())
+            group.recompress(self._clock())
             if not group.teams:
                 self._groups.remove(group)
             self._bodies.clear()

@@ -156,7 +156,7 @@ async def test_a_session_is_rotated_properly(
         assert before != operator.saved
         assert operator.alive
         assert not any(secret in done.stdout + done.stderr for secret in secrets(platform))
-    assert operator.trades == 2
+    assert operator.renewals == 2
 
 
 @pytest.mark.assumes("users_me")
@@ -183,13 +183,13 @@ async def test_a_session_in_use_is_left_alone(
     )
     await exporter.wait_ready()
     platform.add_team("other")
-    trades, saved = operator.trades, operator.saved
+    renewals, saved = operator.renewals, operator.saved
     config = {"api": API, "teams": [{"name": "other"}], "discover": discover}
     done = await run_command("check", config, arguments=["--online"])
     assert done.code == 0, done.stdout + done.stderr
     assert f"discover[0]  skipped: {operator.path} is in use by a running exporter" in done.stdout
     assert rows(done)["other", "/r/tasks"][0] == "ok"
-    assert (operator.trades, operator.saved) == (trades, saved)
+    assert (operator.renewals, operator.saved) == (renewals, saved)
 
 
 async def test_a_dead_session_says_to_sign_in(

@@ -83,14 +83,14 @@ async def test_a_clock_that_is_set_back_stops_no_renewal(
     )
     await told(exporter, 0.0)
     platform.faults.parse("*:/auth/refresh:status=503#1")
-    failed = operator.trades + 1
+    failed = operator.renewals + 1
 
-    async def traded(times: int) -> bool:
-        return operator.trades >= times
+    async def renewed(times: int) -> bool:
+        return operator.renewals >= times
 
-    await wait_until(lambda: traded(failed), within=120)
+    await wait_until(lambda: renewed(failed), within=120)
     set_clock(-90.0)
-    await wait_until(lambda: traded(failed + 3), within=120)  # the first after ten seconds, then as before
+    await wait_until(lambda: renewed(failed + 3), within=120)  # the first after ten seconds, then as before
     await told(exporter, -90.0)
 
     async def up() -> bool:

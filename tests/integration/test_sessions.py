@@ -64,7 +64,7 @@ async def test_a_session_lives_for_many_jwts(
         samples = await exporter.samples()
         assert samples.value("cyberun_up", team_name="render") == 1
         assert samples.value("cyberun_up", team_name="film") == 1
-        return operator.trades >= 3
+        return operator.renewals >= 3
 
     began = time.monotonic()
     await wait_until(renewed_often, within=30)
@@ -76,8 +76,8 @@ async def test_a_session_lives_for_many_jwts(
     assert loaded is not None
     assert expiry - loaded == pytest.approx(5, abs=0.01)
     assert abs(loaded - time.time()) < 5
-    traded = [samples.value(REQUESTS, team_name=name, path="/auth/refresh") or 0 for name in ("render", "film")]
-    assert sum(traded) == operator.trades
+    renewed = [samples.value(REQUESTS, team_name=name, path="/auth/refresh") or 0 for name in ("render", "film")]
+    assert sum(renewed) == operator.renewals
     assert 'credential_kind="jwt"' in await exporter.scrape()
     page = (await exporter.get("/")).text + (await exporter.get("/api/v1/status")).text + await exporter.scrape()
     assert await exporter.stop() == 0
@@ -97,7 +97,7 @@ async def test_a_401_renews_the_session(
     before = platform.journal.count()
 
     async def renewed() -> bool:
-        return operator.trades == 2
+        return operator.renewals == 2
 
     await wait_until(renewed)
     await up(exporter, "render")
@@ -109,7 +109,7 @@ async def test_a_401_renews_the_session(
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-async def test_an_end_during_a_trade_loses_nothing(
+async def test_an_end_during_a_renewal_loses_nothing(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory, how: signal.Signals
 ) -> None:
     """An exporter that is stopped during a token exchange waits for the answer, saves it and ends in time."""
@@ -118,7 +118,7 @@ async def test_an_end_during_a_trade_loses_nothing(
     before = operator.saved
 
     async def trading() -> bool:
-        return operator.trades == 1
+        return operator.renewals == 1
 
     await wait_until(trading)
     assert operator.saved == before
@@ -130,7 +130,7 @@ async def test_an_end_during_a_trade_loses_nothing(
     assert operator.alive
 
 
-async def test_a_trade_that_hangs_does_not_keep_the_process(
+async def test_a_renewal_that_hangs_does_not_keep_the_process(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory
 ) -> None:
     """It still ends within 5 seconds, and the log says what may be lost."""
@@ -138,7 +138,7 @@ async def test_a_trade_that_hangs_does_not_keep_the_process(
     exporter = await exporter_factory(config(operator, timeout="1m"), tokens={})
 
     async def trading() -> bool:
-        return operator.trades == 1
+        return operator.renewals == 1
 
     await wait_until(trading)
     exporter.send_signal(signal.SIGTERM)
@@ -147,7 +147,7 @@ async def test_a_trade_that_hangs_does_not_keep_the_process(
 
 
 @pytest.mark.parametrize("change", ["platform", "removed"])
-async def test_a_reload_during_a_trade_loses_nothing(
+async def test_a_reload_during_a_renewal_loses_nothing(
     platform: SimulatedPlatform, operator: SignedIn, exporter_factory: ExporterFactory, change: str
 ) -> None:
     """Changed connections and removed teams do not interrupt an exchange under way."""
@@ -158,7 +158,7 @@ async def test_a_reload_during_a_trade_loses_nothing(
     base_url = (await asyncio.to_thread(exporter.config_path.read_text)).split("base_url: ")[1].split()[0]
 
     async def trading() -> bool:
-        return operator.trades == 1
+        return operator.renewals == 1
 
     await wait_until(trading)
     exporter.write_token("other", "sk-other")
@@ -173,7 +173,7 @@ async def test_a_reload_during_a_trade_loses_nothing(
 
     await wait_until(saved)
     await up(exporter, *(["other"] if change == "removed" else ["render", "film"]))
-    assert operator.trades == 1
+    assert operator.renewals == 1
 
 
 async def test_a_full_disk_is_outlived(
@@ -184,14 +184,14 @@ async def test_a_full_disk_is_outlived(
     exporter = await exporter_factory(config(operator, "render"), tokens={})
     await exporter.wait_ready()
     await up(exporter, "render")
-    assert operator.trades == 1
+    assert operator.renewals == 1
     soft, hard = resource.prlimit(exporter.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(exporter.pid, resource.RLIMIT_FSIZE, (0, hard))
 
-    async def traded() -> bool:
-        return operator.trades == 2
+    async def renewed() -> bool:
+        return operator.renewals == 2
 
-    await wait_until(traded)
+    await wait_until(renewed)
     assert not operator.alive
     assert (await exporter.samples()).value("cyberun_up", team_name="render") == 1
 
@@ -201,11 +201,11 @@ async def test_a_full_disk_is_outlived(
         return "the new refresh token will not be used until it can be written (File too large)" in error
 
     await wait_until(down, within=20)
-    assert operator.trades == 2
+    assert operator.renewals == 2
     resource.prlimit(exporter.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     async def healed() -> bool:
-        return operator.alive and operator.trades >= 3
+        return operator.alive and operator.renewals >= 3
 
     await wait_until(healed, within=90)
     await up(exporter, "render")
@@ -223,7 +223,7 @@ async def test_a_dead_token_is_asked_for_once_and_replaced_by_a_person(
     exporter = await exporter_factory(config(operator), tokens={})
     await exporter.wait_ready()
     await asyncio.sleep(3)
-    assert operator.trades == 1
+    assert operator.renewals == 1
     team = (await exporter.json("/api/v1/status"))["teams"][0]
     assert (
         f"sign in again and put a new refresh token into {operator.path}"

@@ -132,7 +132,7 @@ async def test_a_rotated_token_is_kept(
     )
 
     async def trading() -> bool:
-        return operator.trades == 1
+        return operator.renewals == 1
 
     await wait_until(trading)
     assert await terminated(process) == 1

@@ -27,7 +27,7 @@ class SignedIn:
         return self.saved == self.user.refresh_token
 
     @property
-    def trades(self) -> int:
+    def renewals(self) -> int:
         """How many token exchanges were requested."""
         return self.platform.journal.count(path="/auth/refresh")
 

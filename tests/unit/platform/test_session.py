@@ -36,8 +36,8 @@ class Authority:
         live: the only refresh token that is accepted.
         sent: the refresh tokens that came.
         failure: answered instead.
-        gate: closed, a trade is done but its answer waits.
-        asked: set by the first trade.
+        gate: closed, an exchange is done but its answer waits.
+        asked: set by the first exchange.
     """
 
     file: Path
@@ -561,14 +561,14 @@ async def test_a_refusal_renews_and_asks_once_more(server: Server, wire: Wire) -
 
 async def test_no_failure_of_a_request_leads_to_the_jwt(server: Server, wire: Wire) -> None:
     """The refused JWT is in no frame of the error, even if its renewal fails."""
-    traded: list[bool] = []
+    exchanged: list[bool] = []
 
     async def script(request: web.BaseRequest) -> web.StreamResponse:
         if not request.path.endswith("/auth/refresh"):
             return web.Response(status=401)
-        traded.append(True)
+        exchanged.append(True)
         pair = {"refresh_token": f"rt-{MARKER}-1", "access_token": f"eyJ{MARKER}", "expires_in": 3600}
-        return web.json_response(pair if len(traded) == 1 else {}, status=200 if len(traded) == 1 else 503)
+        return web.json_response(pair if len(exchanged) == 1 else {}, status=200 if len(exchanged) == 1 else 503)
 
     server.script = script
     async with aclosing(wire.platform) as platform:
