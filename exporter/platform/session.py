@@ -73,7 +73,7 @@ class Session:
         self._failure: PlatformError | None = None
         self._failures = 0
         self._held_until = 0.0
-        self._work: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
         self._released = False
         self.loaded_at = clock.wall()
 
@@ -98,7 +98,8 @@ class Session:
     @property
     def expired(self) -> bool:
         """Whether it is known to have expired."""
-        return self.expires_at is not None and self._clock.monotonic() >= self.expires_at
+        ends_at = self._access.ends_at if self._access else None
+        return ends_at is not None and self._clock.monotonic() >= ends_at
 
     async def token(self, refresh: Refresh) -> SecretStr:
         """A JWT that does not expire soon, renewed first if necessary. Concurrent callers share one renewal.
@@ -107,15 +108,14 @@ class Session:
             Unauthorized: there is no usable refresh token, or the platform refused it.
             PlatformError: the renewal failed.
         """
-        if self._needs_work():
-            if self._work is None or self._work.done():
-                self._work = asyncio.create_task(self._advance(refresh))
+        if self._needs_renewal():
+            if self._renewal is None or self._renewal.done():
+                self._renewal = asyncio.create_task(self._write_and_renew(refresh))
             # Callers may be cancelled, but the renewal may not, or the new token is lost.
-            await asyncio.shield(self._work)
-        access = self._access
-        if access is None or (access.ends_at is not None and self._clock.monotonic() >= access.ends_at):
+            await asyncio.shield(self._renewal)
+        if self._access is None or self.expired:
             raise (self._failure or Unauthorized(f"{self._file}: there is no JWT")).without_traceback()
-        return access.token
+        return self._access.token
 
     async def renewed(self, refused: SecretStr, refresh: Refresh) -> SecretStr:
         """A JWT other than the refused one; the same one if it is so new that the refusal must have another cause."""
@@ -128,8 +128,8 @@ class Session:
 
     async def finish_renewal(self) -> None:
         """Wait until a renewal under way has ended and its refresh token is in the file."""
-        if self._work is not None:
-            await asyncio.wait((self._work,))
+        if self._renewal is not None:
+            await asyncio.wait((self._renewal,))
         if self._unwritten is not None:
             try:
                 await self._write()
@@ -138,7 +138,7 @@ class Session:
 
     def release(self) -> None:
         """Release the file."""
-        if self._unwritten is not None or (self._work is not None and not self._work.done()):
+        if self._unwritten is not None or (self._renewal is not None and not self._renewal.done()):
             event(_log, logging.ERROR, "the newest refresh token may be lost; sign in again", file=str(self._file))
         self._released = True
         self._file.release()
@@ -146,19 +146,21 @@ class Session:
     def __repr__(self) -> str:
         return f"Session({str(self._file)!r})"
 
-    def _needs_work(self) -> bool:
+    def _needs_renewal(self) -> bool:
+        """Whether something is due, or somebody has put another token into the file."""
         return self._due() or (self._file.touched() and not self._released)
 
     def _due(self) -> bool:
-        due = self._old() or self._unwritten is not None
+        """Whether a token is to be written or exchanged, and no failure delays that now."""
+        due = self._wants_new_jwt() or self._unwritten is not None
         return due and not self._released and self._clock.monotonic() >= self._held_until
 
-    def _old(self) -> bool:
+    def _wants_new_jwt(self) -> bool:
         """Whether there is no JWT, or one that should be renewed."""
         access = self._access
         return access is None or (access.renew_at is not None and self._clock.monotonic() >= access.renew_at)
 
-    async def _advance(self, refresh: Refresh) -> None:
+    async def _write_and_renew(self, refresh: Refresh) -> None:
         """Write a token that was not written yet, then exchange the one in the file, as far as either is due."""
         replaced = self._file.replaced_by_others()
         if replaced:  # somebody has signed in again
@@ -167,14 +169,14 @@ class Session:
             return
         try:
             await self._write()
-            if replaced or self._old():
+            if replaced or self._wants_new_jwt():
                 await self._renew(refresh)
         except PlatformError as error:
-            self._note(error.without_traceback())
+            self._note_outcome(error.without_traceback())
         else:
-            self._note(None)
+            self._note_outcome(None)
 
-    def _note(self, failure: PlatformError | None) -> None:
+    def _note_outcome(self, failure: PlatformError | None) -> None:
         """Remember the outcome. Log a failure once and not at every poll, and log when it is over."""
         before, self._failure = self._failure, failure
         self._failures = self._failures + 1 if failure else 0
@@ -205,9 +207,9 @@ class Session:
             refused = Unauthorized(f"{error}; sign in again and put a new refresh token into {self._file}")
             self._refused = _Refusal(spent, began.monotonic + REFUSED_DELAY, refused)
             raise refused from None
-        await self._take(tokens, began)
+        await self._accept(tokens, began)
 
-    async def _take(self, tokens: Tokens, began: Moment) -> None:
+    async def _accept(self, tokens: Tokens, began: Moment) -> None:
         self._unwritten = tokens.refresh_token
         if tokens.access_token is not None:
             self._access, self.loaded_at = _access(tokens.access_token, tokens.expires_in, began), began.wall

@@ -274,6 +274,7 @@ async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
     while authority.now < NOW + LIFETIME:
         before = len(authority.sent)
         assert await token_of(session, authority) == token
+        assert not session.expired
         asked += [authority.now - start] if len(authority.sent) > before else []
         authority.now += 1
     assert asked == [
@@ -283,6 +284,7 @@ async def test_a_failed_renewal_leaves_the_jwt_until_its_end(
         7 * RETRY_DELAY,
         *range(int(7 * RETRY_DELAY + MAX_RETRY_DELAY), int(RENEWAL_MARGIN), int(MAX_RETRY_DELAY)),
     ]
+    assert session.expired
     assert str(await failure(session, authority)) == "POST /auth/refresh: no connection"
     assert [record.getMessage() for record in caplog.records] == ["session not renewed"]
     authority.failure = None
