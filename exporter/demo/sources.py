@@ -84,15 +84,15 @@ STATUSES: Final[Mapping[Source, Mapping[str, tuple[str, ...]]]] = {
 
 _DOCUMENTED: Final = (
     "lists are paged by `current_page` from 1 and `per_page` from 1 to 100, 20 by default",
-    "tasks can be filtered by each status but `provisioning`",
+    "tasks can be filtered by every status except `provisioning`",
     "finished tasks stay listed until retention removes them",
     "an agent that loses its connection leaves the list: there is no status for it",
     "`sk-` keys are accepted only on `/r/…`, `dk-` keys and JWTs everywhere, `ak-` keys nowhere",
-    "keys are bound to a team and ignore `X-Team-ID`; a JWT without it is 400, but on `/users/me`",
-    "a JWT lives an hour; a refresh gives a new pair of tokens, and the old refresh token is 401 from then on",
+    "keys are bound to a team and ignore `X-Team-ID`; a JWT without it gets 400, except on `/users/me`",
+    "a JWT lives an hour; a refresh gives a new pair of tokens, and the old refresh token gets 401 from then on",
     "revoking a key works on the next request",
     'errors are `{"error_message": …}`; times are RFC 3339 in UTC',
-    "a limit of -1 is none",
+    "a limit of -1 means unlimited",
 )
 _REVERSIBLE: Final = {
     "status_field": ("the field for a task's status is `task_status`", "it is `status`"),
@@ -100,12 +100,12 @@ _REVERSIBLE: Final = {
         "`agent_labels` of a task without an agent are those it requires",
         "it has none before it has an agent",
     ),
-    "users_me": ("a deployment serves `/users/me`", "that is 404"),
+    "users_me": ("a deployment serves `/users/me`", "it gets 404"),
     "nested_team_quotas": (
         "limits of a team are in `feature_flags.teams`, by its id, beside `features`",
         "the limits are there directly, without `features`",
     ),
-    "provisioning_filter": ("filtering by `provisioning` is 400", "it gives those tasks"),
+    "provisioning_filter": ("filtering by `provisioning` gets 400", "it returns those tasks"),
     "filtered_total": ("`total_count` of a filtered list counts what passes the filter", "it counts all tasks"),
     "stable_order": (
         "lists keep their order: newest created task first, agents by id",
@@ -116,11 +116,11 @@ _REVERSIBLE: Final = {
 }
 _INFERRED: Final = (
     "`/r/agents` answers as `/agents` does",
-    "a field that has no value yet is left out",
+    "a field without a value is left out",
     "`tasks_completed` starts at 0 when an agent connects again",
     "memory is in bytes; `gpu_capacity` is the number of cards",
-    "a key on a path it may not use, and a team that is not the user's, are 403; unknown paths are 404",
-    "an unknown status, and paging out of range, are 400",
+    "a key on a path it may not use, and a team that is not the user's, get 403; unknown paths get 404",
+    "an unknown status, and paging out of range, get 400",
     "no rate limit, no `Retry-After`",
 )
 RULES: Final = (
