@@ -2,8 +2,8 @@
 
 Most users have no more than this. Their main costs are not scrapes but the start, the resident memory, and the
 repeated health check of an image. Each is compared, in the same run, with Python alone, with the libraries alone and
-with a bare aiohttp server. Each of five statuses has a full page of tasks, more than usual. CPU time is user plus
-system time; memory is resident memory, or its peak.
+with a bare aiohttp server. The exporter is measured with few tasks in each of five statuses, and with a full page of
+each. CPU time is user plus system time; memory is resident memory, or its peak.
 """
 
 import os
@@ -20,11 +20,11 @@ import yaml
 from rig import Fleet, names, report, simulated, token
 from rig.servers import cpu_of, free_port, get, running
 
-FLEET = Fleet(teams=3, agents=30, tasks=100)
+FLEETS = (Fleet(teams=3, agents=30, tasks=5), Fleet(teams=3, agents=30, tasks=100))
 INTERVAL = 15
 """Seconds between two polls of a team, and between two scrapes."""
 REPETITIONS = 5
-SCRAPES = 4
+SCRAPES = 8
 LIBRARIES = """
 import aiohttp.web, isal.isal_zlib, prometheus_client, pydantic, yaml
 pydantic.create_model("Model")
@@ -80,10 +80,10 @@ def teams_up(exposition: str) -> int:
     return len(re.findall(r"^cyberun_up\{.*\} 1$", exposition, re.MULTILINE))
 
 
-def configuration(folder: Path, base_url: str, port: int) -> Path:
+def configuration(folder: Path, fleet: Fleet, base_url: str, port: int) -> Path:
     """Write the configuration of an exporter for this fleet."""
     teams = []
-    for name in names(FLEET):
+    for name in names(fleet):
         (folder / name).write_text(token(name), encoding="ascii")
         (folder / name).chmod(0o600)
         teams.append({"name": name, "token_file": name})
@@ -97,31 +97,41 @@ def configuration(folder: Path, base_url: str, port: int) -> Path:
     return folder / "exporter.yaml"
 
 
-def serve(folder: Path, config: Path, port: int) -> None:
-    """Start the exporter; report when it is ready, its memory and CPU time from then on, and its commands' costs."""
-    started = time.monotonic()
-    with running([SCRIPT, f"--config.file={config}"], folder, port, "/-/healthy") as pid:
-        opened, at_first = time.monotonic() - started, resident(pid)
-        first = until(lambda text: teams_up(text) > 0, port, started)
-        everything = until(lambda text: teams_up(text) == FLEET.teams, port, started)
-        before, began = cpu_of(pid), time.monotonic()
-        for _ in range(SCRAPES):
-            time.sleep(INTERVAL)
-            get(port, "/metrics")
-        row = {
-            "port after s": opened,
-            "first team after s": first,
-            "all teams after s": everything,
-            "MB at first": at_first,
-            "MB after": resident(pid),
-            "CPU s a minute": (cpu_of(pid) - before) / (time.monotonic() - began) * 60,
-        }
-        report("ordinary_serve", [row])
-        commands(config, port)
+def serve(folder: Path, fleet: Fleet) -> dict[str, object]:
+    """What the exporter of this fleet costs from its start on: when it is ready, its memory, and its CPU time then."""
+    port = free_port()
+    with simulated(fleet) as base_url:
+        command = [SCRIPT, f"--config.file={configuration(folder, fleet, base_url, port)}"]
+        started = time.monotonic()
+        with running(command, folder, port, "/-/healthy") as pid:
+            opened, at_first = time.monotonic() - started, resident(pid)
+            first = until(lambda text: teams_up(text) > 0, port, started)
+            everything = until(lambda text: teams_up(text) == fleet.teams, port, started)
+            before, began = cpu_of(pid), time.monotonic()
+            for _ in range(SCRAPES):
+                time.sleep(INTERVAL)
+                get(port, "/metrics")
+            return {
+                "tasks of a status": fleet.tasks,
+                "port after s": opened,
+                "first team after s": first,
+                "all teams after s": everything,
+                "MB at first": at_first,
+                "MB after": resident(pid),
+                "CPU s a minute": (cpu_of(pid) - before) / (time.monotonic() - began) * 60,
+            }
 
 
-def commands(config: Path, port: int) -> None:
-    """Report what the commands that end by themselves cost."""
+def commands(folder: Path, fleet: Fleet) -> None:
+    """Report what the commands that end by themselves cost; `health` asks a running exporter."""
+    port = free_port()
+    config = configuration(folder, fleet, "http://127.0.0.1:9", port)
+    with running([SCRIPT, f"--config.file={config}"], folder, port, "/-/healthy"):
+        report("ordinary_commands", costs(config, port))
+
+
+def costs(config: Path, port: int) -> list[dict[str, object]]:
+    """The CPU time and peak memory of each command."""
     measured = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "python -c 'import aiohttp'": [sys.executable, "-c", "import aiohttp"],
@@ -131,11 +141,11 @@ def commands(config: Path, port: int) -> None:
         "health --config.file": [SCRIPT, "health", f"--config.file={config}"],
         "check": [SCRIPT, "check", f"--config.file={config}"],
     }
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, command in measured.items():
         seconds, megabytes = ended(command)
         rows.append({"command": name, "CPU s": seconds, "MB at the peak": megabytes})
-    report("ordinary_commands", rows)
+    return rows
 
 
 def bare_server(folder: Path) -> None:
@@ -156,10 +166,11 @@ def imports() -> None:
 
 def main() -> None:
     """Measure all of it."""
-    with tempfile.TemporaryDirectory() as name, simulated(FLEET) as base_url:
-        folder, port = Path(name), free_port()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         bare_server(folder)
-        serve(folder, configuration(folder, base_url, port), port)
+        report("ordinary_serve", [serve(folder, fleet) for fleet in FLEETS])
+        commands(folder, FLEETS[0])
         imports()
 
 
