@@ -1,15 +1,17 @@
 """Turns file, environment and flags into settings, or into a list of all mistakes."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from exporter.config.environment import from_environment, from_shorthand
-from exporter.config.mistakes import Source, explain, key_path
+from exporter.config.mistakes import Source, explain, key_path, place
 from exporter.config.settings import Origin, Settings
 from exporter.config.sources import from_file, from_flags
+from exporter.config.variables import LISTS
 from exporter.errors import ConfigError
 
 
@@ -31,7 +33,9 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     settings, more = _validated([single, *sources])
     if mistakes or more or settings is None:
         raise ConfigError([*mistakes, *more])
-    return _anchored(settings, file.values, [*sources[:2], single], path.parent) if path else settings
+    settings = _anchored(settings, file.values, [*sources[:2], single], path.parent) if path else settings
+    _note_places(settings, [single, *sources])
+    return settings
 
 
 def _merged(sources: Sequence[Source]) -> dict[str, Any]:
@@ -61,10 +65,21 @@ def _anchored(settings: Settings, file: Mapping[str, Any], stronger: Sequence[So
         path = getattr(section, key)
         if path and not any(key in (source.values.get(name) or {}) for source in stronger):
             changes[name] = section.model_copy(update={key: folder / path})
-    for key in ("teams", "discover"):
+    for key in LISTS:
         if file.get(key) and not any(source.values.get(key) for source in stronger):
             changes[key] = tuple(_below(folder, origin) for origin in getattr(settings, key))
     return settings.model_copy(update=changes)
+
+
+def _note_places(settings: Settings, sources: Sequence[Source]) -> None:
+    """Let the credentials know where they are configured."""
+    for name in LISTS:
+        for i, origin in enumerate(getattr(settings, name)):
+            origin.note_places(partial(_place_in_list, sources, name, i))
+
+
+def _place_in_list(sources: Sequence[Source], name: str, index: int, key: str) -> str:
+    return place((name, index, key), sources)
 
 
 def _below(folder: Path, origin: Origin) -> Origin:

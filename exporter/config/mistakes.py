@@ -47,7 +47,7 @@ def explain(error: ValidationError, sources: Sequence[Source], model: type[BaseM
     details = error.errors(include_url=False)
     misspelt = {item["loc"][:-1] for item in details if item["type"] == "extra_forbidden"}
     return [
-        f"{_origin(loc, sources).where(loc)}: {text}"
+        f"{place(loc, sources)}: {text}"
         for item in details
         # A misspelt key is most likely the missing credential: report one mistake, not two.
         if item["type"] != "clash" or item["loc"][-1] != "token_env" or item["loc"][:-1] not in misspelt
@@ -102,9 +102,14 @@ def nearest(key: str, known: Sequence[str], prefix: str = "") -> str:
     return " or ".join(filter(None, [", ".join(options[:-1]), *options[-1:]]))
 
 
-def _origin(loc: Loc, sources: Sequence[Source]) -> Source:
-    """The source with the highest precedence that sets the key, or otherwise the longest part of its path."""
-    return max(sources, key=lambda source: _held(loc, source.values))
+def place(loc: Loc, sources: Sequence[Source]) -> str:
+    """Where a key is set, for people: in the source that sets it, or otherwise the longest part of its path.
+
+    Args:
+        loc: the key path.
+        sources: highest precedence first.
+    """
+    return max(sources, key=lambda source: _held(loc, source.values)).where(loc)
 
 
 def _held(loc: Loc, values: Any) -> int:

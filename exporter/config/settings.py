@@ -4,10 +4,10 @@ Field descriptions are the text of the configuration reference. Durations are se
 """
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from exporter.config.address import DEFAULT
@@ -84,6 +84,10 @@ class Collect(Section):
     )
 
 
+CREDENTIAL_KEYS: Final = ("token_file", "refresh_token_file", "token_env")
+"""The keys of an `Origin` of which exactly one is set."""
+
+
 class Origin(Section):
     """Where a credential comes from: exactly one of three."""
 
@@ -97,6 +101,21 @@ class Origin(Section):
     token_expires: Moment | None = Field(
         None, description="When a key expires, because keys do not carry their expiry; exposed, and alerted on."
     )
+    _places: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def credential_key(self) -> str:
+        """The one of `CREDENTIAL_KEYS` that is set."""
+        return next(key for key in CREDENTIAL_KEYS if getattr(self, key) is not None)
+
+    def note_places(self, where: Callable[[str], str]) -> None:
+        """Remember where its keys are configured, because its credential is read later."""
+        keys = {self.credential_key, "team_id"} | (self.model_fields_set & {"agents_path"})
+        self._places = {key: where(key) for key in keys}
+
+    def place(self, key: str) -> str:
+        """Where a key is configured, for people, such as `file.yaml: teams[0].token_file`."""
+        return self._places.get(key, key)
 
     @field_validator("token_env", mode="after")
     @classmethod

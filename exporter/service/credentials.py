@@ -52,9 +52,10 @@ def open_credentials(
             if key not in sources:
                 sources[key] = known.get(key) or open_credential(origin, environ, lock=lock)
         except ConfigError as error:
-            mistakes.extend(f"{name}: {mistake}" for mistake in error.mistakes)
+            found = [(origin.credential_key, mistake) for mistake in error.mistakes]
         else:
-            mistakes.extend(f"{name}: {mistake}" for mistake in _misuses(origin, sources[key].kind))
+            found = list(_misuses(origin, sources[key].kind))
+        mistakes += [f"{origin.place(wrong)}: {name}: {mistake}" for wrong, mistake in found]
     if mistakes:
         release(source for key, source in sources.items() if key not in known)
         raise ConfigError(mistakes)
@@ -115,11 +116,14 @@ def origin_key(origin: Origin) -> OriginKey:
     return origin.token_file, origin.refresh_token_file, origin.token_env
 
 
-def _misuses(origin: Origin, kind: str) -> Iterator[str]:
+def _misuses(origin: Origin, kind: str) -> Iterator[tuple[str, str]]:
+    """The key that is wrong beside a credential of this kind, and what is wrong."""
     match origin:
         case TeamSettings(team_id=None) if kind == "jwt":
-            yield "team_id: found none; allowed: the team's id, which a user JWT needs"
+            yield "team_id", "found none; allowed: the team's id, which a user JWT needs"
         case TeamSettings(agents_path="/agents") if kind == "integration":
-            yield "agents_path: found /agents; allowed: /r/agents, because an sk- key may use only runtime paths"
+            why = "because an sk- key may use only runtime paths"
+            yield "agents_path", f"found /agents; allowed: /r/agents, {why}"
         case Discover() if kind == "integration":
-            yield "found an sk- key; allowed: a dk- key or a user JWT, because an sk- key cannot list teams"
+            why = "because an sk- key cannot list teams"
+            yield origin.credential_key, f"found an sk- key; allowed: a dk- key or a user JWT, {why}"

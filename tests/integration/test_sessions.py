@@ -244,12 +244,12 @@ async def test_one_file_has_one_exporter(
     await exporter.wait_ready()
     second = await run_command("once", config(operator), tokens={})
     assert second.code == 2
-    assert second.stderr.splitlines() == [
+    assert [line.partition(".yaml: ")[2] for line in second.stderr.splitlines()] == [
         (
-            f"team {name}: {operator.path}: this refresh token is already in use;"
+            f"teams[{index}].refresh_token_file: team {name}: {operator.path}: this refresh token is already in use;"
             " two exporters sharing one would sign each other out"
         )
-        for name in ("render", "film")
+        for index, name in enumerate(("render", "film"))
     ]
     assert (await run_command("check", config(operator), tokens={})).code == 0
     await exporter.stop()
@@ -264,7 +264,7 @@ async def test_one_file_has_one_exporter(
 async def test_a_file_that_cannot_be_used_ends_the_start(
     operator: SignedIn, run_command: CommandFactory, content: str | None, problem: str
 ) -> None:
-    """Exit code 2, and one line that names team, file and mistake."""
+    """Exit code 2, and one line that names the place in the configuration, team, file and mistake."""
     if content is None:
         await asyncio.to_thread(operator.path.unlink)
     else:
@@ -273,7 +273,7 @@ async def test_a_file_that_cannot_be_used_ends_the_start(
         done = await run_command(command, config(operator, "render"), tokens={})
         assert done.code == 2
         (line,) = done.stderr.splitlines()
-        assert line.startswith(f"team render: {operator.path}: {problem}")
+        assert f".yaml: teams[0].refresh_token_file: team render: {operator.path}: {problem}" in line
 
 
 async def test_a_refused_reload_lets_go_of_new_sessions(

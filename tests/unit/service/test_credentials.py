@@ -45,34 +45,58 @@ def test_a_credential_is_opened_once(refresh_file: Path) -> None:
     release(sources.values())
 
 
-def test_mistakes_are_told_together(tmp_path: Path) -> None:
-    """There is a line for each credential that is unusable, or not for its purpose; none quotes it."""
+def test_mistakes_are_told_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for each credential that is unusable, or not for its purpose, says where it is; none quotes it."""
+    monkeypatch.chdir(tmp_path)
+    teams = [
+        {"name": "a", "token_env": "JWT"},
+        {"name": "b", "token_env": "SK", "agents_path": "/agents"},
+        {"name": "c", "token_env": "UNSET"},
+        {"name": "d", "token_file": "none"},
+    ]
+    discover = [{"token_env": "SK"}, {"refresh_token_file": "gone"}]
+    Path("c.yaml").write_text(json.dumps({"teams": teams, "discover": discover}))
     with pytest.raises(ConfigError) as caught:
-        open_credentials(
-            settings(
-                [
-                    {"name": "a", "token_env": "JWT"},
-                    {"name": "b", "token_env": "SK", "agents_path": "/agents"},
-                    {"name": "c", "token_env": "UNSET"},
-                    {"name": "d", "token_file": str(tmp_path / "none")},
-                ],
-                [{"token_env": "SK"}, {"refresh_token_file": str(tmp_path / "gone")}],
-            ),
-            ENVIRON,
-            {},
-            lock=True,
-        )
+        open_credentials(load(Path("c.yaml"), {}), ENVIRON, {}, lock=True)
     assert caught.value.mistakes == (
-        "team a: team_id: found none; allowed: the team's id, which a user JWT needs",
-        "team b: agents_path: found /agents; allowed: /r/agents, because an sk- key may use only runtime paths",
-        "team c: UNSET: the environment variable is not set; expected one sk- key, dk- key or user JWT",
-        f"team d: {tmp_path}/none: no such file; expected one sk- key, dk- key or user JWT",
-        "discover[0]: found an sk- key; allowed: a dk- key or a user JWT, because an sk- key cannot list teams",
+        "c.yaml: teams[0].team_id: team a: found none; allowed: the team's id, which a user JWT needs",
         (
-            f"discover[1]: {tmp_path}/gone: no such file;"
+            "c.yaml: teams[1].agents_path: team b: found /agents;"
+            " allowed: /r/agents, because an sk- key may use only runtime paths"
+        ),
+        (
+            "c.yaml: teams[2].token_env: team c: UNSET: the environment variable is not set;"
+            " expected one sk- key, dk- key or user JWT"
+        ),
+        "c.yaml: teams[3].token_file: team d: none: no such file; expected one sk- key, dk- key or user JWT",
+        (
+            "c.yaml: discover[0].token_env: discover[0]: found an sk- key;"
+            " allowed: a dk- key or a user JWT, because an sk- key cannot list teams"
+        ),
+        (
+            f"c.yaml: discover[1].refresh_token_file: discover[1]: {tmp_path}/gone: no such file;"
             " expected a refresh token in a file that can be replaced when it is rotated"
         ),
     )
+
+
+def test_a_shard_names_the_same_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place of a mistake is that in the file, whatever other teams the shard has."""
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text(json.dumps({"teams": [{"name": f"team-{n}", "token_env": f"T{n}"} for n in range(9)]}))
+    one = load(Path("c.yaml"), {})
+    for part in (Shard(number, 2).part(one) for number in range(2)):
+        with pytest.raises(ConfigError) as caught:
+            open_credentials(part, {}, {}, lock=False)
+        places = [f"c.yaml: teams[{team.name[-1]}].token_env: team {team.name}: " for team in part.teams]
+        assert [line[: len(place)] for line, place in zip(caught.value.mistakes, places, strict=True)] == places
+
+
+def test_the_place_of_a_single_team_is_its_variable() -> None:
+    """Without a file the variable that names the credential is the place."""
+    with pytest.raises(ConfigError) as caught:
+        open_credentials(load(None, {"CYBERUN_EXPORTER_TOKEN_FILE": "none"}), {}, {}, lock=False)
+    assert caught.value.mistakes[0].startswith("environment variable CYBERUN_EXPORTER_TOKEN_FILE: team default: none: ")
 
 
 def test_a_mistake_lets_go_of_what_was_opened(refresh_file: Path) -> None:
