@@ -68,4 +68,4 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         return context
-    raise ConfigError([f"{ca_file}: {problem}; expected the certificates of the authorities to trust"])
+    raise ConfigError([f"api.ca_file: {ca_file}: {problem}; expected the certificates of the authorities to trust"])

@@ -96,5 +96,5 @@ def test_a_bundle_that_cannot_be_used_is_a_configuration_mistake(
         path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         Trust(path)
-    expected = f"{path}: {problem}; expected the certificates of the authorities to trust"
+    expected = f"api.ca_file: {path}: {problem}; expected the certificates of the authorities to trust"
     assert caught.value.mistakes == (expected,)
