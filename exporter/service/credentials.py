@@ -71,14 +71,22 @@ def warnings(settings: Settings, sources: Mapping[OriginKey, TokenSource], now: 
             yield from _ending(f"{name}: the JWT", ends, now, "; configure a session with refresh_token_file")
         elif not source.renews:
             yield from _ending(f"{name}: the key", ends, now, ", as token_expires says")
-    keys: dict[object, list[str]] = {}
-    for team in settings.teams:
+    yield from _duplicates(settings.teams, sources)
+
+
+def _duplicates(teams: Iterable[TeamSettings], sources: Mapping[OriginKey, TokenSource]) -> Iterator[str]:
+    """A key determines the team that is read, and with a JWT the team's id does."""
+    names: dict[tuple[str, object], list[str]] = {}
+    for team in teams:
         source = sources[origin_key(team)]
-        if isinstance(source, Credential) and source.kind != "jwt":
-            keys.setdefault(source.current(), []).append(team.name)
-    for names in keys.values():
-        if len(names) > 1:
-            yield f"teams {', '.join(names)}: they share one key, which reads only one team, so all show the same data"
+        if source.kind == "jwt":
+            names.setdefault(("have the same team_id", team.team_id), []).append(team.name)
+        elif isinstance(source, Credential):
+            shared = "share one key, which reads only one team"
+            names.setdefault((shared, source.current()), []).append(team.name)
+    for (why, _), same in names.items():
+        if len(same) > 1:
+            yield f"teams {', '.join(same)}: they {why}, so all show the same data"
 
 
 def _ending(what: str, ends: float | None, now: float, advice: str) -> Iterator[str]:

@@ -187,14 +187,18 @@ def test_the_end_of_a_key_is_told() -> None:
     ]
 
 
-def test_one_key_for_two_teams_is_told() -> None:
-    """One key for two teams causes a warning, even from two variables; one JWT does not."""
+def test_teams_that_are_the_same_one_are_told() -> None:
+    """One key for two teams causes a warning, even from two variables; one JWT only with the same team_id."""
     teams = [{"name": name, "token_env": variable} for name, variable in (("a", "SK"), ("b", "SAME"), ("c", "OTHER"))]
-    teams += [{"name": name, "team_id": TEAM_ID, "token_env": "JWT"} for name in ("d", "e")]
+    teams += [{"name": name, "team_id": team_id, "token_env": "JWT"} for name, team_id in (("d", "1"), ("e", "2"))]
+    teams += [{"name": name, "team_id": "3", "token_env": variable} for name, variable in (("f", "JWT"), ("g", "JWT2"))]
     one = settings(teams)
-    sources = open_credentials(one, ENVIRON | {"SAME": ENVIRON["SK"], "OTHER": "sk-OTHER"}, {}, lock=False)
+    sources = open_credentials(
+        one, ENVIRON | {"SAME": ENVIRON["SK"], "OTHER": "sk-OTHER", "JWT2": "eyJ2.x.y"}, {}, lock=False
+    )
     assert list(warnings(one, sources, NOW)) == [
-        "teams a, b: they share one key, which reads only one team, so all show the same data"
+        "teams a, b: they share one key, which reads only one team, so all show the same data",
+        "teams f, g: they have the same team_id, so all show the same data",
     ]
 
 
