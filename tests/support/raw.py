@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from support.scripted import Client, Wiring, credential
+
 EMPTY = {"task_list": [], "agent_list": [], "page_meta": {"current_page": 1, "per_page": 100, "total_count": 0}}
 
 
@@ -137,3 +139,10 @@ def answer(body: Any = None, *, status: str = "200 OK", headers: str = "") -> by
 async def healthy(connection: RawConnection, request: RawRequest) -> None:  # noqa: ARG001  answers all alike
     """Answer with empty lists."""
     await connection.send(answer())
+
+
+@asynccontextmanager
+async def connected(platform: RawPlatform, **wiring: Any) -> AsyncIterator[Client]:
+    """A client of the platform with an integration key."""
+    async with Wiring(credential(), **wiring).client(platform.base_url) as client:
+        yield client
