@@ -60,7 +60,7 @@ def choose(
 
 
 def _choice(name: str, discover: Discover, findings: Findings, kind: str, taken: _Taken) -> Choice:
-    wanted = [team for team in findings.teams if discover.wants(trimmed(team.name))]
+    wanted = dict.fromkeys(team for team in findings.teams if discover.wants(trimmed(team.name)))  # a quick `in`
     teams: list[TeamSettings] = []
     polled: list[str] = []
     left_out: dict[FoundTeam, str] = {}
