@@ -6,7 +6,7 @@ from itertools import islice
 from math import inf
 from typing import Final
 
-from exporter.fleet.tasks import Task
+from exporter.fleet.tasks import Task, latest
 
 REMEMBERED: Final = 800
 """Maximum number of tasks remembered per team: as many as one poll can read in the four active statuses."""
@@ -108,8 +108,8 @@ class Activity:
         ended = frozenset(ended)
         seen = self._seen_after(active, waited, ended, first=first)
         surplus = [seen.pop(task_id) for task_id in list(islice(seen, max(0, len(seen) - REMEMBERED)))]
-        latest_start = _latest((task.started_at for scan in active.values() for task in scan.tasks), self.latest_start)
-        known_until = _latest((started_at for _, started_at, counted in surplus if counted), self.waits_known_until)
+        latest_start = latest((task.started_at for scan in active.values() for task in scan.tasks), self.latest_start)
+        known_until = latest((started_at for _, started_at, counted in surplus if counted), self.waits_known_until)
         found = ended | self.missed.keys()
         return Activity(
             seen=seen,
@@ -130,7 +130,3 @@ class Activity:
                 ran_before = first and (status == "running" or task.started_at is not None)
                 seen[task.task_id] = task.created_at, task.started_at, counted or ran_before or task.task_id in waited
         return {task_id: times for task_id, times in seen.items() if task_id not in ended}
-
-
-def _latest(times: Iterable[float | None], earlier: float) -> float:
-    return max((earlier, *(time for time in times if time is not None)))

@@ -22,7 +22,7 @@ from math import inf
 from typing import Final
 
 from exporter.fleet.order import Key, Order, detect_order
-from exporter.fleet.tasks import ListPage, Task
+from exporter.fleet.tasks import ListPage, Task, latest
 
 MAX_REMEMBERED: Final = 200
 """At most this many ids are remembered per status: two pages."""
@@ -187,8 +187,8 @@ class FinalStatusScan:
         if self._first_poll or self._direction_flipped:
             return []
         accounted_for = self._remembered.union(task.task_id for task in self._proved_new)
-        latest = self._memory.latest[Key.COMPLETED]
-        others = [task for task in self.tasks if task.task_id not in accounted_for and _end(task) > latest]
+        horizon = self._memory.latest[Key.COMPLETED]
+        others = [task for task in self.tasks if task.task_id not in accounted_for and _end(task) > horizon]
         return [*self._proved_new, *sorted(others, key=_end, reverse=True)[: self._unproved_new]]
 
     @cached_property
@@ -247,17 +247,13 @@ class FinalStatusScan:
             last_page=last_read.last,
             task_ids=tuple(islice(ids, MAX_REMEMBERED)),
             whole_list=(read_all and fits) or (earlier.whole_list and len(ids) <= MAX_REMEMBERED),
-            latest={key: max(earlier.latest[key], _latest(key, read.values())) for key in Key},
+            latest={key: latest(map(key.of, read.values()), earlier.latest[key]) for key in Key},
             unusable_items=self._unusable_items,
         )
 
 
 def _oldest(key: Key, tasks: Iterable[Task]) -> float:
     return min((time for task in tasks if (time := key.of(task)) is not None), default=inf)
-
-
-def _latest(key: Key, tasks: Iterable[Task]) -> float:
-    return max((time for task in tasks if (time := key.of(task)) is not None), default=-inf)
 
 
 def _end(task: Task) -> float:

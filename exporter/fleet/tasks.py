@@ -122,6 +122,11 @@ def oldest(times: Iterable[float | None]) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
+def latest(times: Iterable[float | None], earlier: float) -> float:
+    """The latest of the known times, or `earlier` if that is later or there is none."""
+    return max((earlier, *(time for time in times if time is not None)))
+
+
 def run_seconds(task: Task) -> float | None:
     """Seconds from start to end; None when one is unknown or they contradict each other."""
     if task.started_at is None or task.completed_at is None or task.completed_at < task.started_at:
