@@ -7,7 +7,8 @@ import pytest
 from aiohttp import ClientSession
 
 from exporter.status import ExporterStatus, TeamStatus
-from exporter.web.app import make_app, scrape_timeout
+from exporter.web.app import make_app
+from exporter.web.routes import scrape_timeout
 from exporter.web.serve import listening
 
 pytestmark = pytest.mark.loopback
