@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 _GIB = 1024**3
 _ROOMY = 48 * _GIB
+"""Agents with cards of this size or more also take video tasks."""
 _LARGE = 80 * _GIB
+"""Agents with cards of this size or more also take training tasks."""
 READY: Final = "ready"
 SYNCING: Final = "syncing"
 TUNNEL: Final = "tunnel"

@@ -13,17 +13,24 @@ from exporter.demo.machines import Machine
 from exporter.demo.timeline import Timeline
 from exporter.demo.wire import rfc3339, uuid7
 
-_LOAD = 0.55  # average share of the fitting GPUs in use; at the peak of a wave demand exceeds supply
-_SWELL = 0.7
-_WAVE = 480.0
-_LEAST_PER_SECOND = 0.02
-_MOST_PER_SECOND = 4.0
-_BATCH = 0.08
-_RETENTION = 1800.0
-_TRIES = 3
-_LOOKS = 64
-_HASTY = 0.02
-_WORTH_A_RETRY = 0.5
+_AVERAGE_LOAD: Final = 0.55
+"""Average share of the fitting GPUs in use; at the peak of a wave, demand exceeds supply."""
+_WAVE_HEIGHT: Final = 0.7
+"""How far the rate of arrivals rises above its average, and falls below it."""
+_WAVE_SECONDS: Final = 480.0
+_MIN_PER_SECOND: Final = 0.02
+_MAX_PER_SECOND: Final = 4.0
+_BATCH_SHARE: Final = 0.08
+"""How many of the arrivals are batches of 2 to 8 tasks."""
+_RETENTION: Final = 1800.0
+"""Seconds that a finished task stays listed."""
+_MAX_ATTEMPTS: Final = 3
+_MACHINES_TRIED: Final = 64
+"""In a larger fleet, only so many machines are considered for a task: enough, and cheaper."""
+_IMPATIENT_SHARE: Final = 0.02
+"""How many of the tasks are cancelled within a minute, the others after 15 to 25 minutes, unless they have ended."""
+_RETRIED_SHARE: Final = 0.5
+"""How many of the failures are retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +92,15 @@ class Workload:
         self._queues: dict[frozenset[str], deque[Job]] = {workflow.labels: deque() for workflow in WORKFLOWS}
         self._workflow_ids = [uuid7(random, timeline.now) for _ in WORKFLOWS]
         self._gateway = f"gw-{random.getrandbits(32):08x}"
-        self._phase = random.uniform(0, _WAVE)
+        self._phase = random.uniform(0, _WAVE_SECONDS)
         self._rate = _rate(machines)
 
     def begin(self) -> None:
         """Schedule the first arrival of a task."""
-        self._timeline.after(self._random.expovariate(self._rate * (1 + _SWELL)), self._arrive)
+        self._timeline.after(self._random.expovariate(self._rate * (1 + _WAVE_HEIGHT)), self._arrive)
 
     def dispatch(self, machine: Machine) -> None:
-        """Gives waiting tasks to a machine's free GPUs, the longest waiting first."""
+        """Give waiting tasks to a machine's free GPUs, the longest waiting first."""
         while machine.takes_tasks and machine.busy < len(machine.jobs):
             queues = [queue for labels, queue in self._queues.items() if queue and labels.issubset(machine.labels)]
             if not queues:
@@ -113,11 +120,11 @@ class Workload:
 
     def _arrive(self) -> None:
         self.begin()
-        wave = 1 + _SWELL * math.sin(2 * math.pi * (self._timeline.now + self._phase) / _WAVE)
-        if self._random.random() >= wave / (1 + _SWELL):
+        wave = 1 + _WAVE_HEIGHT * math.sin(2 * math.pi * (self._timeline.now + self._phase) / _WAVE_SECONDS)
+        if self._random.random() >= wave / (1 + _WAVE_HEIGHT):
             return  # thinning: rejects arrivals at random, so that the rate follows the wave
         index = self._random.choices(range(len(WORKFLOWS)), _SHARES)[0]
-        for _ in range(self._random.randint(2, 8) if self._random.random() < _BATCH else 1):
+        for _ in range(self._random.randint(2, 8) if self._random.random() < _BATCH_SHARE else 1):
             self._create(index)
 
     def _create(self, index: int) -> None:
@@ -138,13 +145,16 @@ class Workload:
             }
         )
         self._soon(job, self._schedule, 0.3, 2.5)
-        hasty = self._random.random() < _HASTY
-        patience = self._random.uniform(5, 60) if hasty else self._random.uniform(900, 1500)
+        impatient = self._random.random() < _IMPATIENT_SHARE
+        patience = self._random.uniform(5, 60) if impatient else self._random.uniform(900, 1500)
         self._timeline.after(patience, partial(self._cancel, job))
 
     def _schedule(self, job: Job) -> None:
-        # In a large fleet it is enough, and cheaper, to look at some of the machines.
-        looks = self._random.sample(self._machines, _LOOKS) if len(self._machines) > _LOOKS else self._machines
+        looks = (
+            self._random.sample(self._machines, _MACHINES_TRIED)
+            if len(self._machines) > _MACHINES_TRIED
+            else self._machines
+        )
         free = [machine for machine in looks if machine.takes_tasks and machine.busy < len(machine.jobs)]
         fitting = [machine for machine in free if job.workflow.labels.issubset(machine.labels)]
         if fitting:
@@ -187,7 +197,7 @@ class Workload:
         self._release(job)
         if not failed:
             self._end(job, "completed")
-        elif self._random.random() < _WORTH_A_RETRY:
+        elif self._random.random() < _RETRIED_SHARE:
             self._retry(job)
         else:
             self._end(job, "failed")
@@ -202,7 +212,7 @@ class Workload:
 
     def _retry(self, job: Job) -> None:
         job.retries += 1
-        if job.retries >= _TRIES:
+        if job.retries >= _MAX_ATTEMPTS:
             self._end(job, "failed")
             return
         fields = {"agent_id": None, "gpu_type": None, "started_at": None, "labels": sorted(job.workflow.labels)}
@@ -244,6 +254,6 @@ def _rate(machines: Sequence[Machine]) -> float:
         rivals = [other for other in WORKFLOWS if workflow.labels <= other.labels | {"comfyui"}]
         work = sum(rival.share * rival.seconds for rival in rivals) / sum(_SHARES)
         if fitting:
-            rates.append(_LOAD * fitting / work)
-    per_task = 1 + _BATCH * 4  # a batch has five tasks on average
-    return min(max(min(rates, default=0), _LEAST_PER_SECOND), _MOST_PER_SECOND) / per_task
+            rates.append(_AVERAGE_LOAD * fitting / work)
+    per_task = 1 + _BATCH_SHARE * 4  # a batch has five tasks on average
+    return min(max(min(rates, default=0), _MIN_PER_SECOND), _MAX_PER_SECOND) / per_task
