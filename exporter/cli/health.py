@@ -22,6 +22,7 @@ TIMEOUT: Final = 5.0
 PROGRAM: Final = "cyberun-exporter"
 REQUEST: Final = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 MAX_LINE: Final = 1024
+"""Maximum bytes read of the answer's first line."""
 OK: Final = 200
 
 

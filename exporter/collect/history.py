@@ -12,7 +12,7 @@ from exporter.platform.pacing import Backoff
 from exporter.status import Attempt, CollectorStatus
 
 ATTEMPTS_KEPT: Final = 8
-
+"""How many of the last polls are shown."""
 
 _Attempt = tuple[float, float, int, int | None, str | None, str | None]
 """An `Attempt` as a plain tuple, which the garbage collector does not walk: each team keeps sixteen."""

@@ -116,7 +116,7 @@ def _text(accepts: Callable[[str], object]) -> BeforeValidator:
 
 
 _NO_BREAK = str.maketrans(dict.fromkeys("\u00a0\u2007\u202f", " "))
-_LONGEST_NAME = 100
+_MAX_NAME = 100
 
 
 def trimmed(text: str) -> str:
@@ -126,7 +126,7 @@ def trimmed(text: str) -> str:
 
 def _team_name(value: object) -> str:
     name = trimmed(value) if isinstance(value, str) else ""
-    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable() or is_credential(name):
+    if not 1 <= len(name) <= _MAX_NAME or not name.isprintable() or is_credential(name):
         raise ValueError("refused")
     return name
 

@@ -17,9 +17,11 @@ from aiohttp import web
 from exporter.demo.fault_kinds import RefuseWith
 
 _MIN_GZIP = 512
+"""Shorter bodies, in bytes, are not compressed."""
 _CHUNK = b" " * (1 << 16)
 _JSON = "application/json"
 _PARTS = 50
+"""Parts of a body that `drip` sends, at least."""
 _BODILESS = (204, 304)
 _HTML = b"<!doctype html><title>Maintenance</title><h1>We will be back soon</h1>"
 _RESET = struct.pack("ii", 1, 0)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, overload
 
 _KEPT = 100_000
+"""How many of the last requests are kept."""
 
 
 @dataclass(slots=True)

@@ -22,7 +22,9 @@ _STORED: Final = 0xFFFF
 _SUMMARY: Final = struct.Struct("<LQ")
 """CRC-32 and length of a text."""
 _RAW_DEFLATE: Final = -15
+"""As `wbits`: no header and no trailer."""
 _GZIP: Final = 31
+"""As `wbits`: the header and trailer of gzip."""
 
 
 DeflatedText = NewType("DeflatedText", bytes)

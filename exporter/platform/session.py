@@ -28,6 +28,7 @@ RENEWAL_MARGIN: Final = 0.2
 RETRY_DELAY: Final = 10.0
 """Seconds before a failed renewal is tried again, doubled each time: every request of a poll asks for a JWT."""
 MAX_RETRY_DELAY: Final = 60.0
+"""Maximum seconds between two attempts, unless the platform asks for a longer wait."""
 REFUSED_DELAY: Final = 300.0
 """Seconds until a refused refresh token is tried again: a 401 may be temporary, for example while the platform
 restarts."""
