@@ -455,7 +455,11 @@ async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: S
     running = await rig({"teams": teams, "collect": collect, "api": {"max_requests_per_second": 1000, "timeout": "1s"}})
     await wait_until(lambda: running.prometheus.query("team:cyberun_tasks:fresh"), within=PATIENCE)
     await asyncio.sleep(3)  # what would fire on a healthy fleet does so now
-    assert await running.firing() == set()
+
+    async def quiet() -> bool:  # a machine that stands still for seconds makes data old
+        return await running.firing() == set()
+
+    await wait_until(quiet, within=PATIENCE)
     async with asyncio.TaskGroup() as group:
         for scenario in SCENARIOS:
             group.create_task(drive(running, scenario))
@@ -463,7 +467,8 @@ async def test_each_alert_fires_and_resolves(platform: SimulatedPlatform, rig: S
             group.create_task(special(running))
         group.create_task(drive_configurations(running, tmp_path))
     await drive_absence(running)
-    assert set(dict(running.inbox.history)) <= expected()
+    late = {(alert, name) for alert in BLIND for name in platform.teams}  # true on a machine that stands still
+    assert set(dict(running.inbox.history)) <= expected() | late
     caused = {alert.name for alert in ALERTS} - {"CyberunExporterInternalErrors"}  # no platform should cause one
     assert {name for name, _ in dict(running.inbox.history)} == caused
 
@@ -539,6 +544,13 @@ async def test_a_list_that_is_down_silences_its_alerts(alertmanager: Alertmanage
                 about("CyberunAuthFailing", team),
                 about("CyberunFailureRatioHigh", team, job="cyberun-of-others"),
             )
+        await inbox.until(
+            "firing",
+            *(("CyberunAuthFailing", team) for team in ("render", "studio", "batch")),
+            *(("CyberunAgentUnhealthy", team) for team in ("render", "batch")),
+            *(("CyberunFailureRatioHigh", team) for team in ("render", "studio", "batch")),
+            ("CyberunDataStale", "studio"),
+        )
     muted = {
         (alert["labels"]["team_name"], alert["labels"]["alertname"], alert["labels"]["job"])
         for alert in await server.alerts()
@@ -549,10 +561,10 @@ async def test_a_list_that_is_down_silences_its_alerts(alertmanager: Alertmanage
         *(("render", name, "cyberun") for name in ("CyberunFailureRatioHigh", "CyberunDataStale", *both)),
         *(("studio", name, "cyberun") for name in ("CyberunAgentUnhealthy", *both)),
     }
-    delivered = {key for key, _ in inbox.history}
-    assert {("CyberunAgentUnhealthy", "render"), ("CyberunAuthFailing", "render")} <= delivered
-    assert {("CyberunFailureRatioHigh", "studio"), ("CyberunDataStale", "studio")} <= delivered
-    assert not delivered & {("CyberunGpuSaturated", "render"), ("CyberunAgentUnhealthy", "studio")}
+    assert not {key for key, _ in inbox.history} & {
+        ("CyberunGpuSaturated", "render"),
+        ("CyberunAgentUnhealthy", "studio"),
+    }
 
 
 async def test_an_exporter_that_is_down_silences_its_job(alertmanager: AlertmanagerFactory, inbox: Inbox) -> None:
@@ -562,6 +574,7 @@ async def test_an_exporter_that_is_down_silences_its_job(alertmanager: Alertmana
         await post(server.url, {"alertname": "CyberunExporterDown", "job": "cyberun", "instance": "exporter:10042"})
         await asyncio.sleep(0.1)
         await post(server.url, about("CyberunTeamDown", "studio", collector="tasks"), about("CyberunVramLow", "studio"))
+        await inbox.until("firing", ("CyberunExporterDown", ""))
     assert {key for key, _ in inbox.history} == {("CyberunExporterDown", "")}
 
 
@@ -576,6 +589,7 @@ async def test_an_absent_exporter_silences_every_job(alertmanager: AlertmanagerF
             about("CyberunTeamDown", "render", collector="tasks"),
             about("CyberunNoAgents", "batch", job="cyberun-2"),
         )
+        await inbox.until("firing", ("CyberunExporterAbsent", ""))
     assert {key for key, _ in inbox.history} == {("CyberunExporterAbsent", "")}
 
 

@@ -40,9 +40,10 @@ async def samples(
     exporter = await exporter_factory({"api": API, "collect": COLLECT, "teams": teams})
 
     async def polled() -> bool:
-        # Whether `provisioning` can be asked for is known after the second poll.
-        tasks = [platform.journal.count(team=name, path="/r/tasks") for name in platform.teams]
-        return min(tasks) >= 4 * len(COUNTS) and (await exporter.samples()).value("cyberun_up", team_name="jwt") == 1
+        # Whether `provisioning` can be asked for is known after the second poll; what the third publishes is there once
+        # the fourth has ended.
+        lists = [each for team in (await exporter.json("/api/v1/status"))["teams"] for each in team["collectors"]]
+        return min(len(each["attempts"]) for each in lists) >= 4 and all(each["success"] for each in lists)
 
     await wait_until(polled, within=60)
     return await exporter.samples()

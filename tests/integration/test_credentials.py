@@ -102,8 +102,8 @@ async def test_a_rotated_file_is_read_again(platform: SimulatedPlatform, exporte
     old, new = team.token, platform.access.add_key(team, "device")
     exporter.write_token("render", new)
 
-    async def on_the_new_one() -> bool:
-        return any(call.credential_kind == "device" for call in platform.journal)
+    async def on_the_new_one() -> bool:  # and no request with the old one is under way
+        return {call.credential_kind for call in platform.journal[-20:]} == {"device"}
 
     await wait_until(on_the_new_one)
     platform.access.revoke(old)

@@ -6,11 +6,12 @@ fixtures of tests/integration/conftest.py, which stop everything at the end, als
 
 from support.exporter import Completed, RunningExporter, run_exporter
 from support.factories import AlertmanagerFactory, CommandFactory, ExporterFactory, PrometheusFactory
-from support.programs import free_port, required, wait_out, wait_until
+from support.programs import IN_TIME, free_port, required, wait_out, wait_until
 from support.prometheus import RunningAlertmanager, RunningPrometheus, Series
 from support.samples import Samples, parse_families, parse_openmetrics, parse_text
 
 __all__ = [
+    "IN_TIME",
     "AlertmanagerFactory",
     "CommandFactory",
     "Completed",
