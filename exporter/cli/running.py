@@ -17,8 +17,7 @@ STOPPED = 1
 
 def run_loop(command: Coroutine[Any, Any, int]) -> int:
     """Run a command that serves until it ends."""
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_default_executor(_DaemonThreads())
+    with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(command)
 
 
@@ -53,11 +52,22 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Runs what would block it in threads that nothing waits for at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_default_executor(_DaemonThreads())
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  as in asyncio
+        """Do nothing: asyncio would wait for the threads, and start one for that, which the system may refuse."""
+
+
 class _DaemonThreads(ThreadPoolExecutor):
     """Runs each call in its own daemon thread, which does not keep the process from ending.
 
-    At exit asyncio waits for the threads of its own pool, and resolving a name or reading a file on a lost network
-    share can take minutes. In a pool such calls would also occupy the threads that others need.
+    Resolving a name or reading a file on a lost network share can take minutes. In a pool such calls would also occupy
+    the threads that others need.
     """
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
