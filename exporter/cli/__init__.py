@@ -4,12 +4,14 @@ Each command is a module of the same name with a function `run`. It is loaded on
 does not load the server.
 """
 
+import gc
 import io
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 from exporter.cli import arguments
 from exporter.errors import ConfigError
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # `once | head` ends with a broken pipe.
         with suppress(BrokenPipeError, KeyboardInterrupt):
-            code: int = import_module(f"exporter.cli.{given.command}").run(given)
+            code: int = _loaded(given.command).run(given)
             return code
     except ConfigError as error:
         print(*map(redact, error.mistakes), sep="\n", file=sys.stderr)
@@ -45,3 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"cyberun-exporter: {redact(str(error))}", file=sys.stderr)
     return FAILED
+
+
+def _loaded(command: str) -> Any:
+    """The command's module, loaded without the garbage collections that would take a tenth of the start."""
+    gc.disable()
+    try:
+        return import_module(f"exporter.cli.{command}")
+    finally:
+        gc.freeze()
+        gc.enable()

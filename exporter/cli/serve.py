@@ -111,6 +111,7 @@ def _access_control(web_file: Path) -> "AccessControl":
 
 def freeze_startup_objects() -> None:
     """Exempt objects loaded so far from garbage collection, which would spend 30 ms walking them each time."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

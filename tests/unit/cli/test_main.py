@@ -1,7 +1,9 @@
+import gc
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -157,3 +159,27 @@ def test_a_health_check_needs_no_standard_output(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(sys, "stdout", None)
     code, _, err = run("health", None, f"--web.listen-address=127.0.0.1:{(port := free_port())}")
     assert (code, f"127.0.0.1:{port}: " in err) == (1, True)
+
+
+@pytest.mark.parametrize("problem", [None, OSError("no file")])
+def test_garbage_is_collected_again_after_a_command_was_loaded(
+    run: Run, monkeypatch: pytest.MonkeyPatch, problem: OSError | None
+) -> None:
+    """Collections would take a tenth of the start, but whatever happens then, the command runs with them."""
+    seen = []
+
+    class Watched(ModuleType):
+        def run(self, _: object) -> int:
+            seen.append(gc.isenabled())
+            return 0
+
+    def load(name: str) -> ModuleType:
+        seen.append(gc.isenabled())
+        if problem:
+            raise problem
+        return Watched(name)
+
+    monkeypatch.setattr("exporter.cli.import_module", load)
+    assert run("metrics")[0] == (1 if problem else 0)
+    assert seen == ([False] if problem else [False, True])
+    assert gc.isenabled()
