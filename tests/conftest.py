@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from exporter.log import BackgroundHandler
 
 # At the end: the package under test is the installed one, and only `grafana` is taken from the repository.
 sys.path.append(str(Path(__file__).parents[1]))
 
-# The same examples every time, and no deadline on a machine that others use too.
-settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.register_profile("explore", deadline=None, max_examples=2000)
+# The same examples every time, and nothing depends on how fast a machine is that others use too.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", _UNTIMED, derandomize=True)
+settings.register_profile("explore", _UNTIMED, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 

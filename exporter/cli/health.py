@@ -120,7 +120,7 @@ def _ask_https(address: ListenAddress) -> int:
             context.wrap_socket(plain, server_hostname=_host(address)) as connection,
         ):
             return _status(connection)
-    except (ConnectionResetError, ssl.SSLEOFError):
+    except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
         # It closed the connection because we have no certificate. A stuck exporter, or one without TLS, would not.
         return OK
 

@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from selectors import BaseSelector
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,7 +18,7 @@ STOPPED = 1
 
 def run_loop(command: Coroutine[Any, Any, int]) -> int:
     """Run a command that serves until it ends."""
-    with asyncio.Runner(loop_factory=_Loop) as runner:
+    with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(command)
 
 
@@ -52,11 +53,11 @@ async def stop_signal() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-class _Loop(asyncio.SelectorEventLoop):
+class Loop(asyncio.SelectorEventLoop):
     """Runs what would block it in threads that nothing waits for at the end."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, selector: BaseSelector | None = None) -> None:
+        super().__init__(selector)
         self.set_default_executor(_DaemonThreads())
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  as in asyncio

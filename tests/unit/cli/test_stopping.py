@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from exporter.cli.running import Loop
 from exporter.cli.serve import serve
 from exporter.config.load import load
 from exporter.demo import SimulatedPlatform
@@ -46,7 +47,7 @@ class _CountingSelector(selectors.DefaultSelector):
         return ready
 
 
-class CountingLoop(asyncio.SelectorEventLoop):
+class CountingLoop(Loop):
     """A loop whose time, from a moment on, is only the time that its timers let it wait."""
 
     def __init__(self) -> None:
