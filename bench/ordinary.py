@@ -57,13 +57,15 @@ print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 """Starts a command from a small process: the peak memory that the system reports includes the parent's at the fork."""
 
 
+def completed(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and keep what it prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  only commands of this script
+
+
 def ended(command: list[str]) -> tuple[float, float]:
     """The median CPU seconds and the highest peak memory, in MB, of a command that ends by itself."""
     launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
-    measured = [
-        subprocess.run(launch, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603  made above
-        for _ in range(REPETITIONS)
-    ]
+    measured = [completed(launch).stdout.split() for _ in range(REPETITIONS)]
     times = sorted(float(seconds) for seconds, _ in measured)
     return times[REPETITIONS // 2], max(int(peak) for _, peak in measured) / MEGABYTE
 
@@ -166,7 +168,7 @@ def bare_server(folder: Path) -> None:
 def imports() -> None:
     """The heaviest modules that serving loads, by the time of each with all that it loads first."""
     loading = [sys.executable, "-X", "importtime", "-c", "import exporter.cli.serve"]
-    lines = subprocess.run(loading, capture_output=True, text=True, check=True).stderr.splitlines()[1:]  # noqa: S603  made above
+    lines = completed(loading).stderr.splitlines()[1:]
     weights = [(int(total), name.strip()) for _, total, name in (line.split(":")[1].split("|") for line in lines)]
     heaviest = [(weight, name) for weight, name in sorted(weights, reverse=True) if "." not in name][:12]
     report("ordinary_imports", [{"module": name, "ms": weight / 1000} for weight, name in heaviest])

@@ -35,6 +35,7 @@ from exporter.cli.serve import serve
 from exporter.config.load import load
 from exporter.config.settings import Settings
 from exporter.demo import FleetLife, SimulatedPlatform
+from exporter.demo.access import User
 from exporter.service.shard import Shard
 
 TEAMS = 6
@@ -79,6 +80,8 @@ class Rig:
     """Everything the test works with. Mutable."""
 
     platform: SimulatedPlatform
+    operator: User
+    """Whose teams are discovered."""
     relay: Relay
     folder: Path
     base_url: str
@@ -177,9 +180,7 @@ async def _trouble(rig: Rig) -> None:
 
 def _members(rig: Rig, count: int) -> None:
     """Make the user whose teams are discovered a member of the last `count` teams."""
-    for user in rig.platform.access._sessions.values():  # noqa: SLF001  the simulator offers no way in
-        if user.name == "operator":
-            user.teams = list(rig.platform.teams.values())[-count:] if count else []
+    rig.operator.teams = list(rig.platform.teams.values())[-count:] if count else []
 
 
 def _calm(rig: Rig) -> None:
@@ -212,7 +213,7 @@ async def _soak(seconds: float) -> bool:
         (folder / "operator").write_text(user.refresh_token, encoding="utf-8")
         async with platform.serve() as url, (relay := _relay(url)).serve() as port:
             base_url = url.replace(f":{urlsplit(url).port}", f":{port}")
-            rig = Rig(platform, relay, folder, base_url, port=free_port())
+            rig = Rig(platform, user, relay, folder, base_url, port=free_port())
             rig.write_config(teams=TEAMS)
             context = multiprocessing.get_context("spawn")
             here, there = context.Pipe()

@@ -42,6 +42,7 @@ def test_a_person_installs_from_the_index_or_from_a_lock() -> None:
     assert len(lines) > 7
     for line in lines:
         locked = "--require-hashes --no-deps" in line and re.search(r"-r \w+/\w+\.txt", line)
+        assert not locked or "--only-binary=:all:" in line or "--no-index" in line, line
         built_here = "--no-index --no-deps" in line and line.endswith("/cyberun_exporter-*.whl")
         assert locked or built_here or line.endswith("install cyberun-exporter"), line
 

@@ -27,9 +27,6 @@ from support.scripted import (
 pytestmark = pytest.mark.loopback
 
 
-# Connections
-
-
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
 GONE = "the platform closed the connection without an answer"
 NO_HTTP = "the answer is not valid HTTP, or its headers are too large"

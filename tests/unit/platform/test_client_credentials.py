@@ -29,7 +29,6 @@ from support.scripted import (
 pytestmark = pytest.mark.loopback
 
 
-#
 # The scripts write the file between request and answer, as a rotation elsewhere would.
 
 
